@@ -1,0 +1,1 @@
+"""Everything of Cutover that runs without a terminal."""

@@ -1,0 +1,311 @@
+"""The plan: what an operator writes, as pydantic models. Strict: a field that is not known is an error.
+
+Durations are seconds, sizes bytes, rates bits a second, shares fractions: the units of the text are parsed in
+`backends.plan.units`. Strings that may hold a reference (`${env:…}`) keep it: `backends.plan.references` resolves them, late.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from backends.plan.units import Duration, Rate, Share, Size
+from backends.snapshot import Phase
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+MigrationName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Weight = Annotated[int, Field(ge=0, le=100)]
+WorkloadClass = Literal["realtime", "batch", "training", "pipeline"]
+MeasureKind = Literal["loss", "throughput", "step_time", "latency", "error_rate", "memory", "value"]
+Axis = Literal["epoch", "step", "samples", "time"]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class GpuNeed(Part):
+    """GPUs of a host (`type`, `count`) or needed by a workload (`count`, `memory_gb` on each)."""
+
+    type: str | None = None
+    count: int = Field(default=1, ge=1)
+    memory_gb: float | None = Field(default=None, gt=0)
+
+
+class Host(Part):
+    name: Name
+    address: str
+    user: str | None = None
+    port: Port | None = None
+    via: str | None = None  # a host of the plan or an alias of the ssh_config
+    gpus: GpuNeed | None = None
+
+
+class Side(Part):
+    provider: str
+    region: str | None = None
+    hosts: tuple[Host, ...] = ()
+    gpu_hour_usd: float | None = Field(default=None, ge=0)
+    egress_usd_per_gb: tuple[Any, ...] = ()  # tiers: [up to this much a month, price]
+
+
+class Ssh(Part):
+    config: str | None = None
+    known_hosts: str | None = None
+    connect_timeout: Duration = 10.0
+
+
+class Store(Part):
+    url: str
+    region: str | None = None
+    profile: str | None = None
+    endpoint: str | None = None
+    path_style: bool | None = None  # default: true where an endpoint is given
+    access_key: str | None = None
+    secret_key: str | None = None
+    session_token: str | None = None
+
+
+class Dataset(Part):
+    name: Name
+    from_: str = Field(alias="from")
+    hub: str | None = None
+    to: str
+    compress: Literal["auto", "never", "zstd"] = "never"
+    follow: Duration | None = None
+    exclude: tuple[str, ...] = ()
+    size: Size | None = None
+    objects: int | None = Field(default=None, ge=0)
+    delete: Literal["never", "after-commit"] = "never"
+    reverse: bool = False
+    unit: Literal["object", "folder"] = "object"
+    newest_first: bool = False
+
+
+class Transfer(Part):
+    parallel: int = Field(default=10, ge=1, le=1024)
+    bandwidth: Rate | None = None
+    workers: tuple[str, ...] = ()
+    max_delete: Share = 0.01
+
+
+class Framework(Part):
+    name: str
+    version: str | None = None
+    cuda: str | None = None
+
+
+class RunsOn(Part):
+    legacy: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+
+
+Argv = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class CommandQuiesce(Part):
+    """Commands that stop, start and ask a workload. `status` exits 0 when running, 3 when quiesced."""
+
+    command: Argv
+    resume: Argv | None = None
+    status: Argv | None = None
+    on: Literal["hosts", "engine"] = "hosts"
+    timeout: Duration = 60.0
+
+
+class Quiesce(Part):
+    """Exactly one way; a side may have its own under `legacy` and `target`."""
+
+    systemd: str | None = None
+    slurm: str | None = None
+    kubernetes: str | None = None
+    command: Argv | None = None
+    resume: Argv | None = None
+    status: Argv | None = None
+    on: Literal["hosts", "engine"] = "hosts"
+    timeout: Duration = 60.0
+    legacy: CommandQuiesce | None = None
+    target: CommandQuiesce | None = None
+
+
+class Workload(Part):
+    name: Name
+    class_: WorkloadClass = Field(alias="class")
+    gpus: GpuNeed | None = None
+    framework: Framework | None = None
+    host_memory: Size | None = None
+    compliance: tuple[str, ...] = ()
+    runs_on: RunsOn = RunsOn()
+    datasets: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    quiesce: Quiesce | None = None
+    rollback_loses_writes: Literal["accepted"] | None = None
+
+
+class Soak(Part):
+    at_least: Duration = 900.0
+    samples: int = Field(default=0, ge=0)
+
+
+class Probe(Part):
+    """Where clients go (`url`), and each side's own data plane (`legacy`, `target`)."""
+
+    url: str | None = None
+    legacy: str | None = None
+    target: str | None = None
+    timeout: Duration = 2.0
+
+
+class CommandRoute(Part):
+    """`set` with `{weight}` in it, and `get` that prints the weight on the target; run on the engine's machine."""
+
+    set: Argv
+    get: Argv
+    timeout: Duration = 10.0
+
+
+class SandboxRoute(Part):
+    """The front door of `cutover sandbox`: `GET` and `PUT {admin}/weight`."""
+
+    admin: str
+
+
+class Route(Part):
+    """Exactly one of `haproxy`, `route53`, `rfc2136`, `command`, `sandbox`."""
+
+    name: Name
+    workload: str
+    command: CommandRoute | None = None
+    sandbox: SandboxRoute | None = None
+    haproxy: dict[str, Any] | None = None
+    route53: dict[str, Any] | None = None
+    rfc2136: dict[str, Any] | None = None
+    steps: Annotated[tuple[Weight, ...], Field(min_length=1)] = (5, 25, 50, 100)
+    advance: Literal["manual", "auto"] = "manual"
+    soak: Soak = Soak()
+    probe: Probe | None = None
+
+    @property
+    def kind(self) -> str:
+        """Which of the five it is."""
+        kinds = ("command", "sandbox", "haproxy", "route53", "rfc2136")
+        return next((k for k in kinds if getattr(self, k) is not None), "none")
+
+
+class Source(Part):
+    """Where one side's figures come from: a file (`file`, `value`, `by`) or Prometheus (`prometheus`, `query`)."""
+
+    file: str | None = None
+    value: str | None = None
+    by: Axis = "time"
+    prometheus: str | None = None
+    query: str | None = None
+    every: Duration | None = None  # how often a figure is expected; default: learnt from the data
+
+
+class Measure(Part):
+    name: Name
+    workload: str
+    kind: MeasureKind
+    legacy: Source
+    target: Source
+    higher_is_better: bool | None = None  # default: by kind
+    quantile: float | None = Field(default=None, gt=0, lt=1)  # latency: which; default 0.99
+    noise: Share | None = None  # known run-to-run noise
+
+
+class Gate(Part):
+    """`measure` (with `at` or `for`, `within`) or `dataset` (with `verified: all`)."""
+
+    measure: str | None = None
+    dataset: str | None = None
+    at: tuple[float, ...] = ()
+    within: Share | None = None
+    for_: Duration | None = Field(default=None, alias="for")
+    verified: Literal["all"] | None = None
+    one_sided: bool = False
+
+    @property
+    def name(self) -> str:
+        """How it is called in status and messages."""
+        if self.dataset is not None:
+            return f"{self.dataset} verified"
+        points = ",".join(f"{a:g}" for a in self.at)
+        return f"{self.measure}@{points}" if points else str(self.measure)
+
+
+class Trigger(Part):
+    measure: str
+    worse_by: Share | None = None  # relative to legacy
+    above: Share | float | None = None  # absolute: error_rate as a share, latency in milliseconds as logged
+    windows: tuple[Duration, Duration] | None = None  # short, long
+    action: Literal["rollback", "hold", "tell"] = "rollback"
+    mode: Literal["graceful", "emergency"] = "graceful"
+    limit: Duration = 600.0
+    emergency_gap: Literal["accepted"] | None = None
+    at: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """How it is called in status and messages."""
+        return self.measure
+
+
+class NoChanges(Part):
+    from_: str = Field(alias="from")
+    to: str
+    zone: str = "UTC"
+
+
+class Windows(Part):
+    dual: Duration = 7 * 86400.0
+    retire: Duration = 30 * 86400.0
+    spacing: Duration = 30.0
+    no_changes: NoChanges | None = None
+
+
+class Backup(Part):
+    dataset: str
+    kind: Literal["versioned", "snapshot", "command"]
+    command: Argv | None = None
+    path: str | None = None
+
+
+class Notify(Part):
+    webhook: str
+
+
+def _version(value: Any) -> Any:
+    if value != 1:
+        raise ValueError("expected version 1, the only one there is")
+    return value
+
+
+class Plan(Part):
+    """The whole plan file. See `docs/plan.md` for what each field does."""
+
+    version: Annotated[int, BeforeValidator(_version)]
+    name: MigrationName
+    legacy: Side
+    target: Side
+    ssh: Ssh = Ssh()
+    stores: dict[str, Store] = Field(default_factory=dict)
+    datasets: tuple[Dataset, ...] = ()
+    transfer: Transfer = Transfer()
+    workloads: tuple[Workload, ...] = ()
+    routes: tuple[Route, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    gates: dict[Phase, tuple[Gate, ...]] = Field(default_factory=dict)
+    triggers: tuple[Trigger, ...] = ()
+    windows: Windows = Windows()
+    backups: tuple[Backup, ...] = ()
+    operators_group: str | None = None
+    notify: tuple[Notify, ...] = ()
+    metrics_file: str | None = None
+    simulation: bool = False  # true in the sandbox's own plan: shown on every screen
+
+    def side(self, name: str) -> Side:
+        """The side called `legacy` or `target`."""
+        return self.legacy if name == "legacy" else self.target

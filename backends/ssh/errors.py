@@ -1,0 +1,37 @@
+"""Errors of SSH.
+
+SshError
+├── HostUnreachable   no connection: refused, no route, timed out
+├── HostKeyRefused    the host's key is unknown or has changed; names the file and line
+├── AuthFailed        the host does not let us in
+├── LinkLost          the connection ended under a command
+└── CommandTimedOut   the command took longer than its limit
+"""
+
+from __future__ import annotations
+
+from backends.errors import CouldNot
+
+
+class SshError(CouldNot):
+    code = "ssh_error"
+
+
+class HostUnreachable(SshError):
+    code = "host_unreachable"
+
+
+class HostKeyRefused(SshError):
+    code = "host_key_refused"
+
+
+class AuthFailed(SshError):
+    code = "auth_failed"
+
+
+class LinkLost(SshError):
+    code = "link_lost"
+
+
+class CommandTimedOut(SshError):
+    code = "command_timed_out"

@@ -1,0 +1,117 @@
+"""What a store is to those who move data: one small interface, with capabilities asked for by name.
+
+Keys are lossless strings below the store's own prefix: never normalised, any character that the store can hold. Listings
+are sorted by the UTF-8 bytes of the key and either come to their end or raise `ListingFailed`: a short listing never looks
+like a complete one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object as a listing or a HEAD tells it.
+
+    `checksums` maps an algorithm (`crc64nvme`, `crc32c`, `md5`) to the full-object digest in lower-case hex, where the store
+    keeps one. `mtime` is UTC; trees give it to the nanosecond in `mtime_ns`.
+    """
+
+    key: str
+    size: int
+    mtime: datetime | None = None
+    mtime_ns: int | None = None
+    etag: str | None = None
+    version: str | None = None
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    content_type: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)  # user metadata; only from `head`
+
+    @property
+    def identity(self) -> str:
+        """Changes when the object's content may have changed: etag where kept, else size and mtime."""
+        return self.etag or f"{self.size}-{self.mtime_ns if self.mtime_ns is not None else self.mtime}"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a store can do. Transfer code asks for these, never for a store's kind."""
+
+    ranged_read: bool = True
+    stored_checksum: frozenset[str] = frozenset()  # algorithms kept and told by HEAD
+    conditional_write: bool = False
+    parts: bool = False
+    metadata: bool = False
+    case_blind: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PartInfo:
+    number: int  # from 1
+    etag: str
+    size: int
+    checksum: str = ""  # crc64nvme of the part, hex, where the store tells it
+
+
+class Store(Protocol):
+    """A tree of objects below one prefix. All calls are cancellable and have their own timeouts."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def url(self) -> str:
+        """Without credentials: for messages."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def list_pages(self, start_after: str = "") -> AsyncIterator[list[ObjectInfo]]:
+        """Pages of objects in the byte order of their keys. Raises `ListingFailed` unless it came to its true end."""
+        ...
+
+    async def head(self, key: str) -> ObjectInfo | None:
+        """The object with its checksums and metadata; None where there is none."""
+        ...
+
+    async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
+        """A range (the whole when `length` is None) as one buffer. Raises `SourceChanged` when `if_match` (an
+        `ObjectInfo.identity`) no longer holds, `ObjectMissing` when it is gone, `ShortBody` when fewer bytes came than said."""
+        ...
+
+    async def write(self, key: str, body: bytes, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
+        """Put a whole object; the store is given the checksum (hex) to check where it can. `like` carries content type and
+        metadata over. Trees write beside and rename."""
+        ...
+
+    async def create_upload(self, key: str, *, like: ObjectInfo | None = None) -> str:
+        """Begin a write in parts; returns an upload id that survives our death."""
+        ...
+
+    async def write_part(
+        self, key: str, upload: str, number: int, offset: int, body: bytes, *, crc64nvme: str
+    ) -> PartInfo: ...
+
+    async def complete_upload(
+        self, key: str, upload: str, parts: list[PartInfo], *, size: int, crc64nvme: str, like: ObjectInfo | None
+    ) -> ObjectInfo:
+        """Make the object appear, whole. `crc64nvme` is that of the full object, hex."""
+        ...
+
+    async def abort_upload(self, key: str, upload: str) -> None: ...
+
+    async def list_uploads(self) -> list[tuple[str, str]]:
+        """Open uploads below this prefix: (key, upload id)."""
+        ...
+
+    async def list_parts(self, key: str, upload: str) -> list[PartInfo] | None:
+        """Parts that arrived; None where the upload is gone."""
+        ...
+
+    async def delete(self, key: str) -> None: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,66 @@
+"""Errors of stores.
+
+StoreError
+├── ListingFailed    a listing was denied, broke off or cannot be trusted: nothing may be concluded from it
+├── StoreDenied      the credentials may not do this
+├── StoreBusy        asks for less: repeat after `retry_after` seconds
+├── StoreUnreachable network, or a server that answers nonsense: repeat a few times
+├── ObjectMissing    gone since it was listed
+├── SourceChanged    changed under the read: begin again with a new HEAD
+├── ShortBody        fewer bytes than promised: repeat
+├── ChecksumRefused  the store found other bytes than the checksum says: repeat
+├── StoreFull        no space left
+└── KeyRefused       this store cannot hold this key safely (`..`, control characters, too long)
+"""
+
+from __future__ import annotations
+
+from backends.errors import CouldNot
+
+
+class StoreError(CouldNot):
+    code = "store_error"
+
+
+class ListingFailed(StoreError):
+    code = "listing_failed"
+
+
+class StoreDenied(StoreError):
+    code = "store_denied"
+
+
+class StoreBusy(StoreError):
+    code = "store_busy"
+
+    def __init__(self, store: str, retry_after: float = 1.0) -> None:
+        super().__init__(f"{store} asks to slow down", hint="lower transfer.parallel if it stays")
+        self.retry_after = retry_after
+
+
+class StoreUnreachable(StoreError):
+    code = "store_unreachable"
+
+
+class ObjectMissing(StoreError):
+    code = "object_missing"
+
+
+class SourceChanged(StoreError):
+    code = "source_changed"
+
+
+class ShortBody(StoreError):
+    code = "short_body"
+
+
+class ChecksumRefused(StoreError):
+    code = "checksum_refused"
+
+
+class StoreFull(StoreError):
+    code = "store_full"
+
+
+class KeyRefused(StoreError):
+    code = "key_refused"

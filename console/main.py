@@ -1,0 +1,72 @@
+"""The `cutover` command: a group whose commands are imported only when they are called, so that each starts fast."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from console.output import fail, wants_json
+
+# name -> (module, what the overview says)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("console.commands.demo", "the whole job on the embedded two-provider sandbox"),
+    "sandbox": ("console.commands.sandbox", "two small providers on loopback, for rehearsal"),
+    "check": ("console.commands.check", "check a plan: every problem at once"),
+    "schema": ("console.commands.schema", "the plan's JSON schema"),
+    "probe": ("console.commands.probe", "GPUs and hosts as they are now"),
+    "sync": ("console.commands.sync", "copy what the target lacks, proven"),
+    "verify": ("console.commands.verify", "prove both sides equal, object by object"),
+    "compare": ("console.commands.compare", "compare one metric, legacy against target"),
+    "up": ("console.commands.up", "start the engine and open the console"),
+    "attach": ("console.commands.attach", "open the console on a running engine"),
+    "status": ("console.commands.status", "the state, on one screen, without a console"),
+    "advance": ("console.commands.advance", "one step forward"),
+    "hold": ("console.commands.hold", "stop forward movement"),
+    "resume": ("console.commands.resume", "lift the hold; after a rollback: arm anew"),
+    "rollback": ("console.commands.rollback", "take production back to legacy"),
+    "history": ("console.commands.history", "the journal, read by people"),
+    "report": ("console.commands.report", "the after-action report"),
+    "down": ("console.commands.down", "end the engine"),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports `module:command` when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gpu-cutover", prog_name="cutover")
+def cli() -> None:
+    """Move GPU workloads from one cloud to another, and take them back.
+
+    Example: cutover demo
+    """
+
+
+def main() -> None:
+    """Run the command line; every error leaves with the contract's exit code."""
+    try:
+        code = cli.main(standalone_mode=False, prog_name="cutover")
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except click.ClickException as error:
+        sys.exit(fail(error, as_json=wants_json(sys.argv)))
+    sys.exit(code if isinstance(code, int) else 0)
