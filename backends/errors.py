@@ -2,6 +2,7 @@
 
     CutoverError            code, where, hint, exit code
     ├── UsageError          the command line is wrong (exit 2)
+    │   └── NotYetSupported a plan asks for what comes later
     ├── NotGood             looked, and it is not good (exit 1)
     ├── RefusedByRule       a safety rule or the state forbids it (exit 3)
     └── CouldNot            the world did not let us (exit 4)
@@ -40,6 +41,12 @@ class UsageError(CutoverError):
 
     code = "usage"
     exit_code = 2
+
+
+class NotYetSupported(UsageError):
+    """A plan names something that Cutover knows by name and does not do yet: refused, never ignored."""
+
+    code = "not_yet_supported"
 
 
 class NotGood(CutoverError):
