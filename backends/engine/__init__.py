@@ -1,0 +1,1 @@
+"""The process that outlives the terminal: journal, scheduler, snapshots, the socket API."""

@@ -1,0 +1,55 @@
+"""Events of the journal: what happened, as it is folded into the state. Names are part of the journal's schema."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+SCHEMA = 1
+
+
+class Kind(StrEnum):
+    """Every kind of event there is."""
+
+    CREATED = "created"
+    PLAN_LOADED = "plan.loaded"
+    ENGINE_STARTED = "engine.started"
+    ENGINE_STOPPED = "engine.stopped"
+    RECOVERED = "engine.recovered"
+    STATE = "state"
+    HELD = "held"
+    RELEASED = "released"
+    ARMED = "armed"
+    INTENT = "op.intent"
+    SENT = "op.sent"
+    OBSERVED = "op.observed"
+    CONFIRMED = "op.confirmed"
+    FAILED = "op.failed"
+    FOREIGN = "op.foreign"
+    RUN_STARTED = "run.started"
+    RUN_ENDED = "run.ended"
+    GATE = "gate"
+    TRIGGER = "trigger"
+    SIDE = "side"
+    ROUND = "sync.round"
+    REFUSED = "refused"
+    SEAT = "seat"
+    TICK = "tick"
+    CLOCK_JUMP = "clock.jump"
+    NOTE = "note"
+    MERGED = "journal.merged"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the journal. `observed` is the migration's observed time in seconds (cutover.md, section 7)."""
+
+    seq: int
+    at: datetime
+    actor: str
+    kind: str
+    data: dict[str, Any] = field(default_factory=dict)
+    plan_hash: str = ""
+    observed: float = 0.0

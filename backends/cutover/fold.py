@@ -1,0 +1,370 @@
+"""The migration's state as a fold of its journal. Nothing that matters is only in memory.
+
+`apply` is total: an event of a kind or shape it does not know changes nothing, so that an older engine can read a newer journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from backends.cutover.events import Event, Kind
+from backends.snapshot import Phase, State
+
+Writer = Literal["legacy", "none", "target"]
+Direction = Literal["forward", "backward", "safety"]
+
+
+@dataclass(slots=True)
+class Hold:
+    by: str
+    reason: str
+    at: datetime
+
+
+@dataclass(slots=True)
+class RouteFold:
+    """`desired` is what we last meant, `confirmed` what was last seen to be so; `since` the observed time of that."""
+
+    desired: int = 0
+    confirmed: int = 0
+    since: float = 0.0
+    since_at: float = 0.0  # unix time; windows of triggers start anew here
+    in_flight: bool = False
+    foreign: str | None = None
+
+
+@dataclass(slots=True)
+class Token:
+    """Who may write a dataset; `epoch` rises at each handover."""
+
+    writer: Writer = "legacy"
+    epoch: int = 0
+    was_target: bool = False
+
+
+@dataclass(slots=True)
+class Op:
+    """One operation of the journal, open until CONFIRMED, FAILED or FOREIGN."""
+
+    id: str
+    kind: str
+    args: dict[str, Any]
+    direction: Direction
+    run: str
+    status: Literal["INTENT", "SENT", "OBSERVED"] = "INTENT"
+    limit: float = 30.0
+    at: datetime | None = None
+
+
+@dataclass(slots=True)
+class RunFold:
+    """A run of several operations: an advance, a rollback."""
+
+    id: str
+    kind: str
+    mode: str
+    reason: str
+    actor: str
+    started_at: datetime
+    steps: list[dict[str, Any]]
+    status: list[str]
+    detail: list[str]
+    committed: bool = False  # its commit point has been passed
+    ended_at: datetime | None = None
+    outcome: str | None = None
+
+
+@dataclass(slots=True)
+class Armed:
+    plan_hash: str
+    weights: dict[str, int]
+    scripts: dict[str, str]
+
+
+@dataclass(slots=True)
+class VerdictFold:
+    verdict: str
+    value: float | None
+    limit: float | None
+    reason: str
+    at: datetime
+    phase: str = ""
+
+
+@dataclass(slots=True)
+class Migration:
+    """Everything that the journal says."""
+
+    name: str = ""
+    plan_path: str = ""
+    plan_hash: str = ""
+    plan_text: str = ""
+    seq: int = 0
+    state: State = State.PLANNED
+    phase: Phase | None = None
+    before_block: State | None = None  # where rollback_blocked came from
+    holds: list[Hold] = field(default_factory=list)
+    routes: dict[str, RouteFold] = field(default_factory=dict)
+    tokens: dict[str, Token] = field(default_factory=dict)
+    quiesced: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that we stopped
+    started: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that we started
+    ops: dict[str, Op] = field(default_factory=dict)  # open ones
+    run: RunFold | None = None  # the open one, or the last
+    armed: Armed | None = None
+    needs_resume: bool = False  # rolled back: every advance is refused until `resume --reason`
+    unfenced: bool = False
+    observed: float = 0.0
+    last_shift: float | None = None  # observed time of the last forward weight change
+    window_from: float | None = None  # observed time when the dual or the retire window began
+    seat: str | None = None
+    seat_since: datetime | None = None
+    gates: dict[str, VerdictFold] = field(default_factory=dict)
+    triggers: dict[str, VerdictFold] = field(default_factory=dict)
+    rounds: dict[str, dict[str, Any]] = field(default_factory=dict)  # dataset -> last round in the journal
+    rollbacks: int = 0
+
+    @property
+    def is_held(self) -> bool:
+        return bool(self.holds)
+
+    @property
+    def open_run(self) -> RunFold | None:
+        return self.run if self.run is not None and self.run.ended_at is None else None
+
+    def route(self, name: str) -> RouteFold:
+        return self.routes.setdefault(name, RouteFold())
+
+    def token(self, dataset: str) -> Token:
+        return self.tokens.setdefault(dataset, Token())
+
+    @property
+    def exposure(self) -> Literal["none", "some", "all"]:
+        """How much of the traffic may be on the target, what is in flight included."""
+        weights = [max(r.desired, r.confirmed) for r in self.routes.values()]
+        if not weights or not any(weights):
+            return "none"
+        return "all" if all(w == 100 for w in weights) else "some"
+
+    @property
+    def has_effects(self) -> bool:
+        """Is there anything that a rollback would undo: weight, a stopped writer, a token away from legacy?"""
+        return (
+            self.exposure != "none"
+            or any(t.writer != "legacy" for t in self.tokens.values())
+            or any(side == "legacy" for _, side in self.quiesced)
+            or any(side == "target" for _, side in self.started)
+        )
+
+
+def fold(events: Iterable[Event]) -> Migration:
+    """The state after these events."""
+    state = Migration()
+    for event in events:
+        apply(state, event)
+    return state
+
+
+def apply(m: Migration, event: Event) -> None:
+    """Take one event into the state."""
+    m.seq = event.seq
+    m.observed = max(m.observed, event.observed)
+    handler = _HANDLERS.get(event.kind)
+    if handler is not None:
+        handler(m, event, event.data)
+
+
+def _created(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    m.name = str(data.get("name", ""))
+
+
+def _plan(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    m.plan_path, m.plan_hash, m.plan_text = data["path"], data["hash"], data["text"]
+    for name in data.get("routes", ()):
+        m.route(name)
+    for name in data.get("datasets", ()):
+        m.token(name)
+
+
+def _state(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    before, m.state = m.state, State(data["state"])
+    m.phase = Phase(data["phase"]) if data.get("phase") else None
+    if m.state is State.ROLLBACK_BLOCKED and before is not State.ROLLBACK_BLOCKED:
+        m.before_block = State(data["came_from"]) if data.get("came_from") else before
+    if m.state in (State.DUAL, State.RETIRING) and before is not State.ROLLBACK_BLOCKED:
+        m.window_from = event.observed
+    if m.state in (State.ROLLED_BACK, State.RECONCILING):
+        m.needs_resume = True
+        m.window_from = None
+    if m.state is State.ROLLED_BACK:
+        m.unfenced = False
+    if data.get("rearm"):
+        m.needs_resume = False
+        m.armed = None
+        m.gates.clear()
+
+
+def _held(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    m.holds = [h for h in m.holds if h.by != data["by"]]
+    m.holds.append(Hold(data["by"], data["reason"], event.at))
+
+
+def _released(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    by = data.get("by")
+    m.holds = [h for h in m.holds if by is not None and h.by != by]
+
+
+def _armed(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    m.armed = Armed(data["plan_hash"], dict(data["weights"]), dict(data.get("scripts", {})))
+
+
+def _intent(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    op = Op(data["id"], data["kind"], data["args"], data["direction"], data.get("run", ""), at=event.at)
+    op.limit = float(data.get("limit", 30.0))
+    m.ops[op.id] = op
+    _mark(m, data, "running")
+    if op.kind == "weight":
+        route = m.route(op.args["route"])
+        route.desired, route.in_flight = op.args["weight"], True
+
+
+def _sent(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    if op := m.ops.get(data["id"]):
+        op.status = "SENT"
+
+
+def _observed(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    if op := m.ops.get(data["id"]):
+        op.status = "OBSERVED"
+
+
+def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    op = m.ops.pop(data["id"], None)
+    _mark(m, data, "confirmed", data.get("detail", ""))
+    if op is None:
+        return
+    if op.kind == "weight":
+        route = m.route(op.args["route"])
+        route.desired = route.confirmed = op.args["weight"]
+        route.in_flight, route.foreign = False, None
+        route.since, route.since_at = event.observed, event.at.timestamp()
+        if op.direction == "forward":
+            m.last_shift = event.observed
+    elif op.kind == "quiesce":
+        _quiesced(m, op.args["workload"], op.args["side"])
+    elif op.kind == "resume":
+        _resumed(m, op.args["workload"], op.args["side"])
+    elif op.kind == "token":
+        token = m.token(op.args["dataset"])
+        token.writer, token.epoch = op.args["writer"], op.args["epoch"]
+        token.was_target = token.was_target or token.writer == "target"
+        if token.writer == "target" and m.run is not None:
+            m.run.committed = True
+    elif op.kind == "fence":
+        m.unfenced = bool(data.get("unfenced", False))
+
+
+def _quiesced(m: Migration, workload: str, side: str) -> None:
+    if (workload, side) in m.started:
+        m.started.discard((workload, side))
+    else:
+        m.quiesced.add((workload, side))
+
+
+def _resumed(m: Migration, workload: str, side: str) -> None:
+    if (workload, side) in m.quiesced:
+        m.quiesced.discard((workload, side))
+    else:
+        m.started.add((workload, side))
+
+
+def _failed(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    op = m.ops.pop(data["id"], None)
+    _mark(m, data, "failed", data.get("reason", ""))
+    if op is not None and op.kind == "weight":
+        route = m.route(op.args["route"])
+        route.in_flight = False
+        found = data.get("found")
+        if found is not None:
+            route.confirmed = int(found)
+        route.desired = route.confirmed
+
+
+def _foreign(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    if data.get("id"):
+        m.ops.pop(data["id"], None)
+        _mark(m, data, "failed", data.get("reason", ""))
+    if data.get("route"):
+        route = m.route(data["route"])
+        route.in_flight = False
+        found = data.get("found")
+        route.foreign = str(data.get("reason", "")) if found != route.confirmed or not data.get("adopted") else None
+        if data.get("adopted") and found is not None:
+            route.confirmed = route.desired = int(found)
+            route.foreign = None
+
+
+def _mark(m: Migration, data: dict[str, Any], status: str, detail: str = "") -> None:
+    """Note a step's status in the open run."""
+    run, index = m.open_run, data.get("step")
+    if run is not None and index is not None and 0 <= index < len(run.status):
+        run.status[index] = status
+        if detail:
+            run.detail[index] = detail
+
+
+def _run_started(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    steps = list(data["steps"])
+    m.run = RunFold(
+        data["id"], data["kind"], data.get("mode", ""), data.get("reason", ""), event.actor, event.at, steps,
+        ["waiting"] * len(steps), [""] * len(steps),
+    )  # fmt: skip
+    if data["kind"] == "rollback":
+        m.rollbacks += 1
+
+
+def _run_ended(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    if m.run is not None and m.run.id == data["id"]:
+        m.run.ended_at, m.run.outcome = event.at, data.get("outcome", "")
+        m.run.status = ["skipped" if s in ("waiting", "running") else s for s in m.run.status]
+
+
+def _verdict(into: str) -> Any:
+    def handler(m: Migration, event: Event, data: dict[str, Any]) -> None:
+        getattr(m, into)[data["name"]] = VerdictFold(
+            data["verdict"], data.get("value"), data.get("limit"), data.get("reason", ""), event.at, data.get("phase", "")
+        )
+
+    return handler
+
+
+def _round(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    m.rounds[data["dataset"]] = {**data, "at": event.at}
+
+
+def _seat(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    m.seat, m.seat_since = data.get("holder"), event.at
+
+
+_HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
+    Kind.CREATED: _created,
+    Kind.PLAN_LOADED: _plan,
+    Kind.STATE: _state,
+    Kind.HELD: _held,
+    Kind.RELEASED: _released,
+    Kind.ARMED: _armed,
+    Kind.INTENT: _intent,
+    Kind.SENT: _sent,
+    Kind.OBSERVED: _observed,
+    Kind.CONFIRMED: _confirmed,
+    Kind.FAILED: _failed,
+    Kind.FOREIGN: _foreign,
+    Kind.RUN_STARTED: _run_started,
+    Kind.RUN_ENDED: _run_ended,
+    Kind.GATE: _verdict("gates"),
+    Kind.TRIGGER: _verdict("triggers"),
+    Kind.ROUND: _round,
+    Kind.SEAT: _seat,
+}

@@ -1,0 +1,191 @@
+"""The next step forward: a pure function of state, gates and time. Deciding here, doing in the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from backends.cutover.fold import Migration
+from backends.cutover.rules import Refusal, held_refusal, refusal_of
+from backends.cutover.states import TABLE, next_phase
+from backends.cutover.steps.base import Step
+from backends.cutover.steps.weight import SetWeight
+from backends.cutover.steps.writer import LastRound, Quiesce, Resume, SetToken
+from backends.cutover.world import World
+from backends.plan.models import Plan, Route, Workload
+from backends.snapshot import GateView, Health, Phase, SoakView, State
+from backends.verdict import Verdict
+
+MoveKind = Literal["phase", "arm", "shift", "commit", "retire", "decommission"]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One advance: where it leads and the steps that it takes."""
+
+    kind: MoveKind
+    text: str
+    to_state: State
+    to_phase: Phase | None
+    steps: tuple[Step, ...] = ()
+
+
+def next_move(world: World, gates: tuple[GateView, ...], soaks: dict[str, SoakView], only: str | None = None) -> Move | Refusal:
+    """What `advance` does now, or which rule refuses it. `only` names the one route to move."""
+    m = world.migration
+    if m.state is State.ROLLED_BACK or m.needs_resume:
+        return Refusal("STATE", f"{m.state}: the migration was rolled back", "cutover resume --reason TEXT arms it anew")
+    if not TABLE[m.state].forward or m.state is State.ROLLBACK_BLOCKED:
+        return Refusal("STATE", f"nothing follows {m.state} by an advance", "cutover status says what is going on")
+    if m.open_run is not None or m.state is State.SHIFTING:
+        return Refusal("BUSY", "another operation is in flight", "wait for its end")
+    if m.holds:
+        return held_refusal(world)
+    blocked = _gates(m.phase, gates)
+    if blocked is not None:
+        return blocked
+    return _move(world, soaks, only)
+
+
+def _gates(phase: Phase | None, gates: tuple[GateView, ...]) -> Refusal | None:
+    """Gates of the phase that is to be left must PASS."""
+    if phase is None or phase is Phase.DECOMMISSION:
+        return None
+    late = [g for g in gates if g.phase is phase and g.verdict is not Verdict.PASS]
+    if not late:
+        return None
+    seen = "; ".join(f"{g.name} {g.verdict}" + (f" ({g.reason})" if g.reason else "") for g in late)
+    return Refusal("GATE", seen, f"every gate of {phase} at PASS")
+
+
+def _move(world: World, soaks: dict[str, SoakView], only: str | None) -> Move | Refusal:
+    m, plan = world.migration, world.plan
+    if m.state is State.PLANNED:
+        return Move("phase", "begin: development", State.PREPARING, Phase.DEVELOPMENT)
+    if m.state is State.PREPARING:
+        following = next_phase(m.phase)
+        if following is not None:
+            return Move("phase", f"phase {following}", State.PREPARING, following)
+        return _arm(world)
+    if m.state is State.ARMED or m.state is State.SOAKING:
+        return _shift(world, soaks, only)
+    if m.state is State.DUAL:
+        return _windowed(world, plan.windows.dual, "dual", Move("commit", "commit: no planned way back", State.COMMITTED, Phase.DECOMMISSION))
+    if m.state is State.COMMITTED:
+        return Move("retire", "retire legacy", State.RETIRING, Phase.DECOMMISSION)
+    return _windowed(
+        world, plan.windows.retire, "retire", Move("decommission", "decommission legacy", State.DECOMMISSIONED, Phase.DECOMMISSION)
+    )
+
+
+def _arm(world: World) -> Move | Refusal:
+    legacy = world.side("legacy")
+    if world.plan.routes and not legacy.is_fresh:
+        return Refusal("PREFLIGHT", f"legacy is {legacy.health}: {legacy.reason}", "a probe of legacy that answers")
+    for w in world.plan.workloads:
+        if w.writes and w.name not in world.controls:
+            return Refusal("PREFLIGHT", f"{w.name} writes and cannot be stopped", "workloads[].quiesce")
+    return Move("arm", "arm: pin the plan and the routes' weights", State.ARMED, Phase.CUTOVER)
+
+
+def _windowed(world: World, length: float, name: str, move: Move) -> Move | Refusal:
+    since = world.migration.window_from
+    left = length - (world.observed_now() - since) if since is not None else length
+    if left > 0:
+        return Refusal("WINDOW", f"the {name} window has {left:.0f} s left", f"{left:.0f} s more")
+    return move
+
+
+def _shift(world: World, soaks: dict[str, SoakView], only: str | None) -> Move | Refusal:
+    m, plan = world.migration, world.plan
+    if only is not None and only not in {r.name for r in plan.routes}:
+        return Refusal("STATE", f"the plan has no route {only}", "cutover status names the routes")
+    routes = [r for r in plan.routes if only in (None, r.name) and next_weight(r, m) is not None]
+    if not routes:
+        return Refusal("STATE", "no route has a next weight", "cutover status")
+    for name, soak in soaks.items():
+        if m.route(name).confirmed > 0 and (soak.elapsed < soak.at_least or soak.samples < soak.samples_needed):
+            return _soaking(name, soak)
+    steps = [step for route in routes for step in route_steps(plan, route, m)]
+    refusal = _first_refusal(world, steps)
+    if refusal is not None:
+        return refusal
+    texts = [f"{r.name} {m.route(r.name).confirmed} -> {next_weight(r, m)} %" for r in routes]
+    return Move("shift", ", ".join(texts), State.SHIFTING, Phase.CUTOVER, tuple(steps))
+
+
+def _soaking(name: str, soak: SoakView) -> Refusal:
+    left = max(0.0, soak.at_least - soak.elapsed)
+    need = max(0, soak.samples_needed - soak.samples)
+    wants = [f"{left:.0f} s"] * (left > 0) + [f"{need} samples"] * (need > 0)
+    return Refusal("SOAK", f"{name} has soaked {soak.elapsed:.0f} s of {soak.at_least:.0f} s", f"{' and '.join(wants)} more")
+
+
+def _first_refusal(world: World, steps: list[Step]) -> Refusal | None:
+    """Refuse before the first effect what a rule forbids now; later steps are checked when their turn comes."""
+    for step in steps:
+        if isinstance(step, SetWeight | Quiesce):
+            refusal = refusal_of(step, world)
+            if refusal is not None:
+                return refusal
+    target = world.side("target")
+    if target.health is not Health.ALIVE:
+        return Refusal("SR3", f"target is {target.health}: {target.reason}", "a probe of target that answers")
+    return None
+
+
+def next_weight(route: Route, m: Migration) -> int | None:
+    """The next of the route's steps above its present weight; None at its end."""
+    now = m.route(route.name).confirmed
+    return next((w for w in route.steps if w > now), None)
+
+
+def workload_of(plan: Plan, route: Route) -> Workload | None:
+    """The workload that a route leads to."""
+    return next((w for w in plan.workloads if w.name == route.workload), None)
+
+
+def route_steps(plan: Plan, route: Route, m: Migration) -> list[Step]:
+    """The steps of a route's next weight; for a workload that writes with the handover of its datasets before."""
+    weight = next_weight(route, m)
+    if weight is None:
+        return []
+    workload = workload_of(plan, route)
+    if workload is None or not workload.writes or m.route(route.name).confirmed > 0:
+        return [SetWeight(route.name, weight, m.route(route.name).confirmed)]
+    return handover_steps(plan, workload, m) + [SetWeight(route.name, weight, direction="safety")]
+
+
+def handover_steps(plan: Plan, workload: Workload, m: Migration) -> list[Step]:
+    """Hand a workload's datasets to target. The commit point is the token: before it a failure is compensated, after it the
+    rest is `safety`, finished even by a restarted engine."""
+    steps: list[Step] = []
+    moving = [d for d in workload.writes if m.token(d).writer == "legacy"]
+    limit = quiesce_limit(workload)
+    if moving:
+        steps.append(Quiesce(workload.name, "legacy", limit=limit))
+    for dataset in moving:
+        epoch = m.token(dataset).epoch
+        steps.append(SetToken(dataset, "none", epoch))
+        steps.append(LastRound(dataset))
+    for dataset in moving:
+        steps.append(SetToken(dataset, "target", m.token(dataset).epoch + 1))
+    steps.append(Resume(workload.name, "target", limit=limit))
+    return steps
+
+
+def quiesce_limit(workload: Workload) -> float:
+    """Time limit of stopping or starting a workload, from its plan, seconds."""
+    return workload.quiesce.timeout if workload.quiesce is not None else 60.0
+
+
+def compensation_steps(plan: Plan, m: Migration) -> list[Step]:
+    """Undo a handover that broke off before its commit point: token back to legacy, writers started again."""
+    steps: list[Step] = []
+    for workload in plan.workloads:
+        half = [d for d in workload.writes if m.token(d).writer == "none" and m.token(d).epoch % 2 == 0]
+        steps += [SetToken(d, "legacy", m.token(d).epoch, direction="backward") for d in half]
+        if half or (workload.name, "legacy") in m.quiesced:
+            if all(m.token(d).writer != "target" for d in workload.writes):
+                steps.append(Resume(workload.name, "legacy", direction="backward", limit=quiesce_limit(workload)))
+    return steps

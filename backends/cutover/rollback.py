@@ -1,0 +1,144 @@
+"""Rollback as a plan: which steps, in which order, and what blocks them. Pure; the engine performs the very same steps.
+
+Graceful and emergency differ only where something on target writes (cutover.md, section 4).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from backends.cutover.fold import Migration
+from backends.cutover.forward import quiesce_limit
+from backends.cutover.steps.base import Step
+from backends.cutover.steps.side import CheckSide
+from backends.cutover.steps.weight import Drain, SetWeight
+from backends.cutover.steps.writer import Compare, Fence, LastRound, Quiesce, Resume, SettleGap, SetToken
+from backends.cutover.world import World
+from backends.plan.models import Plan, Workload
+from backends.snapshot import Health, Lag
+
+Mode = Literal["graceful", "emergency"]
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackPlan:
+    """What a rollback would do now. `blocked_by` empty: it may go."""
+
+    mode: Mode
+    steps: tuple[Step, ...]
+    blocked_by: tuple[str, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+    gap: Lag
+
+    def hash(self, plan_hash: str) -> str:
+        """Binds a confirmation to steps, plan and routes; not to measurements that move all the time."""
+        body = [plan_hash, self.mode, [[s.kind, s.args()] for s in self.steps]]
+        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def plan_rollback(world: World, mode: Mode, *, accept_unknown: bool = False, gap: Lag | None = None) -> RollbackPlan:
+    """The steps that bring production home from the present state. `gap` is what the target alone holds by the last look."""
+    steps = _steps(world, mode, accept_unknown)
+    seconds = sum(s.seconds for s in steps)
+    return RollbackPlan(
+        mode,
+        tuple(steps),
+        _blocked(world, mode, accept_unknown),
+        _warnings(world, mode, gap),
+        seconds,
+        (gap or Lag()) if mode == "emergency" else Lag(objects=0, bytes=0, seconds=0.0),
+    )
+
+
+def writers_on_target(plan: Plan, m: Migration) -> list[Workload]:
+    """Workloads whose datasets have been handed to target, or are on the way there or back."""
+    return [w for w in plan.workloads if any(_moved(m, d) for d in w.writes)]
+
+
+def _moved(m: Migration, dataset: str) -> bool:
+    token = m.token(dataset)
+    return token.writer != "legacy"
+
+
+def _steps(world: World, mode: Mode, accept_unknown: bool) -> list[Step]:
+    plan, m = world.plan, world.migration
+    writing = {w.name for w in plan.workloads if w.writes}
+    exposed = [r for r in plan.routes if _touched(m, r.name)]
+    steps: list[Step] = [CheckSide("legacy", accept_unknown)]
+    first = exposed if mode == "emergency" else [r for r in exposed if r.workload not in writing]
+    steps += [SetWeight(r.name, 0, direction="backward") for r in first]
+    for workload in plan.workloads:
+        if workload.writes:
+            steps += _handback(plan, m, workload, mode)
+            if mode == "graceful":
+                routes = [r for r in exposed if r.workload == workload.name]
+                steps += [SetWeight(r.name, 0, direction="backward") for r in routes]
+    steps += [Drain(r.name) for r in exposed]
+    if mode == "graceful":
+        back = [d for w in writers_on_target(plan, m) for d in w.writes if m.token(d).epoch % 2 == 1]
+        steps += [Compare(d) for d in dict.fromkeys(back) if _has_reverse(plan, d)]
+    return steps
+
+
+def _touched(m: Migration, route: str) -> bool:
+    seen = m.route(route)
+    return seen.desired > 0 or seen.confirmed > 0 or seen.in_flight or seen.foreign is not None
+
+
+def _has_reverse(plan: Plan, dataset: str) -> bool:
+    return any(d.name == dataset and d.reverse for d in plan.datasets)
+
+
+def _handback(plan: Plan, m: Migration, workload: Workload, mode: Mode) -> list[Step]:
+    """Give a workload's datasets back to legacy. An odd epoch means that target has owned them since."""
+    limit = quiesce_limit(workload)
+    moved = [d for d in workload.writes if _moved(m, d)]
+    owned = [d for d in moved if m.token(d).epoch % 2 == 1]
+    steps: list[Step] = []
+    if owned and mode == "graceful":
+        steps.append(Quiesce(workload.name, "target", direction="backward", limit=limit))
+        steps += [SetToken(d, "none", m.token(d).epoch, direction="backward") for d in owned]
+        steps += [LastRound(d, reverse=True, direction="backward") for d in owned if _has_reverse(plan, d)]
+    elif owned:
+        steps.append(Fence(workload.name, limit=min(limit, 30.0)))
+    for dataset in moved:
+        epoch = m.token(dataset).epoch
+        steps.append(SetToken(dataset, "legacy", epoch + epoch % 2, direction="backward"))
+    if moved or (workload.name, "legacy") in m.quiesced:
+        steps.append(Resume(workload.name, "legacy", direction="backward", limit=limit))
+    if owned and mode == "emergency":
+        steps += [SettleGap(d) for d in owned]
+    return steps
+
+
+def _blocked(world: World, mode: Mode, accept_unknown: bool) -> tuple[str, ...]:
+    """What stands in the way: never route to a dead side."""
+    legacy, target = world.side("legacy"), world.side("target")
+    out: list[str] = []
+    if legacy.health is Health.DEAD:
+        out.append(f"legacy is dead: {legacy.reason}")
+    elif legacy.health is Health.UNKNOWN and not accept_unknown:
+        out.append(f"legacy cannot be seen ({legacy.reason}): only with --accept-unknown")
+    elif legacy.health is Health.ALIVE and not legacy.is_fresh and not accept_unknown:
+        out.append(f"the proof of legacy's health is {legacy.age or 0:.0f} s old: only with --accept-unknown")
+    if mode == "graceful" and writers_on_target(world.plan, world.migration) and target.health is Health.DEAD:
+        out.append(f"target writes and is dead ({target.reason}): only --emergency can go")
+    return tuple(out)
+
+
+def _warnings(world: World, mode: Mode, gap: Lag | None) -> tuple[str, ...]:
+    plan, m = world.plan, world.migration
+    out: list[str] = []
+    writers = writers_on_target(plan, m)
+    for workload in writers:
+        lost = [d for d in workload.writes if not _has_reverse(plan, d) and m.token(d).epoch % 2 == 1]
+        if lost:
+            out.append(f"what {workload.name} wrote on target to {', '.join(lost)} is lost: no reverse sync in the plan")
+    if mode == "emergency" and writers:
+        size = "of unknown size" if gap is None or gap.objects is None else f"of {gap.objects} objects"
+        out.append(f"emergency leaves a data gap {size}, kept in a side prefix")
+    return tuple(out)

@@ -1,0 +1,131 @@
+"""The safety rules, checked before every effect. Each has an id that a refusal names.
+
+SR1  at least one side serves after this effect
+SR2  one writer per dataset: the token
+SR3  no routing to a side whose proof of health is older than 60 s
+SR4  no deletes before committed
+SR5  a least spacing between weight changes
+SR6  backward outranks forward
+HELD a hold blocks forward moves, and never a rollback
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backends.cutover.steps.base import Step
+from backends.cutover.steps.weight import SetWeight
+from backends.cutover.steps.writer import LastRound, Quiesce, Resume, SetToken
+from backends.cutover.world import World
+from backends.snapshot import Health, SideName, State
+
+RULES: dict[str, str] = {
+    "SR1": "at least one side serves after this effect",
+    "SR2": "one writer per dataset: the token",
+    "SR3": "no routing to a side whose proof of health is older than 60 s",
+    "SR4": "no deletes before committed",
+    "SR5": "a least spacing between weight changes",
+    "SR6": "backward outranks forward",
+    "HELD": "a hold blocks forward moves, and never a rollback",
+    "STATE": "the state does not allow it",
+    "GATE": "a gate has not passed",
+    "SOAK": "the present weight has not soaked long enough",
+    "WINDOW": "the dual or the retire window is not over",
+    "PREFLIGHT": "something that a rollback needs is not in place",
+    "BUSY": "another operation is in flight",
+    "PREVIEW": "the world has changed since the preview",
+    "CONFIRM": "the migration's name was not typed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Which rule refuses, what is seen, and what would allow it."""
+
+    rule: str
+    reason: str
+    would_allow: str = ""
+
+
+def refusal_of(step: Step, world: World, *, accept_unknown: bool = False) -> Refusal | None:
+    """The first rule that forbids this step now; None where it may be sent."""
+    m = world.migration
+    if step.direction == "forward":
+        if m.state is State.ROLLING_BACK or (m.open_run is not None and m.open_run.kind == "rollback"):
+            return Refusal("SR6", "a rollback is under way", "wait for its end")
+        if m.holds:
+            return held_refusal(world)
+    if isinstance(step, SetWeight):
+        return _weight(step, world, accept_unknown)
+    if isinstance(step, SetToken):
+        return _token(step, world)
+    if isinstance(step, Resume):
+        return _resume(step, world)
+    if isinstance(step, LastRound):
+        return _round(step, world)
+    if isinstance(step, Quiesce) and step.workload not in world.controls:
+        return Refusal("SR2", f"the plan says nothing of how {step.workload} is stopped", "workloads[].quiesce")
+    return None
+
+
+def held_refusal(world: World) -> Refusal:
+    """A refusal that names every hold."""
+    reasons = "; ".join(f"{h.by}: {h.reason}" for h in world.migration.holds)
+    return Refusal("HELD", reasons, "cutover resume, once the reason is settled")
+
+
+def _weight(step: SetWeight, world: World, accept_unknown: bool) -> Refusal | None:
+    m = world.migration
+    now = m.route(step.route).confirmed
+    serving: list[SideName] = []
+    if step.weight < 100:
+        serving.append("legacy")
+    if step.weight > 0:
+        serving.append("target")
+    good = {Health.ALIVE, Health.UNKNOWN} if accept_unknown else {Health.ALIVE}
+    if not any(world.side(s).health in good for s in serving):
+        seen = ", ".join(f"{s} {world.side(s).health} ({world.side(s).reason})" for s in serving)
+        return Refusal("SR1", f"after it nobody would serve: {seen}", "a living side")
+    rising: SideName | None = "target" if step.weight > now else "legacy" if step.weight < now else None
+    if rising is not None and not _fresh(world, rising, accept_unknown):
+        side = world.side(rising)
+        age = "never seen" if side.age is None else f"seen {side.age:.0f} s ago"
+        return Refusal("SR3", f"{rising} is {side.health}, {age}: {side.reason}", f"a probe of {rising} that answers")
+    if step.direction == "forward" and m.last_shift is not None and now > 0:
+        wait = world.plan.windows.spacing - (world.observed_now() - m.route(step.route).since)
+        if wait > 0:
+            return Refusal("SR5", f"{step.route} was changed less than the spacing ago", f"{wait:.0f} s more")
+    return None
+
+
+def _fresh(world: World, side: SideName, accept_unknown: bool) -> bool:
+    seen = world.side(side)
+    return seen.is_fresh or (accept_unknown and seen.health is Health.UNKNOWN)
+
+
+def _token(step: SetToken, world: World) -> Refusal | None:
+    m = world.migration
+    token = m.token(step.dataset)
+    if step.writer == "none" or step.writer == token.writer:
+        return None
+    if token.writer != "none" and step.direction != "backward":
+        return Refusal("SR2", f"{token.writer} still holds the token of {step.dataset}", "quiesce it first")
+    if step.epoch < token.epoch:
+        return Refusal("SR2", f"epoch {step.epoch} of {step.dataset} is older than {token.epoch}", "a new handover")
+    return None
+
+
+def _resume(step: Resume, world: World) -> Refusal | None:
+    workload = next((w for w in world.plan.workloads if w.name == step.workload), None)
+    for dataset in workload.writes if workload is not None else ():
+        writer = world.migration.token(dataset).writer
+        if writer != step.side:
+            return Refusal("SR2", f"{writer} holds the token of {dataset}", f"the token for {step.side}")
+    return None
+
+
+def _round(step: LastRound, world: World) -> Refusal | None:
+    onto = "legacy" if step.reverse else "target"
+    if world.migration.token(step.dataset).writer == onto:
+        return Refusal("SR2", f"{onto} writes {step.dataset}: nothing is copied onto it", "quiesce its writer")
+    return None

@@ -1,0 +1,49 @@
+"""What a step is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from backends.cutover.fold import Direction
+from backends.cutover.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What reading the world back says. `found` is a route's weight where one was read."""
+
+    done: bool
+    detail: str = ""
+    found: int | None = None
+    extra: tuple[tuple[str, Any], ...] = ()
+
+
+class Step(Protocol):
+    """One operation. `args` with `kind` rebuild it after a restart (`steps.build`)."""
+
+    kind: ClassVar[str]
+    outlives_us: ClassVar[bool]  # may the effect go on when the engine dies under it?
+
+    @property
+    def direction(self) -> Direction: ...
+    @property
+    def text(self) -> str:
+        """What it does, in words for the operator."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """Expected duration."""
+        ...
+
+    @property
+    def limit(self) -> float:
+        """Time limit of the whole effect, reading back included."""
+        ...
+
+    def args(self) -> dict[str, Any]: ...
+
+    async def send(self, world: World) -> None: ...
+
+    async def observe(self, world: World) -> Seen: ...

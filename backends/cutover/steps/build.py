@@ -1,0 +1,26 @@
+"""Steps rebuilt from the journal, after a restart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backends.cutover.steps.base import Step
+from backends.cutover.steps.side import CheckSide
+from backends.cutover.steps.weight import Drain, SetWeight
+from backends.cutover.steps.writer import Compare, Fence, LastRound, Quiesce, Resume, SettleGap, SetToken
+
+_KINDS: dict[str, Any] = {
+    cls.kind: cls
+    for cls in (CheckSide, Compare, Drain, Fence, LastRound, Quiesce, Resume, SetToken, SettleGap, SetWeight)
+}
+
+
+def step_of(kind: str, args: dict[str, Any]) -> Step:
+    """The step that a journal's INTENT or run names. Raises KeyError for a kind that this version does not have."""
+    step: Step = _KINDS[kind](**args)
+    return step
+
+
+def kinds() -> tuple[str, ...]:
+    """All kinds of steps, for tests that walk them."""
+    return tuple(_KINDS)

@@ -1,0 +1,79 @@
+"""Give a route a weight on the target, and see that clients have left a side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from backends.cutover.fold import Direction
+from backends.cutover.steps.base import Seen
+from backends.cutover.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class SetWeight:
+    """Set a route's weight on the target, absolutely. `expected` is what the authority should hold before; None takes what is there."""
+
+    route: str
+    weight: int  # 0..100
+    expected: int | None = None
+    direction: Direction = "forward"
+    kind: ClassVar[str] = "weight"
+    outlives_us: ClassVar[bool] = False
+
+    @property
+    def text(self) -> str:
+        return f"route {self.route}: weight {self.weight} % on target"
+
+    @property
+    def seconds(self) -> float:
+        return 1.0
+
+    @property
+    def limit(self) -> float:
+        return 20.0
+
+    def args(self) -> dict[str, Any]:
+        return {"route": self.route, "weight": self.weight, "expected": self.expected, "direction": self.direction}
+
+    async def send(self, world: World) -> None:
+        await world.routes[self.route].set(self.weight, self.expected)
+
+    async def observe(self, world: World) -> Seen:
+        seen = await world.routes[self.route].confirm(self.weight)
+        found = self.weight if seen.authority else (await world.routes[self.route].read()).weight
+        return Seen(seen.is_confirmed, seen.detail, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Wait until no client of a route is seen on the target any more."""
+
+    route: str
+    direction: Direction = "backward"
+    kind: ClassVar[str] = "drain"
+    outlives_us: ClassVar[bool] = False
+
+    @property
+    def text(self) -> str:
+        return f"route {self.route}: drain clients from target"
+
+    @property
+    def seconds(self) -> float:
+        return 1.0
+
+    @property
+    def limit(self) -> float:
+        return 30.0
+
+    def args(self) -> dict[str, Any]:
+        return {"route": self.route, "direction": self.direction}
+
+    async def send(self, world: World) -> None:
+        """Nothing to send: clients leave by themselves once the weight is 0."""
+
+    async def observe(self, world: World) -> Seen:
+        seen = await world.routes[self.route].confirm(0)
+        if seen.data_plane is None:
+            return Seen(seen.authority, "the plan gives no way to look at clients")
+        return Seen(seen.is_confirmed, seen.detail)

@@ -1,0 +1,232 @@
+"""Hand a dataset's writing over: stop and start writers, the token, the last round between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from backends.cutover.fold import Direction, Writer
+from backends.cutover.steps.base import Seen
+from backends.cutover.world import World
+from backends.snapshot import SideName
+from backends.workloads.base import WorkloadError
+
+
+@dataclass(frozen=True, slots=True)
+class Quiesce:
+    """Stop a workload's writing on a side."""
+
+    workload: str
+    side: SideName
+    direction: Direction = "forward"
+    limit: float = 60.0
+    kind: ClassVar[str] = "quiesce"
+    outlives_us: ClassVar[bool] = True
+
+    @property
+    def text(self) -> str:
+        return f"quiesce {self.workload} on {self.side}"
+
+    @property
+    def seconds(self) -> float:
+        return 2.0
+
+    def args(self) -> dict[str, Any]:
+        return {"workload": self.workload, "side": self.side, "direction": self.direction, "limit": self.limit}
+
+    async def send(self, world: World) -> None:
+        await world.controls[self.workload].quiesce(self.side)
+
+    async def observe(self, world: World) -> Seen:
+        state = await world.controls[self.workload].state(self.side)
+        return Seen(state == "quiesced", f"{self.workload} on {self.side}: {state}")
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Start a workload's writing on a side."""
+
+    workload: str
+    side: SideName
+    direction: Direction = "safety"
+    limit: float = 60.0
+    kind: ClassVar[str] = "resume"
+    outlives_us: ClassVar[bool] = True
+
+    @property
+    def text(self) -> str:
+        return f"start {self.workload} on {self.side}"
+
+    @property
+    def seconds(self) -> float:
+        return 2.0
+
+    def args(self) -> dict[str, Any]:
+        return {"workload": self.workload, "side": self.side, "direction": self.direction, "limit": self.limit}
+
+    async def send(self, world: World) -> None:
+        await world.controls[self.workload].resume(self.side)
+
+    async def observe(self, world: World) -> Seen:
+        state = await world.controls[self.workload].state(self.side)
+        return Seen(state == "running", f"{self.workload} on {self.side}: {state}")
+
+
+@dataclass(frozen=True, slots=True)
+class SetToken:
+    """Say who may write a dataset. The journal itself is the authority: CONFIRMED is the effect."""
+
+    dataset: str
+    writer: Writer
+    epoch: int
+    direction: Direction = "forward"
+    kind: ClassVar[str] = "token"
+    outlives_us: ClassVar[bool] = False
+
+    @property
+    def text(self) -> str:
+        return f"dataset {self.dataset}: writer {self.writer}, epoch {self.epoch}"
+
+    @property
+    def seconds(self) -> float:
+        return 0.1
+
+    @property
+    def limit(self) -> float:
+        return 10.0
+
+    def args(self) -> dict[str, Any]:
+        return {"dataset": self.dataset, "writer": self.writer, "epoch": self.epoch, "direction": self.direction}
+
+    async def send(self, world: World) -> None:
+        token = world.migration.token(self.dataset)
+        if self.writer != "none" and self.epoch > token.epoch:
+            await world.keep_index(self.dataset, self.epoch)
+
+    async def observe(self, world: World) -> Seen:
+        return Seen(True, f"writer {self.writer}")
+
+
+@dataclass(frozen=True, slots=True)
+class LastRound:
+    """Rounds to lag 0, proven, while nobody writes."""
+
+    dataset: str
+    reverse: bool = False
+    direction: Direction = "forward"
+    limit: float = 600.0
+    expected_seconds: float = 3.0
+    kind: ClassVar[str] = "last_round"
+    outlives_us: ClassVar[bool] = False
+
+    @property
+    def text(self) -> str:
+        way = "target to legacy" if self.reverse else "legacy to target"
+        return f"dataset {self.dataset}: last round {way}, to lag 0, proven"
+
+    @property
+    def seconds(self) -> float:
+        return self.expected_seconds
+
+    def args(self) -> dict[str, Any]:
+        return {"dataset": self.dataset, "reverse": self.reverse, "direction": self.direction, "limit": self.limit}
+
+    async def send(self, world: World) -> None:
+        """The rounds run in `observe`, which repeats until they end in sync."""
+
+    async def observe(self, world: World) -> Seen:
+        end = await world.round_to_zero(self.dataset, reverse=self.reverse)
+        return Seen(end.in_sync and end.proven, end.detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Prove both sides of a dataset equal after it was handed back."""
+
+    dataset: str
+    direction: Direction = "backward"
+    limit: float = 600.0
+    kind: ClassVar[str] = "compare"
+    outlives_us: ClassVar[bool] = False
+
+    @property
+    def text(self) -> str:
+        return f"dataset {self.dataset}: compare both sides"
+
+    @property
+    def seconds(self) -> float:
+        return 2.0
+
+    def args(self) -> dict[str, Any]:
+        return {"dataset": self.dataset, "direction": self.direction, "limit": self.limit}
+
+    async def send(self, world: World) -> None:
+        """Nothing is changed."""
+
+    async def observe(self, world: World) -> Seen:
+        end = await world.compare(self.dataset)
+        return Seen(True, end.detail, extra=(("equal", end.in_sync and end.proven),))
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """After an emergency: stop a workload on the target. While that cannot be done the migration is `unfenced`, and goes on."""
+
+    workload: str
+    direction: Direction = "backward"
+    limit: float = 30.0
+    kind: ClassVar[str] = "fence"
+    outlives_us: ClassVar[bool] = True
+
+    @property
+    def text(self) -> str:
+        return f"fence target: stop {self.workload} there"
+
+    @property
+    def seconds(self) -> float:
+        return 2.0
+
+    def args(self) -> dict[str, Any]:
+        return {"workload": self.workload, "direction": self.direction, "limit": self.limit}
+
+    async def send(self, world: World) -> None:
+        """Tried in `observe`: a target that is gone must not stop the rollback."""
+
+    async def observe(self, world: World) -> Seen:
+        control = world.controls[self.workload]
+        try:
+            await control.quiesce("target")
+            state = await control.state("target")
+        except WorkloadError as error:
+            return Seen(True, f"unfenced: {error.message}", extra=(("unfenced", True),))
+        fenced = state == "quiesced"
+        return Seen(True, f"{self.workload} on target: {state}", extra=(("unfenced", not fenced),))
+
+
+@dataclass(frozen=True, slots=True)
+class SettleGap:
+    """After an emergency: what the target alone has is copied to a side prefix on legacy, nothing newer overwritten."""
+
+    dataset: str
+    direction: Direction = "backward"
+    limit: float = 600.0
+    kind: ClassVar[str] = "settle_gap"
+    outlives_us: ClassVar[bool] = False
+
+    @property
+    def text(self) -> str:
+        return f"dataset {self.dataset}: keep what only target has, in a side prefix on legacy"
+
+    @property
+    def seconds(self) -> float:
+        return 5.0
+
+    def args(self) -> dict[str, Any]:
+        return {"dataset": self.dataset, "direction": self.direction, "limit": self.limit}
+
+    async def send(self, world: World) -> None:
+        """The copy runs in `observe`: it is repeated until it is whole or the limit has passed."""
+
+    async def observe(self, world: World) -> Seen:
+        end = await world.settle_gap(self.dataset)
+        return Seen(True, end.detail, extra=(("settled", end.in_sync),))

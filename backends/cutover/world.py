@@ -1,0 +1,77 @@
+"""What steps and rules may see and touch of the world; the engine gives the real one, tests a model of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from backends.cutover.fold import Migration
+from backends.plan.models import Plan
+from backends.snapshot import Health, SideName
+from backends.traffic.base import Route
+from backends.workloads.base import WorkloadControl
+
+HEALTH_AGE = 60.0  # seconds that a proof of health is good for (SR3)
+
+
+@dataclass(frozen=True, slots=True)
+class SideHealth:
+    """Health of a side. `age`: seconds since its last proof; None when there was none yet."""
+
+    health: Health = Health.UNKNOWN
+    age: float | None = None
+    reason: str = "not looked at yet"
+
+    @property
+    def is_fresh(self) -> bool:
+        """Alive, with a proof young enough for SR3."""
+        return self.health is Health.ALIVE and self.age is not None and self.age <= HEALTH_AGE
+
+
+@dataclass(frozen=True, slots=True)
+class RoundEnd:
+    """What the last round of a handover found: lag 0 and proven, or not."""
+
+    in_sync: bool
+    proven: bool
+    detail: str
+
+
+class World(Protocol):
+    """The migration's surroundings."""
+
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def migration(self) -> Migration: ...
+    @property
+    def routes(self) -> Mapping[str, Route]: ...
+    @property
+    def controls(self) -> Mapping[str, WorkloadControl]: ...
+
+    def side(self, side: SideName) -> SideHealth: ...
+
+    def observed_now(self) -> float:
+        """Observed time of the migration, seconds."""
+        ...
+
+    async def look_at_side(self, side: SideName) -> SideHealth:
+        """Ask the side's data plane now, not from memory."""
+        ...
+
+    async def round_to_zero(self, dataset: str, *, reverse: bool) -> RoundEnd:
+        """Rounds until lag is 0 and proven, or as far as they come."""
+        ...
+
+    async def compare(self, dataset: str) -> RoundEnd:
+        """Prove both sides equal, object by object."""
+        ...
+
+    async def settle_gap(self, dataset: str) -> RoundEnd:
+        """Copy what the target alone has to a side prefix on legacy."""
+        ...
+
+    async def keep_index(self, dataset: str, epoch: int) -> None:
+        """Keep the index of this moment as the handover index."""
+        ...

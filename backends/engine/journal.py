@@ -1,0 +1,234 @@
+"""The journal: every event of a migration, durable before its effect, in one chain.
+
+SQLite, WAL, synchronous=FULL, one writer thread. An event carries a sequence number, its parent (unique: two writers collide), UTC
+time, actor, plan hash, schema version and the hash of the event before it. Where the disk is full, events of a rollback go to an
+emergency journal elsewhere and are merged later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from backends.cutover.events import SCHEMA, Event, Kind
+from backends.engine.clock import utc_now
+from backends.engine.errors import JournalBroken, JournalFull
+from backends.engine.paths import head_of, journal_of
+from backends.escape import plain
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS events (
+    seq INTEGER PRIMARY KEY,
+    parent INTEGER NOT NULL UNIQUE,
+    at TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    data TEXT NOT NULL,
+    plan_hash TEXT NOT NULL,
+    schema INTEGER NOT NULL,
+    observed REAL NOT NULL,
+    previous TEXT NOT NULL,
+    hash TEXT NOT NULL
+) STRICT
+"""
+_COLUMNS = "seq, parent, at, actor, kind, data, plan_hash, schema, observed, previous, hash"
+GENESIS = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    seq: int = 0
+    hash: str = GENESIS
+
+
+def event_hash(previous: str, seq: int, at: str, actor: str, kind: str, data: str, plan_hash: str, observed: float) -> str:
+    """SHA-256 over the event before and all of this one, hex."""
+    body = json.dumps([previous, seq, at, actor, kind, data, plan_hash, SCHEMA, observed])
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+class Journal:
+    """The only writer. Reading a journal that nobody holds open: `read_events`, `verify_chain`."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._db: sqlite3.Connection | None = None
+        self._head = Head()
+        self._lock = asyncio.Lock()
+        self._spilled: list[Event] = []
+        self.emergency: Path | None = None  # where events go while the journal cannot be written
+        self.plan_hash = ""
+
+    @property
+    def head(self) -> Head:
+        return self._head
+
+    async def open(self) -> list[Event]:
+        """Open or make the journal and read it whole. Raises `JournalBroken` where its chain does not hold."""
+        return await self._run(self._open)
+
+    async def append(self, kind: str, data: dict[str, Any], *, actor: str, observed: float, may_spill: bool = False) -> Event:
+        """Make an event durable and return it. With `may_spill` a journal that cannot be written does not stop us."""
+        async with self._lock:
+            return await asyncio.shield(self._run(self._append, kind, data, actor, observed, may_spill))
+
+    async def close(self) -> None:
+        await self._run(self._close)
+        self._thread.shutdown(wait=False)
+
+    async def _run(self, function: Any, *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+
+    def _open(self) -> list[Event]:
+        path = journal_of(self._state)
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            os.chmod(path, 0o600)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute(_TABLE)
+            rows = self._db.execute(f"SELECT {_COLUMNS} FROM events ORDER BY seq").fetchall()
+        except sqlite3.DatabaseError as error:
+            raise JournalBroken(f"the journal cannot be read: {error}", where=str(path), hint=_CURE) from error
+        events = list(_checked(rows, path))
+        self._head = Head(rows[-1][0], rows[-1][10]) if rows else Head()
+        self._check_head(path)
+        return events
+
+    def _check_head(self, path: Path) -> None:
+        """The side file may be ahead of the journal only where a tail was lost."""
+        told = read_head(self._state)
+        if told is not None and told.seq > self._head.seq:
+            raise JournalBroken(
+                f"the journal ends at event {self._head.seq}, but {told.seq} had been written: its tail is lost",
+                where=str(path),
+                hint=_CURE,
+            )
+
+    def _append(self, kind: str, data: dict[str, Any], actor: str, observed: float, may_spill: bool) -> Event:
+        at, body = utc_now(), json.dumps(data, sort_keys=True, default=str, allow_nan=False)
+        try:
+            if self._spilled:
+                self._merge()
+            return self._insert(kind, body, actor, observed, at)
+        except sqlite3.Error as error:
+            if not may_spill:
+                raise JournalFull(f"the journal cannot be written: {error}", where=str(journal_of(self._state))) from error
+            return self._spill(kind, data, actor, observed, at)
+
+    def _insert(self, kind: str, body: str, actor: str, observed: float, at: datetime) -> Event:
+        assert self._db is not None
+        seq, stamp, observed = self._head.seq + 1, at.isoformat(), round(observed, 3)
+        digest = event_hash(self._head.hash, seq, stamp, actor, kind, body, self.plan_hash, observed)
+        row = (seq, seq - 1, stamp, actor, kind, body, self.plan_hash, SCHEMA, observed, self._head.hash, digest)
+        self._db.execute(f"INSERT INTO events ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)
+        self._head = Head(seq, digest)
+        write_head(self._state, self._head)
+        return Event(seq, at, actor, kind, json.loads(body), self.plan_hash, observed)
+
+    def _spill(self, kind: str, data: dict[str, Any], actor: str, observed: float, at: datetime) -> Event:
+        if self.emergency is None:
+            folder = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
+            fd, name = tempfile.mkstemp(prefix=f"cutover-{self._state.name}-", suffix=".journal", dir=folder)
+            os.close(fd)
+            self.emergency = Path(name)
+        seq = self._head.seq + len(self._spilled) + 1
+        event = Event(seq, at, actor, kind, data, self.plan_hash, observed)
+        line = {"at": at.isoformat(), "actor": actor, "kind": kind, "data": data, "observed": observed}
+        with self.emergency.open("a") as file:
+            file.write(json.dumps(line, default=str) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._spilled.append(event)
+        return event
+
+    def _merge(self) -> None:
+        """What the emergency journal holds goes into the journal, in order."""
+        for event in list(self._spilled):
+            body = json.dumps(event.data, sort_keys=True, default=str)
+            self._insert(event.kind, body, event.actor, event.observed, event.at)
+            self._spilled.remove(event)
+        self._insert(Kind.MERGED, json.dumps({"from": str(self.emergency)}), "engine", 0.0, utc_now())
+        if self.emergency is not None:
+            self.emergency.unlink(missing_ok=True)
+            self.emergency = None
+
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+
+_CURE = "see docs/architecture.md, 'A broken journal': keep the file, begin a new state folder"
+
+
+def read_events(state: Path) -> list[Event]:
+    """Every event of a journal, without opening it for writing and without an engine. Raises `JournalBroken`."""
+    path = journal_of(state)
+    if not path.is_file():
+        return []
+    try:
+        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            rows = db.execute(f"SELECT {_COLUMNS} FROM events ORDER BY seq").fetchall()
+        finally:
+            db.close()
+    except sqlite3.DatabaseError as error:
+        raise JournalBroken(f"the journal cannot be read: {error}", where=str(path), hint=_CURE) from error
+    return list(_checked(rows, path))
+
+
+def verify_chain(state: Path) -> Head:
+    """Check every hash, and the head in the side file; returns the head. Raises `JournalBroken` saying where."""
+    events = read_events(state)
+    told = read_head(state)
+    last = events[-1].seq if events else 0
+    if told is not None and told.seq > last:
+        raise JournalBroken(f"the journal ends at event {last}, but {told.seq} had been written", where=str(journal_of(state)))
+    return told if told is not None and told.seq == last else Head(last)
+
+
+def read_head(state: Path) -> Head | None:
+    try:
+        seq, digest = head_of(state).read_text().split()
+        return Head(int(seq), digest)
+    except (OSError, ValueError):
+        return None
+
+
+def write_head(state: Path, head: Head) -> None:
+    """Best effort: the head is a witness beside the journal, not part of it."""
+    try:
+        new = head_of(state).with_suffix(".new")
+        new.write_text(f"{head.seq} {head.hash}\n")
+        new.replace(head_of(state))
+    except OSError:
+        return
+
+
+def _checked(rows: list[tuple[Any, ...]], path: Path) -> Iterator[Event]:
+    previous, expected = GENESIS, 1
+    for seq, parent, at, actor, kind, data, plan_hash, schema, observed, before, digest in rows:
+        where = f"{path}: event {seq}"
+        if seq != expected or parent != seq - 1:
+            raise JournalBroken(f"event {expected} is missing", where=where, hint=_CURE)
+        if schema > SCHEMA:
+            raise JournalBroken(f"event {seq} has schema {schema}, newer than {SCHEMA}", where=where, hint="use a newer cutover")
+        if before != previous or event_hash(before, seq, at, actor, kind, data, plan_hash, observed) != digest:
+            raise JournalBroken(f"event {seq} ({plain(kind)}) is not what was written", where=where, hint=_CURE)
+        try:
+            yield Event(seq, datetime.fromisoformat(at), actor, kind, json.loads(data), plan_hash, observed)
+        except ValueError as error:
+            raise JournalBroken(f"event {seq} cannot be read: {error}", where=where, hint=_CURE) from error
+        previous, expected = digest, seq + 1
