@@ -1,0 +1,106 @@
+"""A real OpenSSH sshd on the loopback, with its own host key, user key and known_hosts; key-only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncssh
+import psutil
+import pytest
+
+from backends.ssh.models import SshHost, SshSettings
+from tests.peers.process import accepts, free_ports, running
+
+
+@dataclass
+class OpenSsh:
+    """A running sshd. `folder` holds `known_hosts`, `id_ed25519` and `ssh_config`, which names that key for every host."""
+
+    folder: Path
+    port: int
+    pid: int = 0
+    user: str = field(default_factory=getpass.getuser)
+    address: str = "127.0.0.1"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.folder / "known_hosts"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "ssh_config"
+
+    @property
+    def settings(self) -> SshSettings:
+        return SshSettings(config=self.config, known_hosts=self.known_hosts)
+
+    def host(self, name: str = "box", via: str | None = None) -> SshHost:
+        return SshHost(name, self.address, self.user, self.port, via)
+
+    def kill_sessions(self) -> None:
+        """Kill what serves the open connections, as a host that dies does; the listener stays."""
+        for child in psutil.Process(self.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.send_signal(signal.SIGKILL)
+
+
+def write_keys(folder: Path, name: str) -> asyncssh.SSHKey:
+    """A new key pair `name`, `name.pub`, readable by the owner only."""
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    path = folder / name
+    path.touch(mode=0o600)
+    key.write_private_key(path)
+    path.chmod(0o600)
+    key.write_public_key(folder / f"{name}.pub")
+    return key
+
+
+@contextlib.asynccontextmanager
+async def openssh(folder: Path, *, env: Mapping[str, str] | None = None, options: str = "") -> AsyncIterator[OpenSsh]:
+    """sshd while it runs. `env` is set for its sessions (`PATH` too), `options` are more lines of sshd_config.
+
+    Skips the test where no sshd is installed.
+    """
+    program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        pytest.skip("server missing: openssh-server")
+    server = OpenSsh(folder, free_ports(1)[0])
+    await asyncio.to_thread(_prepare, server, dict(env or {}), options)
+    argv = [program, "-D", "-e", "-f", str(folder / "sshd_config")]
+
+    async def ready() -> bool:
+        return await accepts(server.port)
+
+    async with running(argv, log=folder / "sshd.log", ready=ready, seconds=30) as process:
+        server.pid = process.pid
+        yield server
+
+
+def _prepare(server: OpenSsh, env: dict[str, str], options: str) -> None:
+    folder = server.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(parents=True, exist_ok=True)
+    host = write_keys(folder, "host_key")
+    user = write_keys(folder, "id_ed25519")
+    (folder / "authorized_keys").write_bytes(user.export_public_key())
+    where = f"[{server.address}]:{server.port}"
+    server.known_hosts.write_text(f"{where} {host.export_public_key().decode()}")
+    server.config.write_text(f"Host *\n  IdentityFile {folder}/id_ed25519\n  IdentitiesOnly yes\n")
+    set_env = " ".join(f'"{name}={value}"' for name, value in env.items())
+    (folder / "sshd_config").write_text(
+        f"Port {server.port}\nListenAddress {server.address}\nHostKey {folder}/host_key\n"
+        f"AuthorizedKeysFile {folder}/authorized_keys\nPidFile none\nUsePAM no\nStrictModes no\n"
+        "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
+        "MaxStartups 200:30:400\nMaxSessions 100\nSubsystem sftp internal-sftp\n"
+        + (f"SetEnv {set_env}\n" if set_env else "")
+        + options
+    )
