@@ -64,8 +64,9 @@ class HostKeys:
         for path in self.paths:
             for number, line in _lines(path):
                 one = SSHKnownHosts()
-                if _load_line(one, line):
-                    found += [KnownLine(path, number, *entry) for entry in _entries(one, host, address, port)]
+                revoked = line.lstrip().startswith("@revoked ")
+                if _load_line(one, line.lstrip().removeprefix("@revoked ")):
+                    found += [KnownLine(path, number, *key, revoked) for key in _entries(one, host, address, port)]
         return found
 
     def refusal(self, name: str, offered: OfferedKey, reason: str) -> HostKeyRefused:
@@ -87,8 +88,7 @@ class HostKeys:
                 f"host {plain(name)} ({where}): its key has CHANGED: {changed.path}:{changed.number} says "
                 f"{changed.algorithm} {changed.fingerprint}, the host shows {shown}",
                 where=f"{changed.path}:{changed.number}",
-                hint="somebody may be in between; if the host was rebuilt: "
-                f"ssh-keygen -R '{plain(at)}' -f {changed.path}",
+                hint=f"somebody may be in between; if the host was rebuilt: ssh-keygen -R '{plain(at)}' -f {changed.path}",
             )
         files = ", ".join(str(path) for path in self.paths)
         return HostKeyRefused(
@@ -126,16 +126,13 @@ def _load_line(keys: SSHKnownHosts, line: str) -> bool:
     return bool(line.strip()) and not line.lstrip().startswith("#")
 
 
-def _entries(keys: SSHKnownHosts, host: str, address: str, port: int) -> Iterator[tuple[str, str, bool]]:
-    hosts, authorities, revoked, *_ = keys.match(
-        host, address or _literal(host), None if port == DEFAULT_PORT else port
-    )
+def _entries(keys: SSHKnownHosts, host: str, address: str, port: int) -> Iterator[tuple[str, str]]:
+    at = None if port == DEFAULT_PORT else port
+    hosts, authorities, *_ = keys.match(host, address or _literal(host), at)
     for key in hosts:
-        yield key.get_fingerprint(), key.get_algorithm(), False
+        yield key.get_fingerprint(), key.get_algorithm()
     for key in authorities:
-        yield key.get_fingerprint(), f"authority {key.get_algorithm()}", False
-    for key in revoked:
-        yield key.get_fingerprint(), key.get_algorithm(), True
+        yield key.get_fingerprint(), f"authority {key.get_algorithm()}"
 
 
 def _literal(host: str) -> str:

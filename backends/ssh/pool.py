@@ -42,6 +42,11 @@ CIPHERS = (
 )
 
 
+# After the kinds that known_hosts has for a host: a host with another kind of key shows it then, and can be told from one
+# that hangs up.
+OTHER_HOST_KEYS = "+ssh-ed25519,ecdsa-sha2-nistp*,rsa-sha2-512,rsa-sha2-256"
+
+
 class _Client(asyncssh.SSHClient):
     """Refuses every key that known_hosts does not hold, and remembers it for the message."""
 
@@ -69,6 +74,7 @@ class _Route:
     known: HostKeys
     shown_host: str
     shown_port: int
+    is_any_host_key: bool  # the ssh_config does not choose HostKeyAlgorithms
 
 
 class _Sftp:
@@ -106,9 +112,7 @@ class SshPool:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 
     @property
@@ -258,9 +262,7 @@ class SshPool:
                 None, [str(p) for p in paths], False, False, False, getpass.getuser(), user, host.address, port
             )
         except (ValueError, OSError, asyncssh.Error) as error:
-            raise SshError(
-                f"cannot read the ssh_config: {plain(str(error))}", where=str(paths[0]) if paths else ""
-            ) from error
+            raise SshError(f"cannot read the ssh_config: {plain(str(error))}", where=str(paths[0]) if paths else "") from error
         if self._settings.known_hosts is not None:
             files = [self._settings.known_hosts.expanduser()]
         else:
@@ -277,6 +279,7 @@ class SshPool:
             known=known,
             shown_host=str(config.get("Hostname") or host.address),
             shown_port=int(str(config.get("Port") or host.port or DEFAULT_PORT)),
+            is_any_host_key=config.get("HostKeyAlgorithms") is None,
         )
 
     def _config_paths(self) -> list[Path]:
@@ -301,6 +304,7 @@ class SshPool:
                     config=route.config,
                     client_factory=lambda: client,
                     known_hosts=known,
+                    server_host_key_algs=OTHER_HOST_KEYS if route.is_any_host_key else (),
                     encryption_algs=CIPHERS,
                     preferred_auth=["publickey"],
                     agent_forwarding=False,

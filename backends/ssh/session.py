@@ -68,7 +68,10 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         raise NotImplementedError
 
     def stop(self) -> None:
-        """End the command: its own signal first, then the channel, whose closed pipe ends what ignores the signal."""
+        """End the command: its own signal first, then the channel, whose closed pipe ends what goes on writing.
+
+        OpenSSH passes no signal on to commands of root: what neither writes nor reads there lives on.
+        """
         if self.chan is not None and not self.ended.is_set():
             self.chan.terminate()
             self.chan.abort()
@@ -159,12 +162,12 @@ class RemoteLines(_Session):
         while True:
             while self._lines:
                 yield self._lines.popleft()
-            if self._paused and self.chan is not None and not self.ended.is_set():
-                self._paused = False
-                self.chan.resume_reading()
-            if self.ended.is_set() and not self._lines:
+            if self.ended.is_set():
                 break
             self._news.clear()
+            if self._paused and self.chan is not None:
+                self._paused = False
+                self.chan.resume_reading()  # gives what it held back at once, and may end here
             await self._news.wait()
         self.exit_status = self.status(self._host, self._what)
 
@@ -188,9 +191,7 @@ async def collect(
     return CommandResult(session.status(host, line), bytes(session.stdout), bytes(session.stderr), session.truncated)
 
 
-async def open_lines(
-    connection: asyncssh.SSHClientConnection, host: str, argv: Sequence[str], *, limit: int
-) -> RemoteLines:
+async def open_lines(connection: asyncssh.SSHClientConnection, host: str, argv: Sequence[str], *, limit: int) -> RemoteLines:
     """Start a command whose lines are read as they come. The caller calls `stop()` when done."""
     line = command_line(argv)
     session = RemoteLines(host, line, limit)

@@ -22,7 +22,7 @@ from tests.peers.process import accepts, free_ports, running
 
 @dataclass
 class OpenSsh:
-    """A running sshd. `folder` holds `known_hosts`, `id_ed25519` and `ssh_config`, which names that key for every host."""
+    """A running sshd. `folder` holds `known_hosts`, `id_ed25519` and an `ssh_config` that names that key."""
 
     folder: Path
     port: int
