@@ -1,0 +1,1 @@
+"""Themes, TCSS and the meaning of each colour and glyph."""

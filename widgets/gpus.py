@@ -1,0 +1,199 @@
+"""The GPUs of both sides, beside each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.strip import Strip
+
+from backends.snapshot import SIDES, GpuView, HostView, Level, SideName, Snapshot
+from themes.meaning import level_of_host
+from themes.palette import Palette
+from widgets.bars import bar, heat, sparkline
+from widgets.figures import brief, is_late, power, share
+from widgets.panel import Panel, nothing_yet
+from widgets.row import Row
+
+LABEL = 7
+
+
+@dataclass(frozen=True, slots=True)
+class SideFigures:
+    """What one side's GPUs do together. None is not known."""
+
+    gpus: int
+    utilization: float | None
+    memory: float | None
+    power_w: float | None
+    power_limit_w: float | None
+    temperature_c: float | None  # the hottest
+    history: tuple[float | None, ...]
+    healths: tuple[tuple[str, int], ...]  # of its hosts, the worst first
+    age: float | None  # of the oldest host that is late
+    alarms: int
+
+
+def side_figures(hosts: Sequence[HostView], side: SideName) -> SideFigures:
+    """Means and sums over the GPUs of a side's hosts that can be seen."""
+    mine = [h for h in hosts if h.side == side]
+    gpus = [g for h in mine for g in h.gpus]
+    used, total = _sum(gpus, "memory_used"), _sum(gpus, "memory_total")
+    counted = Counter(h.health for h in mine)
+    order = sorted(counted, key=lambda h: -[*Level].index(level_of_host(h)))
+    ages = [h.age for h in mine if h.age is not None and is_late(h.age, h.period)]
+    return SideFigures(
+        gpus=len(gpus),
+        utilization=_mean([g.utilization for g in gpus]),
+        memory=used / total if used is not None and total else None,
+        power_w=_sum(gpus, "power_w"),
+        power_limit_w=_sum(gpus, "power_limit_w"),
+        temperature_c=max((g.temperature_c for g in gpus if g.temperature_c is not None), default=None),
+        history=mean_history(gpus),
+        healths=tuple((h, counted[h]) for h in order),
+        age=max(ages, default=None),
+        alarms=sum(g.alarm is not None for g in gpus),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    seen = [v for v in values if v is not None]
+    return sum(seen) / len(seen) if seen else None
+
+
+def _sum(gpus: Sequence[GpuView], field: str) -> float | None:
+    """A sum over all, or nothing: a sum over some would look like less."""
+    values = [getattr(g, field) for g in gpus]
+    return None if not values or any(v is None for v in values) else float(sum(values))
+
+
+def mean_history(gpus: Sequence[GpuView]) -> tuple[float | None, ...]:
+    """Utilisation of all, sample by sample from the newest back; what none has is missing."""
+    length = max((len(g.history) for g in gpus), default=0)
+    padded = [(None,) * (length - len(g.history)) + g.history for g in gpus]
+    return tuple(_mean(column) for column in zip(*padded, strict=True))
+
+
+def gpu_rows(hosts: Sequence[HostView], palette: Palette, width: int, height: int) -> list[Strip]:
+    """Utilisation, memory, power, hosts of both sides; with more room temperature, history, and each host's GPUs as heat."""
+    if not hosts:
+        return nothing_yet("no hosts in this plan", palette, width, height)
+    sides = [(side, side_figures(hosts, side)) for side in SIDES]
+    column = max(10, (width - LABEL) // 2)
+    lines = [
+        _bars("util", [(s, f.utilization, f) for s, f in sides], palette, width, column),
+        _bars("memory", [(s, f.memory, f) for s, f in sides], palette, width, column),
+        _cells("power", [power(f.power_w, f.power_limit_w) for _, f in sides], sides, palette, width, column),
+    ]
+    last = [_hosts_line(sides, palette, width, column)]
+    if height >= 5:
+        lines.append(_cells("hottest", [_degrees(f.temperature_c) for _, f in sides], sides, palette, width, column))
+    if height >= 6:
+        lines.append(_history(sides, palette, width, column))
+    room = height - len(lines) - len(last)
+    return [*lines, *last, *heat_rows(hosts, palette, width, room, column)] if height >= 4 else [*lines, *last][:height]
+
+
+def _degrees(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f} °C"
+
+
+Sides = Sequence[tuple[SideName, SideFigures]]
+
+
+def _bars(
+    label: str, values: Sequence[tuple[SideName, float | None, SideFigures]], palette: Palette, width: int, column: int
+) -> Strip:
+    row = Row(palette).add(label, palette.muted, LABEL)
+    cells = max(3, column - 8)
+    for i, (side, value, figures) in enumerate(values):
+        row.to(LABEL + i * column)
+        style = palette.stale if figures.age is not None else palette.side(side)
+        row.join(bar(palette, value, cells, style))
+        row.add(share(value, 0), palette.stale if figures.age is not None else palette.strong, 6, "right")
+    return row.strip(width)
+
+
+def _cells(label: str, texts: Sequence[str], sides: Sides, palette: Palette, width: int, column: int) -> Strip:
+    row = Row(palette).add(label, palette.muted, LABEL)
+    for i, (text, (_, figures)) in enumerate(zip(texts, sides, strict=True)):
+        row.to(LABEL + i * column).add(text, palette.stale if figures.age is not None else palette.text, column - 2)
+    return row.strip(width)
+
+
+def _history(sides: Sides, palette: Palette, width: int, column: int) -> Strip:
+    row = Row(palette).add("trend", palette.muted, LABEL)
+    for i, (side, figures) in enumerate(sides):
+        row.to(LABEL + i * column)
+        style = palette.stale if figures.age is not None else palette.side(side)
+        row.join(sparkline(palette, figures.history, min(column - 2, len(figures.history)), style, top=1.0))
+    return row.strip(width)
+
+
+def _hosts_line(sides: Sides, palette: Palette, width: int, column: int) -> Strip:
+    row = Row(palette).add("hosts", palette.muted, LABEL)
+    for i, (_, figures) in enumerate(sides):
+        row.to(LABEL + i * column)
+        cell = Row(palette)
+        for health, number in figures.healths:
+            level = level_of_host(health)
+            glyph = "" if level is Level.GOOD else f"{palette.glyphs.of(level)} "
+            style = palette.text if level is Level.GOOD else palette.of(level)
+            age = f" {brief(figures.age)}" if level in (Level.HELD, Level.BREACH) and figures.age is not None else ""
+            word = Row(palette).add(f"{glyph}{number} {health}{age}", style)
+            if cell.used + word.used + 2 <= column - 1 or not cell.used:
+                cell.gap(2 if cell.used else 0).join(word)
+        if not figures.healths:
+            cell.add("none", palette.muted)
+        if figures.alarms:
+            cell.gap(2).add(f"{palette.glyphs.breach} {figures.alarms} alarms", palette.breach)
+        row.add(cell.text(), None, 0) if not cell.used else row.join(cell)
+    return row.strip(width)
+
+
+def heat_rows(hosts: Sequence[HostView], palette: Palette, width: int, height: int, column: int) -> list[Strip]:
+    """Every GPU as one cell, hosts of legacy on the left, of target on the right; a blank line before."""
+    if height < 2:
+        return []
+    each = [[h for h in hosts if h.side == side] for side in SIDES]
+    lines = [Strip([])]
+    names = min(max((len(h.name) for h in hosts), default=0), max(4, column - 12))
+    for i in range(min(height - 1, max(len(e) for e in each))):
+        row = Row(palette)
+        for j, mine in enumerate(each):
+            row.to(LABEL + j * column if j else 0)
+            if i < len(mine):
+                start = row.used
+                row.join(host_heat(mine[i], palette, names if j else names))
+                row = row if row.used - start < column + LABEL else row
+        lines.append(row.strip(width))
+    return lines
+
+
+def host_heat(host: HostView, palette: Palette, names: int) -> Row:
+    """`lam-b1 ▇▇▆▇▇▅▇▇`."""
+    level = level_of_host(host.health)
+    row = Row(palette)
+    row.add(palette.glyphs.of(level), palette.of(level)).gap()
+    row.add(host.name, palette.muted if level is Level.GOOD else palette.of(level), names).gap()
+    style = palette.stale if is_late(host.age, host.period) else palette.side(host.side)
+    for gpu in host.gpus:
+        row.add(heat(palette, gpu.utilization), palette.breach if gpu.alarm else style)
+    return row
+
+
+class GpusPanel(Panel):
+    """Both providers' GPUs."""
+
+    OPENS = "gpus"
+    TITLE = "GPUs"
+
+    def draw(self, snapshot: Snapshot, palette: Palette, width: int, height: int) -> list[Strip]:
+        return gpu_rows(snapshot.hosts, palette, width, height)
+
+    def heading(self, snapshot: Snapshot | None) -> str:
+        if snapshot is None or not snapshot.hosts:
+            return self.TITLE
+        numbers = [f"{sum(len(h.gpus) for h in snapshot.hosts if h.side == side)} {side}" for side in SIDES]
+        return f"GPUs: {', '.join(numbers)}"

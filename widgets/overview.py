@@ -1,0 +1,63 @@
+"""The main screen as one widget: every panel in its place, each given the same snapshot. Its look is `themes/main.tcss`."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from backends.snapshot import Snapshot
+from widgets.events import EventsPanel
+from widgets.gpus import GpusPanel
+from widgets.headline import HeadLine, NextLine
+from widgets.panel import Panel
+from widgets.readiness import ReadinessLine
+from widgets.traffic import TrafficPanel
+from widgets.transfer import TransferPanel
+from widgets.triggers import TriggersPanel
+from widgets.validation import ValidationPanel
+
+
+class Overview(Widget):
+    """State, readiness and what is next on top; traffic and transfer on the left, triggers and GPUs on the right; then the rest."""
+
+    snapshot: reactive[Snapshot | None] = reactive(None, repaint=False)
+    stale: reactive[float | None] = reactive(None, repaint=False)
+    """Seconds without a snapshot, once that is too long."""
+    gone: reactive[str | None] = reactive(None, repaint=False)
+    """Why the engine does not answer."""
+
+    def compose(self) -> ComposeResult:
+        yield HeadLine(id="head-line")
+        yield ReadinessLine(id="readiness-line")
+        yield NextLine(id="next-line")
+        with Horizontal(id="body"):
+            with Vertical(id="left"):
+                yield TrafficPanel(id="traffic")
+                yield TransferPanel(id="transfer")
+            with Vertical(id="right"):
+                yield TriggersPanel(id="triggers")
+                yield GpusPanel(id="gpus")
+        yield ValidationPanel(id="validation")
+        yield EventsPanel(id="events")
+
+    def on_mount(self) -> None:
+        self._hand_down()
+
+    def watch_snapshot(self) -> None:
+        self._hand_down()
+
+    def watch_stale(self) -> None:
+        self._hand_down()
+
+    def watch_gone(self) -> None:
+        if self.is_mounted:
+            self.query_one(ReadinessLine).gone = self.gone
+
+    def _hand_down(self) -> None:
+        if not self.is_mounted:
+            return
+        for panel in self.query(Panel):
+            panel.stale = None if isinstance(panel, HeadLine | ReadinessLine) else self.stale
+            panel.snapshot = self.snapshot

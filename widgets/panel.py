@@ -1,0 +1,238 @@
+"""What every panel is: a view of the snapshot that draws whole lines and sends only those cells that changed.
+
+A panel's lines are worked out by a plain function once a snapshot; compared with those that are drawn; and only the span of a
+line that differs is refreshed, so that a slow link gets little. No panel has a timer: time comes from `snapshot.at`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.style import Style
+from textual import events
+from textual.app import RenderResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from backends.snapshot import Snapshot
+from themes.palette import Palette, palette_of
+from widgets.figures import duration
+from widgets.row import Row, clean, restyle, wrapped
+
+WAITING = "waiting for the engine"
+
+
+class Panel(Widget, can_focus=True):
+    """A part of the snapshot, drawn. Five looks: normal, nothing yet, stale (with its age), narrow, failed."""
+
+    ALLOW_SELECT = False
+    DEFAULT_CSS = """
+    Panel { height: 1fr; width: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open_panel", "open", show=False)]
+    OPENS: ClassVar[str] = ""
+    """The name of the screen that this panel opens to; empty where there is none."""
+    TITLE: ClassVar[str] = ""
+
+    snapshot: reactive[Snapshot | None] = reactive(None, repaint=False)
+    """What is drawn."""
+    stale: reactive[float | None] = reactive(None, repaint=False)
+    """Seconds since the last snapshot, once that is too long: all is dimmed and the age stands in the border."""
+    failed: reactive[str | None] = reactive(None, repaint=False)
+    """Why nothing can be drawn at all."""
+
+    class Opened(Message):
+        """The operator wants the screen of this panel."""
+
+        def __init__(self, panel: Panel, screen: str) -> None:
+            super().__init__()
+            self.panel = panel
+            self.screen = screen
+
+        @property
+        def control(self) -> Panel:
+            return self.panel
+
+    def __init__(
+        self, *, id: str | None = None, classes: str | None = None, name: str | None = None, disabled: bool = False
+    ) -> None:
+        super().__init__(id=id, classes=classes, name=name, disabled=disabled)
+        self._lines: list[Strip] | None = None
+        self._lines_size = Size(0, 0)
+        self._labels: tuple[str, str] = ("", "")
+
+    # What a panel gives
+
+    def draw(self, snapshot: Snapshot, palette: Palette, width: int, height: int) -> list[Strip]:
+        """The lines of the panel; `height` at most."""
+        raise NotImplementedError
+
+    def heading(self, snapshot: Snapshot | None) -> str:
+        """The title in the upper border."""
+        return self.TITLE
+
+    def footing(self, snapshot: Snapshot) -> str:
+        """What the lower border says: what does not fit, an age."""
+        return ""
+
+    # How it is drawn
+
+    @property
+    def palette(self) -> Palette:
+        """Styles and signs of the active theme. An app says with `ascii_only = True` that the terminal draws nothing else."""
+        return palette_of(self.app.theme_variables, ascii_only=bool(getattr(self.app, "ascii_only", False)))
+
+    def lines(self) -> list[Strip]:
+        """What is drawn now, line by line."""
+        if self._lines is None or self._lines_size != self.size:
+            self._lines = self._draw_lines()
+            self._lines_size = self.size
+        return self._lines
+
+    def redraw(self) -> None:
+        """Work the lines out anew and refresh what differs."""
+        if not self.is_mounted or not self.size:
+            return
+        self._label()
+        if not self._is_seen() or self._lines is None or self._lines_size != self.size:
+            self._lines = None
+            self.refresh()
+            return
+        before, self._lines = self._lines, self._draw_lines()
+        for y in range(max(len(before), len(self._lines))):
+            old = before[y] if y < len(before) else Strip([])
+            new = self._lines[y] if y < len(self._lines) else Strip([])
+            span = changed_span(old, new, self.size.width)
+            if span is not None:
+                self.refresh(Region(span[0], y, span[1] - span[0], 1))
+
+    def _is_seen(self) -> bool:
+        """Whether this panel's screen is on top, or shines through dialogs alone."""
+        for screen in reversed(self.app.screen_stack):
+            if screen is self.screen:
+                return True
+            if not screen.is_modal:
+                return False
+        return False
+
+    def render_line(self, y: int) -> Strip:
+        lines = self.lines()
+        base = self.visual_style.rich_style
+        if y >= len(lines):
+            return Strip.blank(self.size.width, base)
+        return lines[y].apply_style(base).adjust_cell_length(self.size.width, base)
+
+    def render(self) -> RenderResult:
+        return Content("\n".join(strip.text for strip in self.lines()))
+
+    def _draw_lines(self) -> list[Strip]:
+        width, height = self.size
+        palette = self.palette
+        if self.failed is not None:
+            return failed_lines(self.failed, palette, width, height)
+        if self.snapshot is None:
+            return nothing_yet(WAITING, palette, width, height)
+        lines = self.draw(self.snapshot, palette, width, height)[:height]
+        return lines if self.stale is None else [restyle(line, palette.stale) for line in lines]
+
+    def _label(self) -> None:
+        """Titles are set only where they change: each setting draws the whole panel."""
+        ascii_only = self.palette.glyphs.ascii
+        title = clean(self.heading(self.snapshot), ascii_only)
+        if self.stale is not None:
+            under = f"{duration(self.stale)} old"
+        else:
+            under = "" if self.snapshot is None or self.failed else clean(self.footing(self.snapshot), ascii_only)
+        if (title, under) != self._labels:
+            self._labels = (title, under)
+            self.border_title = Content(title) if title else None
+            self.border_subtitle = Content(under) if under else None
+            self.set_class(self.stale is not None, "-stale")
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._lines = None
+
+    def on_mount(self) -> None:
+        self._label()
+
+    def on_resize(self) -> None:
+        self._label()
+
+    def watch_snapshot(self) -> None:
+        self.redraw()
+
+    def watch_stale(self) -> None:
+        self.redraw()
+
+    def watch_failed(self) -> None:
+        self.set_class(self.failed is not None, "-failed")
+        self.redraw()
+
+    # What the operator does
+
+    def action_open_panel(self) -> None:
+        """Ask for the screen of this panel."""
+        if self.OPENS:
+            self.post_message(self.Opened(self, self.OPENS))
+
+    def on_click(self, event: events.Click) -> None:
+        if event.chain == 2:
+            self.action_open_panel()
+
+
+def changed_span(old: Strip, new: Strip, width: int) -> tuple[int, int] | None:
+    """The first and last cell (exclusive) in which two lines differ; None where they are the same."""
+    if old == new:
+        return None
+    before, after = _cells(old), _cells(new)
+    start = 0
+    for a, b in zip(before, after, strict=False):
+        if a != b:
+            break
+        start += 1
+    else:
+        return (start, width) if len(before) != len(after) else None
+    if len(before) != len(after):
+        return (start, width)
+    end = len(after)
+    while end > start and before[end - 1] == after[end - 1]:
+        end -= 1
+    return start, min(width, end)
+
+
+def _cells(strip: Strip) -> list[tuple[str, Style | None]]:
+    cells: list[tuple[str, Style | None]] = []
+    for segment in strip:
+        if segment.text.isascii():
+            cells.extend((char, segment.style) for char in segment.text)
+            continue
+        for char in segment.text:
+            length = cell_len(char)
+            if length == 0 and cells:
+                cells[-1] = (cells[-1][0] + char, cells[-1][1])
+                continue
+            cells.append((char, segment.style))
+            cells.extend([("", segment.style)] * (length - 1))
+    return cells
+
+
+def nothing_yet(text: str, palette: Palette, width: int, height: int) -> list[Strip]:
+    """The look of a panel that has nothing to show yet."""
+    return wrapped(f"{palette.glyphs.waiting} {text}", width, height, palette, palette.muted)
+
+
+def failed_lines(reason: str, palette: Palette, width: int, height: int) -> list[Strip]:
+    """The look of a panel whose data cannot be had."""
+    return wrapped(f"{palette.glyphs.breach} {reason}", width, height, palette, palette.breach)
+
+
+def more_line(palette: Palette, hidden: int, what: str = "more") -> Row:
+    """Says that some do not fit."""
+    return Row(palette).add(f"{hidden} {what}", palette.muted)

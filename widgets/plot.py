@@ -1,0 +1,103 @@
+"""Two curves over each other in braille dots, four lines a row and two a cell; in ASCII one sign a cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.style import Style
+from textual.strip import Strip
+
+from themes.palette import Palette
+from widgets.figures import number
+from widgets.row import Row
+
+Curve = Sequence[tuple[float, float]]
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+_AXIS = 8
+
+
+def finite(curve: Curve) -> list[tuple[float, float]]:
+    """The points that can be drawn."""
+    return [(x, y) for x, y in curve if math.isfinite(x) and math.isfinite(y)]
+
+
+def overlaid(legacy: Curve, target: Curve, palette: Palette, width: int, height: int) -> list[Strip]:
+    """Both curves, their scale on the left, the places on the axis below; target is drawn over legacy."""
+    curves = [(finite(legacy), palette.legacy, palette.glyphs.legacy), (finite(target), palette.target, "o")]
+    points = [p for curve, _, _ in curves for p in curve]
+    if not points or width < _AXIS + 8 or height < 3:
+        return []
+    x0, x1 = min(p[0] for p in points), max(p[0] for p in points)
+    y0, y1 = _range([p[1] for p in points])
+    rows, cells = height - 1, width - _AXIS
+    grid: list[list[tuple[str, Style] | None]] = [[None] * cells for _ in range(rows)]
+    for curve, style, sign in curves:
+        dots = _dots(curve, (x0, x1, y0, y1), cells, rows)
+        for (column, row), bits in dots.items():
+            grid[row][column] = (sign if palette.glyphs.ascii else chr(0x2800 + bits), style)
+    lines = [_plot_line(grid[i], palette, _label(i, rows, y0, y1)).strip(width) for i in range(rows)]
+    return [*lines, _axis(palette, x0, x1, width)]
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """The scale: the outermost percent on top is cut, so that a first epoch does not flatten the rest."""
+    ordered = sorted(values)
+    low, high = ordered[0], ordered[-1]
+    if high <= low:
+        return low - abs(low) * 0.01 - 1e-9, high + abs(high) * 0.01 + 1e-9
+    return low, high
+
+
+def _dots(curve: Curve, box: tuple[float, float, float, float], cells: int, rows: int) -> dict[tuple[int, int], int]:
+    """Which dots of which cells are set; neighbours in x are joined."""
+    x0, x1, y0, y1 = box
+    wide, high = cells * 2 - 1, rows * 4 - 1
+    dots: dict[tuple[int, int], int] = {}
+    before: tuple[int, int] | None = None
+    for x, y in curve:
+        here = (
+            round((x - x0) / (x1 - x0) * wide) if x1 > x0 else 0,
+            high - round((min(max(y, y0), y1) - y0) / (y1 - y0) * high),
+        )
+        for column, line in _between(before or here, here):
+            key = (column // 2, line // 4)
+            dots[key] = dots.get(key, 0) | _DOTS[line % 4][column % 2]
+        before = here
+    return dots
+
+
+def _between(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
+    steps = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1)
+    return [
+        (round(start[0] + (end[0] - start[0]) * i / steps), round(start[1] + (end[1] - start[1]) * i / steps))
+        for i in range(steps + 1)
+    ]
+
+
+def _label(i: int, rows: int, y0: float, y1: float) -> str:
+    if i == 0:
+        return number(y1)
+    if i == rows - 1:
+        return number(y0)
+    return number((y0 + y1) / 2) if rows >= 5 and i == (rows - 1) // 2 else ""
+
+
+def _plot_line(cells: Sequence[tuple[str, Style] | None], palette: Palette, label: str) -> Row:
+    row = Row(palette).add(label, palette.muted, _AXIS - 2, "right").gap()
+    row.add("|" if palette.glyphs.ascii else "┤" if label else "│", palette.track)
+    run, style = "", palette.text
+    for cell in cells:
+        char, ink = cell or (" ", style)
+        if ink is not style and run:
+            row.add(run, style)
+            run = ""
+        run, style = run + char, ink
+    return row.add(run, style)
+
+
+def _axis(palette: Palette, x0: float, x1: float, width: int) -> Strip:
+    row = Row(palette).to(_AXIS).add(number(x0), palette.muted)
+    middle = number((x0 + x1) / 2)
+    row.to(_AXIS + (width - _AXIS - len(middle)) // 2).add(middle, palette.muted)
+    return row.right(Row(palette).add(number(x1), palette.muted), width).strip(width)

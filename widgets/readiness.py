@@ -1,0 +1,139 @@
+"""One line, always in the same place: can it be taken back? Calmest when ready, the loudest thing on the screen when not."""
+
+from __future__ import annotations
+
+from rich.style import Style
+from textual.reactive import reactive
+from textual.strip import Strip
+
+from backends.snapshot import Health, Lag, ReadinessView, Snapshot, State
+from themes.palette import Palette
+from widgets.figures import count, duration, is_late, size
+from widgets.panel import Panel
+from widgets.row import Row
+
+PERIOD = 5.0  # seconds between two proofs of a side's health
+NOT_YET = (State.PLANNED, State.PREPARING, State.ARMED)
+HOME = (State.ROLLED_BACK,)
+
+
+def gap_words(gap: Lag) -> str:
+    """What an emergency rollback would leave behind: `3 objects 1.20 MiB`."""
+    if gap.objects is None and gap.bytes is None:
+        return "-"
+    if not gap.objects and not gap.bytes:
+        return "none"
+    objects = f"{count(gap.objects)} object{'' if gap.objects == 1 else 's'}"
+    return objects if gap.bytes is None else f"{objects} {size(gap.bytes)}"
+
+
+def readiness_line(snapshot: Snapshot, palette: Palette, width: int, *, gone: str | None = None) -> Strip:
+    """The whole line; a state that is not ready is drawn reversed from edge to edge and names what blocks it."""
+    readiness, glyphs = snapshot.rollback, palette.glyphs
+    if gone is not None:
+        words = f"ENGINE GONE  {gone}  {glyphs.arrow} cutover rollback {snapshot.name}"
+        return _loud(f" {glyphs.breach} ", words, palette.alarm, palette, width)
+    if snapshot.engine is not None and snapshot.engine.recovering:
+        return _loud(
+            f" {glyphs.held} ",
+            "RECOVERING  reading reality before anything moves; rollback goes on by itself",
+            palette.caution,
+            palette,
+            width,
+        )
+    if snapshot.state is State.ROLLING_BACK:
+        return _under_way(snapshot, palette, width)
+    if not readiness.possible:
+        return _nothing_to_take_back(snapshot, palette, width)
+    if not readiness.ready:
+        reasons = "; ".join(readiness.blocked_by) or "not proven"
+        return _loud(f" {glyphs.breach} ", f"ROLLBACK BLOCKED  {reasons}", palette.alarm, palette, width)
+    return _ready(readiness, palette, width)
+
+
+def _loud(glyph: str, words: str, style: Style, palette: Palette, width: int) -> Strip:
+    return Row(palette).add(glyph, style).add(words, style).strip(width, fill=style)
+
+
+def _ready(readiness: ReadinessView, palette: Palette, width: int) -> Strip:
+    row = Row(palette).gap().add(f"{palette.glyphs.good} ROLLBACK READY", palette.good + palette.strong)
+    row.gap(2).add(duration(readiness.seconds_to_safe), palette.text).add(" to safe", palette.muted)
+    pieces = [_gap(readiness, palette), _legacy(readiness, palette), _horizon(readiness, palette)]
+    if readiness.unfenced:
+        pieces.insert(0, Row(palette).add(f"{palette.glyphs.held} unfenced", palette.held))
+    if readiness.warnings:
+        text = f"{palette.glyphs.held} {readiness.warnings[0]}"
+        pieces.insert(0, Row(palette).add(text, palette.held))
+    for piece in pieces:
+        if piece.used and row.used + 3 + piece.used <= width:
+            row.gap(4 if row.used + 4 + piece.used <= width else 3).join(piece)
+    return row.strip(width)
+
+
+def _gap(readiness: ReadinessView, palette: Palette) -> Row:
+    return Row(palette).add("gap ", palette.muted).add(gap_words(readiness.gap), palette.text)
+
+
+def _legacy(readiness: ReadinessView, palette: Palette) -> Row:
+    words = {Health.ALIVE: "ok", Health.DEAD: "dead", Health.UNKNOWN: "unknown"}[readiness.legacy]
+    late = is_late(readiness.legacy_age, PERIOD)
+    style = palette.text if readiness.legacy is Health.ALIVE and not late else palette.held
+    row = Row(palette).add("legacy ", palette.muted).add(words, style)
+    if readiness.legacy_age is not None:
+        row.add(f", {duration(readiness.legacy_age)} ago", style if late else palette.muted)
+    return row
+
+
+def _horizon(readiness: ReadinessView, palette: Palette) -> Row:
+    row = Row(palette)
+    if readiness.horizon is None:
+        return row
+    style = palette.held if readiness.horizon < 86400 else palette.text
+    return row.add("possible for ", palette.muted).add(duration(readiness.horizon), style)
+
+
+def _under_way(snapshot: Snapshot, palette: Palette, width: int) -> Strip:
+    run = snapshot.run
+    words = "ROLLING BACK"
+    if run is not None and run.kind == "rollback":
+        done = sum(step.status in ("confirmed", "skipped") for step in run.steps)
+        words += f"  {run.mode}  {done} of {len(run.steps)} steps confirmed"
+        words += f"  {duration((snapshot.at - run.started_at).total_seconds())}"
+    if snapshot.rollback.seconds_to_safe is not None:
+        words += f"  about {duration(snapshot.rollback.seconds_to_safe)} to safe"
+    return _loud(f" {palette.glyphs.step} ", words, palette.caution, palette, width)
+
+
+def _nothing_to_take_back(snapshot: Snapshot, palette: Palette, width: int) -> Strip:
+    glyphs = palette.glyphs
+    row = Row(palette).gap()
+    if snapshot.state in HOME:
+        row.add(f"{glyphs.good} ROLLED BACK", palette.good + palette.strong)
+        return row.gap(2).add("production is on legacy", palette.text).strip(width)
+    if snapshot.state in NOT_YET:
+        row.add(f"{glyphs.dot} ROLLBACK", palette.muted)
+        return row.gap(2).add("nothing to take back: production is on legacy", palette.muted).strip(width)
+    row.add(f"{glyphs.held} NO WAY BACK", palette.held)
+    reason = "; ".join(snapshot.rollback.blocked_by) or f"{snapshot.state.value.replace('_', ' ')}: rollback has ended"
+    return row.gap(2).add(reason, palette.text).strip(width)
+
+
+class ReadinessLine(Panel, can_focus=False):
+    """How ready rollback is."""
+
+    DEFAULT_CSS = """
+    ReadinessLine { height: 1; }
+    """
+    gone: reactive[str | None] = reactive(None, repaint=False)
+    """Why the engine does not answer; None while it does."""
+
+    def draw(self, snapshot: Snapshot, palette: Palette, width: int, height: int) -> list[Strip]:
+        return [readiness_line(snapshot, palette, width, gone=self.gone)]
+
+    def _draw_lines(self) -> list[Strip]:
+        if self.snapshot is not None and self.gone is not None:
+            return self.draw(self.snapshot, self.palette, *self.size)
+        return super()._draw_lines()
+
+    def watch_gone(self) -> None:
+        self.redraw()

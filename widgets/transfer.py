@@ -1,0 +1,142 @@
+"""How far the data has come: bytes, rate, when it will be done, what is still missing, what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.strip import Strip
+
+from backends.snapshot import DatasetView, Lag, Level, Snapshot
+from themes.palette import Palette
+from widgets.bars import bar
+from widgets.figures import brief, count, eta, progress, rate, share, size, size_of
+from widgets.fitting import left_out, shown_first
+from widgets.panel import Panel, nothing_yet
+from widgets.row import Row
+
+
+def dataset_level(dataset: DatasetView) -> Level:
+    """What the eye must know of a dataset first."""
+    if dataset.status == "failed" or dataset.error:
+        return Level.BREACH
+    if dataset.failed or dataset.eta_never:
+        return Level.HELD
+    return Level.GOOD if dataset.status == "in sync" else Level.WAITING
+
+
+def fraction_done(dataset: DatasetView) -> float | None:
+    """Bytes where they are known, else objects; never above 1, and 1 only where nothing is missing."""
+    if dataset.status == "in sync":
+        return 1.0
+    done = progress(dataset.bytes_done, dataset.bytes_total)
+    if done is None or not dataset.bytes_total:
+        done = progress(dataset.objects_done, dataset.objects_total)
+    return done
+
+
+def lag_words(lag: Lag) -> str:
+    """`lag 0`, `lag 0.80 TiB 41m`."""
+    if lag.objects is None and lag.bytes is None:
+        return "lag -"
+    if not lag.objects and not lag.bytes:
+        return "lag 0"
+    words = f"lag {size(lag.bytes) if lag.bytes is not None else count(lag.objects)}"
+    return words if lag.seconds is None else f"{words} {brief(lag.seconds)}"
+
+
+def transfer_rows(datasets: Sequence[DatasetView], palette: Palette, width: int, height: int) -> list[Strip]:
+    """A line a dataset, then what each has to say, those that move or fail first."""
+    if not datasets:
+        return nothing_yet("no datasets in this plan", palette, width, height)
+    chosen = shown_first(datasets, height, dataset_level)
+    names = min(max(len(d.name) for d in chosen), max(8, min(24, width - 23)))
+    details = [detail_rows(d, palette, width) for d in chosen]
+    shares = _shares(chosen, [len(d) for d in details], height - len(chosen))
+    lines: list[Strip] = []
+    for dataset, detail, part in zip(chosen, details, shares, strict=True):
+        lines.append(dataset_line(dataset, palette, width, names))
+        lines.extend(row.strip(width) for row in detail[:part])
+    return lines
+
+
+def _shares(datasets: Sequence[DatasetView], wanted: Sequence[int], spare: int) -> list[int]:
+    """How many detail lines each gets: one after the other in order of need, two first."""
+    shares = [0] * len(datasets)
+    order = sorted(range(len(datasets)), key=lambda i: _calm(datasets[i]))
+    for limit in (2, 1, 99):
+        for i in order:
+            while spare > 0 and shares[i] < min(wanted[i], limit if limit != 1 else max(1, shares[i])):
+                shares[i] += 1
+                spare -= 1
+    return shares
+
+
+def _calm(dataset: DatasetView) -> int:
+    if dataset.error or dataset.failed:
+        return 0
+    return {"copying": 1, "listing": 2, "failed": 0, "waiting": 3, "in sync": 4}[dataset.status]
+
+
+def dataset_line(dataset: DatasetView, palette: Palette, width: int, names: int) -> Strip:
+    """`corpus      ▇▇▇▇▇▇▇▇▇▇▇▇▇▁  93.1 %`; a word where there is no share to tell."""
+    level = dataset_level(dataset)
+    done = fraction_done(dataset)
+    row = Row(palette).add(dataset.name, palette.strong, names).gap()
+    cells = max(4, min(64, width - names - 10))
+    style = palette.good if level is Level.GOOD else palette.accent if level is Level.WAITING else palette.of(level)
+    word = dataset.status if dataset.status in ("in sync", "failed") else None
+    if word is None:
+        word = share(done) if done is not None else dataset.status
+    row.join(bar(palette, done, cells, style))
+    return row.add(word, style if level is not Level.WAITING else palette.strong, 9, "right").strip(width)
+
+
+def detail_rows(dataset: DatasetView, palette: Palette, width: int) -> list[Row]:
+    """What a dataset has to say beside its bar, the most important first."""
+    rows: list[Row] = []
+    glyphs = palette.glyphs
+    if dataset.error:
+        rows.append(Row(palette).to(2).add(f"{glyphs.breach} {dataset.error}", palette.breach))
+    if dataset.writer == "target" or dataset.direction == "reverse":
+        lag = dataset.reverse_lag or Lag()
+        row = Row(palette).to(2).add(f"{glyphs.back} reverse ", palette.target)
+        rows.append(row.add(lag_words(lag), palette.text))
+    if dataset.status in ("copying", "listing"):
+        rows.append(_pair(palette, size_of(dataset.bytes_done or None, dataset.bytes_total), rate(dataset.rate), width, 18))
+        late = palette.held if dataset.eta_never else palette.text
+        row = Row(palette).to(2).add(eta(dataset.eta_low, dataset.eta_high, dataset.eta_never), late)
+        rows.append(row.to(max(row.used + 2, 20)).add(lag_words(dataset.lag), palette.muted))
+    proofs = Row(palette).to(2).add("proven ", palette.muted).add(count(dataset.proven), palette.text).gap(2)
+    style = palette.breach if dataset.failed else palette.muted
+    proofs.add(f"failed {count(dataset.failed)}", style)
+    if dataset.status == "in sync":
+        proofs.gap(2).add(lag_words(dataset.lag), palette.muted)
+    if dataset.repaired:
+        proofs.gap(2).add(f"repaired {count(len(dataset.repaired))}", palette.held)
+    if dataset.failed:
+        rows.insert(0, proofs)
+    elif dataset.status not in ("waiting",) or dataset.proven:
+        rows.append(proofs)
+    for failure in dataset.failures:
+        key = Row(palette).to(2).add(f"{glyphs.breach} ", palette.breach).add(failure.key, palette.text)
+        rows.append(key.gap(2).add(failure.reason, palette.muted))
+    return rows
+
+
+def _pair(palette: Palette, left: str, right: str, width: int, column: int) -> Row:
+    row = Row(palette).to(2).add(left, palette.text)
+    return row.to(max(row.used + 2, column + 2)).add(right, palette.text)
+
+
+class TransferPanel(Panel):
+    """All datasets."""
+
+    OPENS = "transfer"
+    TITLE = "transfer"
+
+    def draw(self, snapshot: Snapshot, palette: Palette, width: int, height: int) -> list[Strip]:
+        return transfer_rows(snapshot.datasets, palette, width, height)
+
+    def footing(self, snapshot: Snapshot) -> str:
+        hidden = left_out(snapshot.datasets, self.size.height, dataset_level)
+        return f"{len(hidden)} more {self.palette.glyphs.of(hidden[0])}" if hidden else ""
