@@ -8,15 +8,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints, WithJsonSchema
 
-from backends.plan.units import Duration, Rate, Share, Size
+from backends.plan.units import Duration, Limit, Rate, Share, Size, TierBound
 from backends.snapshot import Phase
+
+# Numbers and truths are never made out of text, nor 1 out of `true`.
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Truth = Annotated[bool, Strict()]
+Text = Annotated[str, StringConstraints(min_length=1)]
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 MigrationName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Weight = Annotated[int, Field(ge=0, le=100)]
+Port = Annotated[Whole, Field(ge=1, le=65535)]
+Weight = Annotated[Whole, Field(ge=0, le=100)]
+Price = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
 WorkloadClass = Literal["realtime", "batch", "training", "pipeline"]
 MeasureKind = Literal["loss", "throughput", "step_time", "latency", "error_rate", "memory", "value"]
 Axis = Literal["epoch", "step", "samples", "time"]
@@ -30,13 +37,13 @@ class GpuNeed(Part):
     """GPUs of a host (`type`, `count`) or needed by a workload (`count`, `memory_gb` on each)."""
 
     type: str | None = None
-    count: int = Field(default=1, ge=1)
-    memory_gb: float | None = Field(default=None, gt=0)
+    count: Whole = Field(default=1, ge=1)
+    memory_gb: Number | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
 class Host(Part):
     name: Name
-    address: str
+    address: Text
     user: str | None = None
     port: Port | None = None
     via: str | None = None  # a host of the plan or an alias of the ssh_config
@@ -44,11 +51,11 @@ class Host(Part):
 
 
 class Side(Part):
-    provider: str
+    provider: Text
     region: str | None = None
     hosts: tuple[Host, ...] = ()
-    gpu_hour_usd: float | None = Field(default=None, ge=0)
-    egress_usd_per_gb: tuple[Any, ...] = ()  # tiers: [up to this much a month, price]
+    gpu_hour_usd: Price | None = None
+    egress_usd_per_gb: tuple[tuple[TierBound, Price], ...] = ()  # tiers: up to so many bytes a month, USD a GB (10^9)
 
 
 class Ssh(Part):
@@ -58,14 +65,16 @@ class Ssh(Part):
 
 
 class Store(Part):
-    url: str
+    """One tree of objects: `s3://`, `gs://`, `az://`, `file://` or `ssh://`."""
+
+    url: Text
     region: str | None = None
     profile: str | None = None
     endpoint: str | None = None
-    path_style: bool | None = None  # default: true where an endpoint is given
-    access_key: str | None = None
-    secret_key: str | None = None
-    session_token: str | None = None
+    path_style: Truth | None = None  # default: true where an endpoint is given
+    access_key: str | None = Field(default=None, repr=False)
+    secret_key: str | None = Field(default=None, repr=False)
+    session_token: str | None = Field(default=None, repr=False)
 
 
 class Dataset(Part):
@@ -77,15 +86,15 @@ class Dataset(Part):
     follow: Duration | None = None
     exclude: tuple[str, ...] = ()
     size: Size | None = None
-    objects: int | None = Field(default=None, ge=0)
+    objects: Whole | None = Field(default=None, ge=0)
     delete: Literal["never", "after-commit"] = "never"
-    reverse: bool = False
+    reverse: Truth = False
     unit: Literal["object", "folder"] = "object"
-    newest_first: bool = False
+    newest_first: Truth = False
 
 
 class Transfer(Part):
-    parallel: int = Field(default=10, ge=1, le=1024)
+    parallel: Whole = Field(default=10, ge=1, le=1024)
     bandwidth: Rate | None = None
     workers: tuple[str, ...] = ()
     max_delete: Share = 0.01
@@ -102,7 +111,7 @@ class RunsOn(Part):
     target: tuple[str, ...] = ()
 
 
-Argv = Annotated[tuple[str, ...], Field(min_length=1)]
+Argv = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
 class CommandQuiesce(Part):
@@ -146,7 +155,7 @@ class Workload(Part):
 
 class Soak(Part):
     at_least: Duration = 900.0
-    samples: int = Field(default=0, ge=0)
+    samples: Whole = Field(default=0, ge=0)
 
 
 class Probe(Part):
@@ -172,6 +181,45 @@ class SandboxRoute(Part):
     admin: str
 
 
+def _one_or_many(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+_ONE_OR_MANY = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+Names = Annotated[tuple[Text, ...], BeforeValidator(_one_or_many), WithJsonSchema(_ONE_OR_MANY)]
+
+
+class HaproxyRoute(Part):
+    """A backend behind HAProxy's admin socket; `legacy` and `target` are server names of that backend."""
+
+    socket: Text
+    backend: Text
+    legacy: Names
+    target: Names
+
+
+class Route53Route(Part):
+    """A weighted record pair in an Amazon Route 53 zone."""
+
+    zone: Text
+    record: Text
+    legacy: Names
+    target: Names
+    ttl: Duration = 60.0
+
+
+class Rfc2136Route(Part):
+    """A record that a name server takes updates for; `tsig` is the key's reference."""
+
+    server: Text
+    zone: Text
+    record: Text
+    tsig: str | None = Field(default=None, repr=False)
+    legacy: Names
+    target: Names
+    ttl: Duration = 60.0
+
+
 class Route(Part):
     """Exactly one of `haproxy`, `route53`, `rfc2136`, `command`, `sandbox`."""
 
@@ -179,9 +227,9 @@ class Route(Part):
     workload: str
     command: CommandRoute | None = None
     sandbox: SandboxRoute | None = None
-    haproxy: dict[str, Any] | None = None
-    route53: dict[str, Any] | None = None
-    rfc2136: dict[str, Any] | None = None
+    haproxy: HaproxyRoute | None = None
+    route53: Route53Route | None = None
+    rfc2136: Rfc2136Route | None = None
     steps: Annotated[tuple[Weight, ...], Field(min_length=1)] = (5, 25, 50, 100)
     advance: Literal["manual", "auto"] = "manual"
     soak: Soak = Soak()
@@ -211,9 +259,12 @@ class Measure(Part):
     kind: MeasureKind
     legacy: Source
     target: Source
-    higher_is_better: bool | None = None  # default: by kind
-    quantile: float | None = Field(default=None, gt=0, lt=1)  # latency: which; default 0.99
+    higher_is_better: Truth | None = None  # default: by kind
+    quantile: Number | None = Field(default=None, gt=0, lt=1)  # latency: which; default 0.99
     noise: Share | None = None  # known run-to-run noise
+
+
+Point = Annotated[Number, Field(allow_inf_nan=False)]  # a place on the axis: an epoch, a step, a number of samples
 
 
 class Gate(Part):
@@ -221,11 +272,11 @@ class Gate(Part):
 
     measure: str | None = None
     dataset: str | None = None
-    at: tuple[float, ...] = ()
+    at: tuple[Point, ...] = ()
     within: Share | None = None
     for_: Duration | None = Field(default=None, alias="for")
     verified: Literal["all"] | None = None
-    one_sided: bool = False
+    one_sided: Truth = False
 
     @property
     def name(self) -> str:
@@ -239,13 +290,13 @@ class Gate(Part):
 class Trigger(Part):
     measure: str
     worse_by: Share | None = None  # relative to legacy
-    above: Share | float | None = None  # absolute: error_rate as a share, latency in milliseconds as logged
+    above: Limit | None = None  # absolute: error_rate as a share, latency in milliseconds as logged
     windows: tuple[Duration, Duration] | None = None  # short, long
     action: Literal["rollback", "hold", "tell"] = "rollback"
     mode: Literal["graceful", "emergency"] = "graceful"
     limit: Duration = 600.0
     emergency_gap: Literal["accepted"] | None = None
-    at: tuple[float, ...] = ()
+    at: tuple[Point, ...] = ()
 
     @property
     def name(self) -> str:
@@ -274,11 +325,11 @@ class Backup(Part):
 
 
 class Notify(Part):
-    webhook: str
+    webhook: Text = Field(repr=False)
 
 
 def _version(value: Any) -> Any:
-    if value != 1:
+    if isinstance(value, bool) or value != 1:
         raise ValueError("expected version 1, the only one there is")
     return value
 
@@ -286,12 +337,12 @@ def _version(value: Any) -> Any:
 class Plan(Part):
     """The whole plan file. See `docs/plan.md` for what each field does."""
 
-    version: Annotated[int, BeforeValidator(_version)]
+    version: Annotated[Whole, BeforeValidator(_version), WithJsonSchema({"const": 1})]
     name: MigrationName
     legacy: Side
     target: Side
     ssh: Ssh = Ssh()
-    stores: dict[str, Store] = Field(default_factory=dict)
+    stores: dict[Name, Store] = Field(default_factory=dict)
     datasets: tuple[Dataset, ...] = ()
     transfer: Transfer = Transfer()
     workloads: tuple[Workload, ...] = ()
@@ -304,7 +355,7 @@ class Plan(Part):
     operators_group: str | None = None
     notify: tuple[Notify, ...] = ()
     metrics_file: str | None = None
-    simulation: bool = False  # true in the sandbox's own plan: shown on every screen
+    simulation: Truth = False  # true in the sandbox's own plan: shown on every screen
 
     def side(self, name: str) -> Side:
         """The side called `legacy` or `target`."""

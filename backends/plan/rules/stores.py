@@ -1,0 +1,154 @@
+"""Stores and datasets: URLs that can be, endpoints that are safe, and no tree copied onto itself."""
+
+from __future__ import annotations
+
+import ipaddress
+import posixpath
+from dataclasses import dataclass
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from backends.escape import plain
+from backends.plan.document import Path
+from backends.plan.models import Dataset, Plan, Store
+from backends.plan.nearest import name_hint
+from backends.plan.problems import Findings
+from backends.plan.rules.names import Names
+
+SCHEMES = ("s3", "gs", "az", "file", "ssh")
+_EXAMPLES = {
+    "s3": "s3://bucket/prefix/",
+    "gs": "gs://bucket/prefix/",
+    "az": "az://container/prefix/",
+    "file": "file:///srv/data/",
+    "ssh": "ssh://host/srv/data/",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """Where a store's objects are: two trees of one `home` overlap when one prefix begins the other."""
+
+    home: tuple[str, str, str]
+    prefix: str
+
+    def overlaps(self, other: _Tree) -> bool:
+        a, b = self.prefix, other.prefix
+        return self.home == other.home and (a.startswith(b) or b.startswith(a))
+
+
+def check_stores(plan: Plan, names: Names, findings: Findings) -> None:
+    for name, store in plan.stores.items():
+        _check_url(("stores", name, "url"), store.url, findings)
+        if store.endpoint is not None:
+            _check_endpoint(("stores", name, "endpoint"), store, findings)
+    for i, dataset in enumerate(plan.datasets):
+        _check_dataset(i, dataset, plan, findings)
+    _check_overlaps(plan, findings)
+    _check_unused(plan, names, findings)
+
+
+def _check_url(path: Path, url: str, findings: Findings) -> None:
+    parts = split_url(url)
+    if parts is None or parts.scheme not in SCHEMES:
+        scheme = parts.scheme if parts is not None else ""
+        found = f"found `{plain(url, 80)}`, expected a URL of a store: {', '.join(s + '://' for s in SCHEMES)}"
+        hint = name_hint(scheme, SCHEMES, "schemes") if scheme else f"such as {_EXAMPLES['s3']}"
+        findings.error(path, "store_url", found, hint)
+        return
+    is_file = parts.scheme == "file"
+    has_place = parts.path.startswith("/") if is_file else bool(parts.netloc)
+    if parts.scheme == "ssh":
+        has_place = bool(parts.hostname) and parts.path.startswith("/")
+    if not has_place or (is_file and parts.netloc not in ("", "localhost")):
+        example = _EXAMPLES[parts.scheme]
+        findings.error(path, "store_url", f"found `{plain(url, 80)}`, expected the form {example}")
+    if parts.query or parts.fragment:
+        message = f"found `{plain(url, 80)}`, expected no `?` or `#` in a store's URL"
+        findings.error(path, "store_url", message, "write them percent-encoded, as %3F and %23, where a name has them")
+
+
+def split_url(url: str) -> SplitResult | None:
+    """The URL's parts, None where it is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def is_loopback(host: str | None) -> bool:
+    if host is None:
+        return False
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _check_endpoint(path: Path, store: Store, findings: Findings) -> None:
+    endpoint = store.endpoint or ""
+    if "${" in endpoint:
+        return
+    parts = split_url(endpoint)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        found = f"found `{plain(endpoint, 80)}`, expected a URL such as https://objects.example.net"
+        findings.error(path, "endpoint", found)
+    elif parts.scheme == "http" and not is_loopback(parts.hostname):
+        message = f"found plain http to {plain(parts.hostname, 80)}: data and signatures cross the network in the clear"
+        findings.warning(path, "plain_http", message, "use https")
+    if not store.url.startswith("s3://"):
+        findings.error(path, "endpoint", "found an endpoint, expected one only with s3://", "leave it out")
+
+
+def _check_dataset(i: int, dataset: Dataset, plan: Plan, findings: Findings) -> None:
+    path: Path = ("datasets", i)
+    if dataset.from_ == dataset.to:
+        message = f"found `{plain(dataset.to, 80)}` as `from` and as `to`: the dataset would be copied onto itself"
+        findings.error((*path, "to"), "copied_onto_itself", message, "name target's own store")
+    else:
+        source, goal = _tree_of(plan, dataset.from_), _tree_of(plan, dataset.to)
+        if source and goal and source.overlaps(goal):
+            message = f"the stores `{dataset.from_}` and `{dataset.to}` overlap: the dataset would be copied onto itself"
+            findings.error((*path, "to"), "copied_onto_itself", message, "give target a place of its own")
+    if dataset.hub is not None and dataset.hub in (dataset.from_, dataset.to):
+        message = f"found `{plain(dataset.hub, 80)}` as the hub and as one of its ends"
+        findings.error((*path, "hub"), "copied_onto_itself", message, "name another store, or leave the hub out")
+    if dataset.objects == 0 and dataset.size:
+        findings.warning((*path, "objects"), "estimate", "found a size and 0 objects, expected at least one object")
+
+
+def _check_overlaps(plan: Plan, findings: Findings) -> None:
+    """Two datasets that write into one tree, or one that writes where another is read."""
+    for i, dataset in enumerate(plan.datasets):
+        goal = _tree_of(plan, dataset.to)
+        for other in plan.datasets[:i] if goal else ():
+            theirs = _tree_of(plan, other.to)
+            if goal and theirs and goal.overlaps(theirs):
+                message = f"the datasets `{other.name}` and `{dataset.name}` are copied into overlapping stores"
+                findings.error(("datasets", i, "to"), "overlap", message, "give each a prefix of its own")
+        for other in plan.datasets if goal else ():
+            source = _tree_of(plan, other.from_)
+            if other is not dataset and goal and source and goal.overlaps(source):
+                message = f"`{dataset.name}` is copied into the store that `{other.name}` is read from"
+                findings.error(("datasets", i, "to"), "overlap", message, "give it a prefix of its own")
+
+
+def _tree_of(plan: Plan, store_name: str) -> _Tree | None:
+    store = plan.stores.get(store_name)
+    parts = split_url(store.url) if store is not None else None
+    if store is None or parts is None or parts.scheme not in SCHEMES:
+        return None
+    if parts.scheme in ("file", "ssh"):
+        # A tree's prefix is a folder: whole segments.
+        folder = posixpath.normpath("/" + unquote(parts.path).lstrip("/")).rstrip("/") + "/"
+        return _Tree((parts.scheme, parts.netloc.rpartition("@")[2], ""), folder)
+    endpoint = (store.endpoint or "").rstrip("/")
+    return _Tree((parts.scheme, parts.netloc, endpoint), parts.path.lstrip("/"))
+
+
+def _check_unused(plan: Plan, names: Names, findings: Findings) -> None:
+    used = {d.from_ for d in plan.datasets} | {d.to for d in plan.datasets} | {d.hub for d in plan.datasets}
+    for name in plan.stores:
+        if name not in used and name in names.stores:
+            findings.note(("stores", name), "unused_store", f"the store `{plain(name, 80)}` is used by no dataset")

@@ -1,0 +1,66 @@
+"""What a plan may say and nothing acts on yet: an error that names the field, so that nothing is silently ignored."""
+
+from __future__ import annotations
+
+from backends.plan.document import Path
+from backends.plan.models import Plan
+from backends.plan.problems import Findings
+
+
+def check_supported(plan: Plan, findings: Findings) -> None:
+    """Add a problem `not_yet_supported` for each field that is known and not yet built."""
+    _check_stores(plan, findings)
+    _check_datasets(plan, findings)
+    _check_workloads(plan, findings)
+    _check_routes(plan, findings)
+    _check_measures(plan, findings)
+    if plan.transfer.workers:
+        findings.not_yet(("transfer", "workers"), "transfer.workers", "leave it empty: this machine carries the bytes")
+    if plan.windows.no_changes is not None:
+        findings.not_yet(("windows", "no_changes"), "windows.no_changes")
+    for field in ("backups", "operators_group", "notify", "metrics_file"):
+        if getattr(plan, field):
+            findings.not_yet((field,), field)
+
+
+def _check_stores(plan: Plan, findings: Findings) -> None:
+    for name, store in plan.stores.items():
+        scheme = store.url.partition("://")[0]
+        if scheme in ("gs", "az"):
+            findings.not_yet(("stores", name, "url"), f"{scheme}:// stores", "use s3://, file:// or ssh://")
+
+
+def _check_datasets(plan: Plan, findings: Findings) -> None:
+    for i, dataset in enumerate(plan.datasets):
+        path: Path = ("datasets", i)
+        if dataset.hub is not None:
+            findings.not_yet((*path, "hub"), "a hub between the stores", "leave it out: legacy is copied to target")
+        if dataset.compress == "zstd":
+            findings.not_yet((*path, "compress"), "compress: zstd", "write never, or leave it out")
+        if dataset.unit == "folder":
+            findings.not_yet((*path, "unit"), "unit: folder", "leave it out: objects are copied one by one")
+        if dataset.delete == "after-commit":
+            findings.not_yet((*path, "delete"), "delete: after-commit", "write never: nothing is deleted on target")
+
+
+def _check_workloads(plan: Plan, findings: Findings) -> None:
+    for i, workload in enumerate(plan.workloads):
+        for kind in ("systemd", "slurm", "kubernetes"):
+            if workload.quiesce is not None and getattr(workload.quiesce, kind) is not None:
+                hint = "use command and resume with the commands that do it"
+                findings.not_yet(("workloads", i, "quiesce", kind), f"quiesce by {kind}", hint)
+
+
+def _check_routes(plan: Plan, findings: Findings) -> None:
+    for i, route in enumerate(plan.routes):
+        for kind in ("haproxy", "route53", "rfc2136"):
+            if getattr(route, kind) is not None:
+                findings.not_yet(("routes", i, kind), f"routes of kind {kind}", "use command with set and get")
+
+
+def _check_measures(plan: Plan, findings: Findings) -> None:
+    for i, measure in enumerate(plan.measures):
+        for side, source in (("legacy", measure.legacy), ("target", measure.target)):
+            if source.prometheus is not None:
+                hint = "use a file with its value, by ssh://host/path"
+                findings.not_yet(("measures", i, side, "prometheus"), "prometheus sources", hint)

@@ -1,0 +1,82 @@
+"""Writers: a workload that writes moves at once, can be stopped and started, and what it writes comes back."""
+
+from __future__ import annotations
+
+from backends.plan.document import Path
+from backends.plan.models import Plan, Quiesce, Workload
+from backends.plan.problems import Findings
+from backends.plan.rules.names import Names
+
+KINDS = ("systemd", "slurm", "kubernetes", "command")
+
+
+def check_writers(plan: Plan, names: Names, findings: Findings) -> None:
+    for i, workload in enumerate(plan.workloads):
+        path: Path = ("workloads", i)
+        if workload.quiesce is not None:
+            _check_quiesce((*path, "quiesce"), workload.quiesce, workload, findings)
+        if workload.writes:
+            _check_stoppable(path, workload, findings)
+            _check_reverse(path, workload, plan, findings)
+    _check_one_writer(plan, findings)
+    writing = {w.name for w in plan.workloads if w.writes}
+    for i, route in enumerate(plan.routes):
+        if route.workload in writing and route.steps != (100,):
+            steps = ", ".join(map(str, route.steps))
+            message = f"found steps [{steps}] for `{route.workload}`, which writes, expected [100]: it moves at once"
+            findings.error(("routes", i, "steps"), "writer_partial_steps", message, "write steps: [100]")
+
+
+def _check_quiesce(path: Path, quiesce: Quiesce, workload: Workload, findings: Findings) -> None:
+    kinds = [kind for kind in KINDS if getattr(quiesce, kind) is not None]
+    both_sides = quiesce.legacy is not None and quiesce.target is not None
+    # What is written and does not fit has its own problem already.
+    has_misfit = not kinds and any((*path, kind) in findings.places.left_out for kind in (*KINDS, "legacy", "target"))
+    if len(kinds) > 1 or not (kinds or both_sides or has_misfit):
+        found = " and ".join(f"`{k}`" for k in kinds) if kinds else "none"
+        message = f"found {found}, expected exactly one of {', '.join(KINDS)} (or one for each side)"
+        findings.error(path, "one_kind", message)
+    for side in ("legacy", "target"):
+        own = getattr(quiesce, side)
+        on = own.on if own is not None else quiesce.on
+        has_command = own is not None or quiesce.command is not None
+        if has_command and on == "hosts" and not getattr(workload.runs_on, side):
+            message = f"the command of `{workload.name}` runs on its hosts, and runs_on.{side} names none"
+            findings.error(path, "no_hosts", message, f"name hosts in runs_on.{side}, or write on: engine")
+
+
+def _check_stoppable(path: Path, workload: Workload, findings: Findings) -> None:
+    quiesce = workload.quiesce
+    if quiesce is None:
+        if not findings.places.is_written((*path, "quiesce")):
+            message = f"`{workload.name}` writes and has no `quiesce`: its writer could not be handed over"
+            findings.error(path, "writer_not_stoppable", message, "add quiesce: {command: […], resume: […]}")
+        return
+    if quiesce.systemd or quiesce.slurm or quiesce.kubernetes:
+        return
+    for side in ("legacy", "target"):
+        own = getattr(quiesce, side)
+        resume = own.resume if own is not None else quiesce.resume
+        if resume is None:
+            message = f"`{workload.name}` writes and has no `resume` on {side}: once stopped it could not be started"
+            findings.error((*path, "quiesce"), "writer_not_resumable", message, "add resume: […] beside command")
+            return
+
+
+def _check_reverse(path: Path, workload: Workload, plan: Plan, findings: Findings) -> None:
+    datasets = {d.name: d for d in plan.datasets}
+    for j, name in enumerate(workload.writes):
+        dataset = datasets.get(name)
+        if dataset is not None and not dataset.reverse and workload.rollback_loses_writes is None:
+            message = f"`{workload.name}` writes `{name}` on target and nothing brings that back: no `reverse: true`"
+            hint = f"set reverse: true on the dataset {name}, or rollback_loses_writes: accepted here"
+            findings.error((*path, "writes", j), "writes_lost", message, hint)
+
+
+def _check_one_writer(plan: Plan, findings: Findings) -> None:
+    first: dict[str, str] = {}
+    for i, workload in enumerate(plan.workloads):
+        for j, name in enumerate(workload.writes):
+            if first.setdefault(name, workload.name) != workload.name:
+                message = f"`{workload.name}` and `{first[name]}` both write `{name}`: a dataset has one writer"
+                findings.error(("workloads", i, "writes", j), "two_writers", message)
