@@ -95,12 +95,13 @@ def _prepare(server: OpenSsh, env: dict[str, str], options: str) -> None:
     where = f"[{server.address}]:{server.port}"
     server.known_hosts.write_text(f"{where} {host.export_public_key().decode()}")
     server.config.write_text(f"Host *\n  IdentityFile {folder}/id_ed25519\n  IdentitiesOnly yes\n")
-    set_env = " ".join(f'"{name}={value}"' for name, value in env.items())
+    # The user's own shell start-up files are no part of a test; a killed one would leave their locks behind.
+    (folder / "home").mkdir(exist_ok=True)
+    set_env = " ".join(f'"{name}={value}"' for name, value in {"HOME": f"{folder}/home", **env}.items())
     (folder / "sshd_config").write_text(
         f"Port {server.port}\nListenAddress {server.address}\nHostKey {folder}/host_key\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nPidFile none\nUsePAM no\nStrictModes no\n"
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
         "MaxStartups 200:30:400\nMaxSessions 100\nSubsystem sftp internal-sftp\n"
-        + (f"SetEnv {set_env}\n" if set_env else "")
-        + options
+        f"SetEnv {set_env}\n{options}"
     )
