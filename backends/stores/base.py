@@ -7,7 +7,7 @@ like a complete one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -57,8 +57,22 @@ class PartInfo:
     checksum: str = ""  # crc64nvme of the part, hex, where the store tells it
 
 
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What a listing met below the prefix and cannot give as an object: a symlink, a socket. `reason` is for people."""
+
+    key: str
+    reason: str
+
+
+def key_order(key: str) -> bytes:
+    """What listings are sorted by. Names of a tree that are not UTF-8 carry their bytes as lone surrogates."""
+    return key.encode("utf-8", "surrogateescape")
+
+
 class Store(Protocol):
-    """A tree of objects below one prefix. All calls are cancellable and have their own timeouts."""
+    """A tree of objects below one prefix. All calls are cancellable and have their own timeouts. No call repeats itself but a
+    page of a listing: repeating is for the caller, who sees by the error's class whether it makes sense."""
 
     @property
     def name(self) -> str: ...
@@ -69,6 +83,16 @@ class Store(Protocol):
 
     @property
     def capabilities(self) -> Capabilities: ...
+
+    @property
+    def skipped(self) -> Sequence[Skipped]:
+        """What the last listing met and could not give: failures of that round, each by name. Never silently left out."""
+        ...
+
+    async def prepare(self) -> None:
+        """Make ready to be written to: a tree makes its root folder (the one above it must exist), S3 asks that the bucket is
+        there and open to us. Before this the listing of a missing root raises `ListingFailed`, whatever the store's role."""
+        ...
 
     def list_pages(self, start_after: str = "") -> AsyncIterator[list[ObjectInfo]]:
         """Pages of objects in the byte order of their keys. Raises `ListingFailed` unless it came to its true end."""
@@ -92,17 +116,18 @@ class Store(Protocol):
         """Begin a write in parts; returns an upload id that survives our death."""
         ...
 
-    async def write_part(
-        self, key: str, upload: str, number: int, offset: int, body: bytes, *, crc64nvme: str
-    ) -> PartInfo: ...
+    async def write_part(self, key: str, upload: str, number: int, offset: int, body: bytes, *, crc64nvme: str) -> PartInfo: ...
 
     async def complete_upload(
         self, key: str, upload: str, parts: list[PartInfo], *, size: int, crc64nvme: str, like: ObjectInfo | None
     ) -> ObjectInfo:
-        """Make the object appear, whole. `crc64nvme` is that of the full object, hex."""
+        """Make the object appear, whole. `crc64nvme` is that of the full object, hex. Raises `UploadGone` when the upload or one
+        of its parts is not there."""
         ...
 
-    async def abort_upload(self, key: str, upload: str) -> None: ...
+    async def abort_upload(self, key: str, upload: str) -> None:
+        """Forget it with its parts. One that is gone already is fine."""
+        ...
 
     async def list_uploads(self) -> list[tuple[str, str]]:
         """Open uploads below this prefix: (key, upload id)."""
@@ -112,6 +137,8 @@ class Store(Protocol):
         """Parts that arrived; None where the upload is gone."""
         ...
 
-    async def delete(self, key: str) -> None: ...
+    async def delete(self, key: str) -> None:
+        """One that is gone already is fine."""
+        ...
 
     async def close(self) -> None: ...

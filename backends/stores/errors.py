@@ -2,10 +2,12 @@
 
 StoreError
 ├── ListingFailed    a listing was denied, broke off or cannot be trusted: nothing may be concluded from it
+│   └── RootMissing  the tree's root folder is not there: a missing folder is not an empty one
 ├── StoreDenied      the credentials may not do this
 ├── StoreBusy        asks for less: repeat after `retry_after` seconds
 ├── StoreUnreachable network, or a server that answers nonsense: repeat a few times
 ├── ObjectMissing    gone since it was listed
+├── UploadGone       an upload in parts is not there any more, or lacks a part: begin it anew
 ├── SourceChanged    changed under the read: begin again with a new HEAD
 ├── ShortBody        fewer bytes than promised: repeat
 ├── ChecksumRefused  the store found other bytes than the checksum says: repeat
@@ -26,6 +28,10 @@ class ListingFailed(StoreError):
     code = "listing_failed"
 
 
+class RootMissing(ListingFailed):
+    code = "root_missing"
+
+
 class StoreDenied(StoreError):
     code = "store_denied"
 
@@ -44,6 +50,10 @@ class StoreUnreachable(StoreError):
 
 class ObjectMissing(StoreError):
     code = "object_missing"
+
+
+class UploadGone(StoreError):
+    code = "upload_gone"
 
 
 class SourceChanged(StoreError):

@@ -1,0 +1,134 @@
+"""A local tree as a store: `file:///path/`. The work is done in threads of its own, so a slow disk stops nothing else.
+
+Empty folders are no objects and do not travel, as in every object store. Symlinks are not followed and, like sockets and devices,
+are told in `skipped`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from backends.escape import plain
+from backends.stores.base import Capabilities, ObjectInfo, PartInfo, Skipped
+from backends.stores.checksum import crc64nvme as crc64nvme_of
+from backends.stores.errors import ChecksumRefused
+from backends.stores.local_files import LocalFiles
+
+T = TypeVar("T")
+
+_PAGE = 1000
+_THREADS = 8
+
+
+class LocalStore:
+    """The files below a folder of this machine."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        self._name = name
+        self._root = root
+        self._files = LocalFiles(name, root)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"store-{name}")
+        self._skipped: list[Skipped] = []
+        self._has_written = False
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def url(self) -> str:
+        return plain(f"file://{self._root}/")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(parts=True, case_blind=sys.platform == "darwin")
+
+    @property
+    def skipped(self) -> Sequence[Skipped]:
+        return tuple(self._skipped)
+
+    async def prepare(self) -> None:
+        await self._run(self._files.prepare)
+
+    async def list_pages(self, start_after: str = "") -> AsyncIterator[list[ObjectInfo]]:
+        skipped: list[Skipped] = []
+        self._skipped = skipped
+        walk = self._files.walk(start_after, skipped)
+
+        def next_page() -> list[ObjectInfo]:
+            return list(islice(walk, _PAGE))
+
+        while page := await self._run(next_page):
+            yield page
+
+    async def head(self, key: str) -> ObjectInfo | None:
+        return await self._run(self._files.stat, key)
+
+    async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
+        return await self._run(self._files.read, key, start, length, if_match)
+
+    async def write(self, key: str, body: bytes, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
+        self._has_written = True
+
+        def checked() -> ObjectInfo:
+            self._check(key, body, crc64nvme)
+            return self._files.write(key, body)
+
+        return await self._run(checked)
+
+    async def create_upload(self, key: str, *, like: ObjectInfo | None = None) -> str:
+        self._has_written = True
+        return await self._run(self._files.create_upload, key)
+
+    async def write_part(self, key: str, upload: str, number: int, offset: int, body: bytes, *, crc64nvme: str) -> PartInfo:
+        def checked() -> PartInfo:
+            self._check(key, body, crc64nvme)
+            return self._files.write_part(key, upload, number, offset, body, crc64nvme)
+
+        return await self._run(checked)
+
+    async def complete_upload(
+        self, key: str, upload: str, parts: list[PartInfo], *, size: int, crc64nvme: str, like: ObjectInfo | None
+    ) -> ObjectInfo:
+        self._has_written = True
+        return await self._run(self._files.complete_upload, key, upload, parts, size, crc64nvme)
+
+    async def abort_upload(self, key: str, upload: str) -> None:
+        await self._run(self._files.abort_upload, upload)
+
+    async def list_uploads(self) -> list[tuple[str, str]]:
+        return await self._run(self._files.uploads)
+
+    async def list_parts(self, key: str, upload: str) -> list[PartInfo] | None:
+        log = await self._run(self._files.upload_log, upload)
+        if log is None or log.key != key:
+            return None
+        return [part for _, (_, part) in sorted(log.parts.items())]
+
+    async def delete(self, key: str) -> None:
+        await self._run(self._files.delete, key)
+
+    async def close(self) -> None:
+        if self._has_written:
+            await self._run(self._files.tidy)
+            self._has_written = False
+        await asyncio.to_thread(self._threads.shutdown)
+
+    async def __aenter__(self) -> LocalStore:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _run(self, call: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
+
+    def _check(self, key: str, body: bytes, crc64nvme: str) -> None:
+        if crc64nvme_of(body) != crc64nvme:
+            raise ChecksumRefused(f"{self._name}: {plain(key, 300)}: the bytes are not those that were read")

@@ -1,0 +1,418 @@
+"""A local tree as blocking calls, for threads. Everything goes by folder descriptors from the root and never through a symlink.
+
+The root itself may be a symlink: that is the operator's. Below it each name is opened with `O_NOFOLLOW`, so a link planted
+in the tree cannot lead a read or a write out of it, not even one that is swapped in between two steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from backends.escape import plain
+from backends.stores import tree
+from backends.stores.base import ObjectInfo, PartInfo, Skipped, key_order
+from backends.stores.errors import (
+    KeyRefused,
+    ListingFailed,
+    ObjectMissing,
+    RootMissing,
+    ShortBody,
+    SourceChanged,
+    StoreDenied,
+    StoreError,
+    StoreFull,
+    StoreUnreachable,
+    UploadGone,
+)
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_COPY_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: str
+    status: os.stat_result
+
+    @property
+    def is_folder(self) -> bool:
+        return stat.S_ISDIR(self.status.st_mode)
+
+
+class LocalFiles:
+    """The tree below `root`. `store` is its name in messages."""
+
+    def __init__(self, store: str, root: Path) -> None:
+        self._store = store
+        self._root = root
+
+    # -- listing
+
+    def walk(self, start_after: str, skipped: list[Skipped]) -> Iterator[ObjectInfo]:
+        """All files in the byte order of their keys. What is neither file nor folder is noted in `skipped`."""
+        before = self._root_identity()
+        yield from self._walk((), key_order(start_after), skipped)
+        if self._root_identity() != before:
+            raise ListingFailed(f"listing {self._store}: the root was replaced meanwhile: {plain(str(self._root))}")
+
+    def _root_identity(self) -> tuple[int, int]:
+        with self._open_root() as root:
+            status = os.fstat(root)
+            return status.st_dev, status.st_ino
+
+    def _walk(self, folder: tuple[str, ...], after: bytes, skipped: list[Skipped]) -> Iterator[ObjectInfo]:
+        base = "".join(f"{name}/" for name in folder)
+        for entry in self._entries(folder, base):
+            key = base + entry.name
+            if entry.is_folder:
+                if not tree.is_whole_pruned(key_order(key + "/"), after):
+                    yield from self._walk((*folder, entry.name), after, skipped)
+            elif not stat.S_ISREG(entry.status.st_mode):
+                skipped.append(Skipped(key, _kind(entry.status)))
+            elif key_order(key) > after:
+                yield _info(key, entry.status)
+
+    def _entries(self, folder: tuple[str, ...], base: str) -> list[_Entry]:
+        """What is in a folder, in the order of its keys: a folder sorts by its name with the slash."""
+        found: list[_Entry] = []
+        try:
+            with self._folder(folder) as descriptor, os.scandir(descriptor) as entries:
+                for entry in entries:
+                    if tree.is_hidden(base + entry.name):
+                        continue
+                    with contextlib.suppress(FileNotFoundError):  # gone since: as if listed a moment later
+                        found.append(_Entry(entry.name, entry.stat(follow_symlinks=False)))
+        except FileNotFoundError as error:
+            if not folder:
+                raise self._listing(str(self._root), error) from error
+            return []
+        except OSError as error:
+            raise self._listing(base, error) from error
+        return sorted(found, key=lambda e: key_order(e.name + "/" if e.is_folder else e.name))
+
+    def _listing(self, place: str, error: OSError) -> ListingFailed:
+        reason = error.strerror or type(error).__name__
+        return ListingFailed(f"listing {self._store}: {plain(place, 300)}: {reason}", hint="nothing is concluded from it")
+
+    # -- reading
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        names = tree.split_key(self._store, key)
+        try:
+            with self._folder(names[:-1]) as folder:
+                status = os.stat(names[-1], dir_fd=folder, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise self._error("looking at", key, error) from error
+        return _info(key, status) if stat.S_ISREG(status.st_mode) else None
+
+    def read(self, key: str, start: int, length: int | None, if_match: str | None) -> bytes:
+        """A range. The file is looked at before and after: one that changed under the read is `SourceChanged`."""
+        names = tree.split_key(self._store, key)
+        try:
+            with self._folder(names[:-1]) as folder, _opened(names[-1], folder) as file:
+                before = os.fstat(file)
+                if not stat.S_ISREG(before.st_mode):
+                    raise KeyRefused(f"{self._store}: {plain(key, 300)}: {_kind(before)}")
+                self._same(key, before, if_match)
+                if start >= before.st_size and start and length != 0:
+                    raise SourceChanged(f"{self._store}: {plain(key, 300)} has no byte {start}: it is {before.st_size} bytes")
+                wanted = max(before.st_size - start, 0) if length is None else length
+                body = _read_all(file, start, wanted)
+                after = os.fstat(file)
+        except OSError as error:
+            raise self._error("reading", key, error) from error
+        self._same(key, after, if_match or _info(key, before).identity)
+        if len(body) != wanted:
+            raise ShortBody(f"{self._store}: reading {plain(key, 300)}: {len(body)} bytes came, {wanted} were asked for")
+        return body
+
+    def _same(self, key: str, status: os.stat_result, if_match: str | None) -> None:
+        if if_match and _info(key, status).identity != if_match:
+            raise SourceChanged(f"{self._store}: {plain(key, 300)} has changed since it was listed")
+
+    # -- writing
+
+    def prepare(self) -> None:
+        """Make the root where absent, and forget single writes that a death left long ago."""
+        try:
+            os.mkdir(self._root)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise self._error("making", str(self._root), error) from error
+        with self._open_root() as root, contextlib.suppress(FileNotFoundError), _folder_at(tree.WORK, root) as work:
+            for name in os.listdir(work):
+                if tree.is_whole(name) and time.time() - os.stat(name, dir_fd=work).st_mtime > tree.STALE_SECONDS:
+                    os.unlink(name, dir_fd=work)
+
+    def write(self, key: str, body: bytes) -> ObjectInfo:
+        """The whole file, appearing at once."""
+        names = tree.split_key(self._store, key)
+        temporary = tree.new_whole()
+        try:
+            with self._work() as work:
+                file = os.open(temporary, _NEW, 0o644, dir_fd=work)
+                try:
+                    with os.fdopen(file, "wb", buffering=0) as out:
+                        _write_all(out.fileno(), body, 0)
+                        os.fsync(out.fileno())
+                        status = os.fstat(out.fileno())
+                    self._move_in(work, temporary, names)
+                except BaseException:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(temporary, dir_fd=work)
+                    raise
+        except OSError as error:
+            raise self._error("writing", key, error) from error
+        return _info(key, status)
+
+    def create_upload(self, key: str) -> str:
+        tree.split_key(self._store, key)
+        upload = tree.new_upload()
+        try:
+            with self._work() as work:
+                os.close(os.open(upload, _NEW, 0o644, dir_fd=work))
+                log = os.open(upload + tree.LOG_SUFFIX, _NEW, 0o644, dir_fd=work)
+                with os.fdopen(log, "wb") as out:
+                    out.write(tree.log_head(key))
+        except OSError as error:
+            raise self._error("beginning", key, error) from error
+        return upload
+
+    def write_part(self, key: str, upload: str, number: int, offset: int, body: bytes, crc64nvme: str) -> PartInfo:
+        name = tree.checked_upload(self._store, upload)
+        try:
+            with self._work(make=False) as work:
+                with _opened(name, work, os.O_WRONLY) as file:
+                    _write_all(file, body, offset)
+                    os.fdatasync(file)
+                with _opened(name + tree.LOG_SUFFIX, work, os.O_WRONLY | os.O_APPEND) as log:
+                    os.write(log, tree.log_line(number, offset, len(body), crc64nvme))
+        except FileNotFoundError as error:
+            raise self._gone(key) from error
+        except OSError as error:
+            raise self._error("writing", key, error) from error
+        return PartInfo(number, crc64nvme, len(body), crc64nvme)
+
+    def complete_upload(self, key: str, upload: str, parts: list[PartInfo], size: int, crc64nvme: str) -> ObjectInfo:
+        names = tree.split_key(self._store, key)
+        name = tree.checked_upload(self._store, upload)
+        log = self.upload_log(upload)
+        if log is None or log.key != key:
+            raise self._gone(key)
+        tree.check_complete(self._store, key, log, parts, size, crc64nvme)
+        try:
+            with self._work(make=False) as work:
+                with _opened(name, work, os.O_WRONLY) as file:
+                    os.ftruncate(file, size)
+                    os.fsync(file)
+                    status = os.fstat(file)
+                self._move_in(work, name, names)
+                os.unlink(name + tree.LOG_SUFFIX, dir_fd=work)
+        except FileNotFoundError as error:
+            raise self._gone(key) from error
+        except OSError as error:
+            raise self._error("completing", key, error) from error
+        return _info(key, status)
+
+    def abort_upload(self, upload: str) -> None:
+        if not tree.is_upload(upload):
+            return
+        try:
+            with self._work(make=False) as work:
+                for name in (upload, upload + tree.LOG_SUFFIX):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=work)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._error("abandoning", upload, error) from error
+
+    def uploads(self) -> list[tuple[str, str]]:
+        try:
+            with self._work(make=False) as work:
+                names = sorted(n for n in os.listdir(work) if tree.is_upload(n))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._error("listing uploads of", str(self._root), error) from error
+        logs = [(self.upload_log(name), name) for name in names]
+        return [(log.key, name) for log, name in logs if log is not None]
+
+    def upload_log(self, upload: str) -> tree.UploadLog | None:
+        """None where the upload is gone."""
+        if not tree.is_upload(upload):
+            return None
+        try:
+            with self._work(make=False) as work, _opened(upload + tree.LOG_SUFFIX, work) as log:
+                os.stat(upload, dir_fd=work, follow_symlinks=False)
+                return tree.parse_log(_read_all(log, 0, os.fstat(log).st_size))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._error("reading", upload, error) from error
+
+    def delete(self, key: str) -> None:
+        names = tree.split_key(self._store, key)
+        try:
+            with self._folder(names[:-1]) as folder:
+                os.unlink(names[-1], dir_fd=folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise self._error("deleting", key, error) from error
+
+    def tidy(self) -> None:
+        """Take the work folder away where nothing is left in it."""
+        with contextlib.suppress(OSError, StoreError), self._open_root() as root:
+            os.rmdir(tree.WORK, dir_fd=root)
+
+    # -- folders
+
+    @contextlib.contextmanager
+    def _open_root(self) -> Iterator[int]:
+        try:
+            descriptor = os.open(self._root, _FOLDER)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            hint = "a missing folder is not an empty one: make it, or mount it" if error.errno == errno.ENOENT else ""
+            raise RootMissing(f"{self._store}: {plain(str(self._root))}: {reason}", hint=hint) from error
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _folder(self, names: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
+        """The folder of these names, each step without following a link."""
+        with contextlib.ExitStack() as stack:
+            descriptor = stack.enter_context(self._open_root())
+            for name in names:
+                if make:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(name, 0o755, dir_fd=descriptor)
+                descriptor = stack.enter_context(_folder_at(name, descriptor))
+            yield descriptor
+
+    @contextlib.contextmanager
+    def _work(self, *, make: bool = True) -> Iterator[int]:
+        with self._folder((tree.WORK,), make=make) as work:
+            yield work
+
+    def _move_in(self, work: int, temporary: str, names: tuple[str, ...]) -> None:
+        """Rename into place; where that is another file system, copy beside it first."""
+        with self._folder(names[:-1], make=True) as folder:
+            try:
+                os.replace(temporary, names[-1], src_dir_fd=work, dst_dir_fd=folder)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                beside = tree.new_beside()
+                _copy(temporary, work, beside, folder)
+                os.replace(beside, names[-1], src_dir_fd=folder, dst_dir_fd=folder)
+                os.unlink(temporary, dir_fd=work)
+
+    def _gone(self, key: str) -> UploadGone:
+        return UploadGone(f"{self._store}: the upload of {plain(key, 300)} is gone", hint="begin the upload anew")
+
+    def _error(self, verb: str, key: str, error: OSError) -> StoreError:
+        return from_os(error, f"{self._store}: {verb} {plain(key, 300)}")
+
+
+def from_os(error: OSError, what: str) -> StoreError:
+    """The operating system's error made ours."""
+    text = f"{what}: {error.strerror or type(error).__name__}"
+    match error.errno:
+        case errno.ENOENT:
+            return ObjectMissing(text)
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            return StoreFull(text, hint="make room")
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return StoreDenied(text, hint="look at the owner and rights of the folder")
+        case errno.ELOOP | errno.ENOTDIR | errno.EISDIR | errno.EEXIST | errno.ENOTEMPTY:
+            return KeyRefused(text, hint="a symlink, a file or a folder stands in the way of this name")
+        case errno.ENAMETOOLONG | errno.EILSEQ | errno.EINVAL:
+            return KeyRefused(text, hint="this file system cannot hold the name")
+        case errno.EIO | errno.ESTALE | errno.EMFILE | errno.ENFILE:
+            return StoreUnreachable(text)
+        case _:
+            return StoreError(text)
+
+
+@contextlib.contextmanager
+def _folder_at(name: str, parent: int) -> Iterator[int]:
+    descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _opened(name: str, folder: int, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """Never blocks on a FIFO, never follows a link."""
+    descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read_all(file: int, start: int, length: int) -> bytes:
+    first = os.pread(file, length, start)
+    if len(first) == length:
+        return first
+    pieces = [first]
+    while pieces[-1]:
+        start += len(pieces[-1])
+        length -= len(pieces[-1])
+        pieces.append(os.pread(file, length, start))
+    return b"".join(pieces)
+
+
+def _write_all(file: int, body: bytes, offset: int) -> None:
+    view = memoryview(body)
+    while view:
+        done = os.pwrite(file, view, offset)
+        view, offset = view[done:], offset + done
+
+
+def _copy(name: str, source: int, new: str, target: int) -> None:
+    with _opened(name, source) as file:
+        out = os.open(new, _NEW, 0o644, dir_fd=target)
+        try:
+            at = 0
+            while piece := os.pread(file, _COPY_BYTES, at):
+                _write_all(out, piece, at)
+                at += len(piece)
+            os.fsync(out)
+        finally:
+            os.close(out)
+
+
+def _info(key: str, status: os.stat_result) -> ObjectInfo:
+    moment = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
+    return ObjectInfo(key, status.st_size, mtime=moment, mtime_ns=status.st_mtime_ns)
+
+
+def _kind(status: os.stat_result) -> str:
+    kinds = {
+        stat.S_IFLNK: "is a symlink, which is not followed",
+        stat.S_IFIFO: "is a FIFO",
+        stat.S_IFSOCK: "is a socket",
+        stat.S_IFCHR: "is a device",
+        stat.S_IFBLK: "is a device",
+        stat.S_IFDIR: "is a folder",
+    }
+    return kinds.get(stat.S_IFMT(status.st_mode), "is no regular file")

@@ -1,0 +1,106 @@
+"""A store from what the plan says of it.
+
+`s3://BUCKET/PREFIX/`, `file:///PATH/`, `ssh://HOST/PATH/`. A prefix is a folder: the slash at its end is added where it
+lacks. Nothing in a URL is percent-decoded: what is written is the name. Opening touches nothing: credentials are looked
+up, references resolved and hosts reached when the first call needs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from backends.errors import CutoverError, NotYetSupported, UsageError
+from backends.escape import plain
+from backends.plan.models import Store as StoreSpec
+from backends.plan.references import resolve
+from backends.ssh.pool import SshPool
+from backends.stores.base import Store
+from backends.stores.errors import StoreDenied
+from backends.stores.local import LocalStore
+from backends.stores.s3 import S3Store
+from backends.stores.s3_client import bucket_address
+from backends.stores.s3_credentials import ChainCredentials, CredentialSource
+from backends.stores.sigv4 import Credentials
+
+_REGION = "us-east-1"
+_LATER = {"gs": "Google Cloud Storage", "az": "Azure Blob"}
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrl:
+    """The parts of a store's URL. `place` is the bucket or host, `path` what follows, without its first slash."""
+
+    scheme: str
+    place: str
+    path: str
+
+
+def parse_url(name: str, url: str) -> StoreUrl:
+    """Raises `UsageError` naming the store for a URL that is none of ours, `NotYetSupported` for one that will be."""
+    scheme, found, rest = url.partition("://")
+    place, _, path = rest.partition("/")
+    if scheme in _LATER:
+        raise NotYetSupported(f"store {name}: {_LATER[scheme]} ({scheme}://)")
+    if not found or scheme not in ("s3", "file", "ssh"):
+        raise UsageError(f"store {name}: url {_shown(url)}: expected s3://BUCKET/, file:///PATH/ or ssh://HOST/PATH/")
+    if scheme == "file" and place:
+        raise UsageError(f"store {name}: url {_shown(url)}: a file URL has three slashes: file:///PATH/")
+    if scheme != "file" and (not place or "@" in place or ":" in place):
+        hint = "user and port of a host belong to the plan's hosts or the ssh_config" if scheme == "ssh" else ""
+        raise UsageError(f"store {name}: url {_shown(url)}: expected a bare {'host' if scheme == 'ssh' else 'bucket'}", hint=hint)
+    return StoreUrl(scheme, place, path)
+
+
+def open_store(name: str, spec: StoreSpec, *, ssh: SshPool, base: Path) -> Store:
+    """The store called `name`. `base` is the plan's folder, for `${file:…}`. Close it, or use it with `async with`."""
+    url = parse_url(name, spec.url)
+    if url.scheme == "file":
+        return LocalStore(name, Path("/" + url.path))
+    if url.scheme == "ssh":
+        raise NotYetSupported(f"store {name}: a tree over SFTP (ssh://)")
+    region = spec.region or _REGION
+    address = bucket_address(url.place, endpoint=spec.endpoint, region=region, path_style=spec.path_style)
+    prefix = url.path if not url.path or url.path.endswith("/") else url.path + "/"
+    return S3Store(name, url.place, prefix, address, _credentials(name, spec, base), region)
+
+
+def _credentials(name: str, spec: StoreSpec, base: Path) -> CredentialSource:
+    if spec.access_key is None and spec.secret_key is None:
+        return ChainCredentials(name, spec.profile)
+    return PlanCredentials(name, spec, base)
+
+
+class PlanCredentials:
+    """The keys that the plan names, its references resolved on first use."""
+
+    def __init__(self, name: str, spec: StoreSpec, base: Path) -> None:
+        self._name = name
+        self._spec = spec
+        self._base = base
+        self._found: Credentials | None = None
+
+    async def get(self) -> Credentials:
+        if self._found is None:
+            self._found = await asyncio.to_thread(self._resolve)
+        return self._found
+
+    def _resolve(self) -> Credentials:
+        access, secret = self._one("access_key", self._spec.access_key), self._one("secret_key", self._spec.secret_key)
+        token = self._one("session_token", self._spec.session_token) if self._spec.session_token else None
+        return Credentials(access, secret, token)
+
+    def _one(self, field: str, text: str | None) -> str:
+        if not text:
+            raise StoreDenied(f"store {self._name}: {field} is missing", hint="give access_key and secret_key, or neither")
+        try:
+            return resolve(text, base=self._base).strip()
+        except CutoverError as error:
+            raise StoreDenied(f"store {self._name}: {field}: {error.message}", hint=error.hint) from error
+
+
+def _shown(url: str) -> str:
+    """Without what may be a password."""
+    head, at, tail = url.rpartition("@")
+    return plain(f"{head.partition('://')[0]}://…@{tail}" if at else url, 200)

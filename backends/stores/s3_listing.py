@@ -1,0 +1,152 @@
+"""A bucket's listing as pages in the byte order of their keys, or `ListingFailed`.
+
+S3, MinIO, Ceph and R2 list in byte order. SeaweedFS walks a tree: `a/b` comes before `a-b`, though `-` is below `/`. Its pages
+are put in order here: what is below a folder waits until no sibling that belongs before it can come. A server whose keys rise in
+neither order cannot be trusted with a merge of two sorted streams, so its listing fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+from backends.escape import plain
+from backends.stores.base import ObjectInfo, key_order
+from backends.stores.errors import ListingFailed, StoreBusy, StoreError, StoreUnreachable
+from backends.stores.s3_client import Answer, S3Client
+from backends.stores.s3_xml import BadXml, ListPage, parse_error, parse_list
+
+_TRIES = 5
+_PAGE = 1000
+
+
+class Listing:
+    """One run over all objects below `prefix`."""
+
+    def __init__(self, client: S3Client, store: str, prefix: str, *, tree: bool) -> None:
+        self._client = client
+        self._store = store
+        self._prefix = prefix
+        self.tree = tree  # the server walks a tree; found out by its first answer
+
+    async def pages(self, start_after: str) -> AsyncIterator[list[ObjectInfo]]:
+        """Pages with keys relative to the prefix, in byte order."""
+        token: str | None = None
+        order = _Order(self._store)
+        waiting = _TreeOrder()
+        while True:
+            page = await self._page(token, start_after)
+            order.check(page.objects, tree=self.tree)
+            objects = [self._relative(o) for o in page.objects]
+            if self.tree:
+                objects = [o for o in waiting.push(objects) if key_order(o.key) > key_order(start_after)]
+            if objects:
+                yield objects
+            if page.token is None:
+                break
+            if page.token == token:
+                raise ListingFailed(f"listing {self._store}: the server gives the same page again and again")
+            token = page.token
+        rest = [o for o in waiting.rest() if key_order(o.key) > key_order(start_after)]
+        if rest:
+            yield rest
+
+    async def _page(self, token: str | None, start_after: str) -> ListPage:
+        params = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(_PAGE))]
+        if self._prefix:
+            params.append(("prefix", self._prefix))
+        if token is not None:
+            params.append(("continuation-token", token))
+        elif start_after and not self.tree:
+            params.append(("start-after", self._prefix + start_after))
+        answer = await self._ask(tuple(params))
+        if answer.headers.get("server", "").startswith("SeaweedFS") and not self.tree:
+            self.tree = True
+            if start_after:  # it was asked in an order that this server does not keep
+                return await self._page(token, start_after)
+        try:
+            return parse_list(answer.body)
+        except BadXml as error:
+            found = parse_error(answer.body)
+            reason = plain(f"{found.code}: {found.message}", 300) if found is not None else str(error)
+            raise ListingFailed(f"listing {self._store}: {reason}", hint="nothing is concluded from it") from error
+
+    async def _ask(self, params: tuple[tuple[str, str], ...]) -> Answer:
+        """One page, asked up to five times: a listing of a thousand pages is not thrown away for one that was busy."""
+        for attempt in range(_TRIES):
+            try:
+                return await self._client.call("GET", None, what="listing", params=params)
+            except (StoreBusy, StoreUnreachable) as error:
+                if attempt == _TRIES - 1:
+                    raise ListingFailed(f"listing {self._store} broke off: {error.message}", hint=error.hint) from error
+                pause = error.retry_after if isinstance(error, StoreBusy) else 0.2 * 2**attempt
+                await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+            except StoreError as error:
+                raise ListingFailed(f"listing {error.message}", hint=error.hint) from error
+        raise AssertionError("unreachable")
+
+    def _relative(self, found: ObjectInfo) -> ObjectInfo:
+        if not self._prefix:
+            return found
+        if not found.key.startswith(self._prefix):
+            raise ListingFailed(f"listing {self._store}: the server gave {plain(found.key)!r}, which is not below the prefix")
+        return ObjectInfo(found.key[len(self._prefix) :], found.size, mtime=found.mtime, etag=found.etag)
+
+
+class _Order:
+    """Keys must rise through all pages: a key that falls means a page twice or lost."""
+
+    def __init__(self, store: str) -> None:
+        self._store = store
+        self._last: bytes | None = None
+
+    def check(self, objects: list[ObjectInfo], *, tree: bool) -> None:
+        last = self._last
+        for found in objects:
+            this = _tree_order(found.key) if tree else key_order(found.key)
+            if last is not None and this <= last:
+                raise ListingFailed(f"listing {self._store}: keys do not rise at {plain(found.key)!r}")
+            last = this
+        self._last = last
+
+
+def _tree_order(key: str) -> bytes:
+    """Below any other byte, a slash: as a walk through folders goes."""
+    return key_order(key).replace(b"/", b"\0")
+
+
+class _TreeOrder:
+    """From the order of a walk to byte order.
+
+    Invariant: all that waits shares the first segment `folder`, and the walk has not gone past what belongs before `folder/`.
+    """
+
+    def __init__(self) -> None:
+        self._folder: bytes | None = None
+        self._waiting: list[ObjectInfo] = []
+
+    def push(self, objects: list[ObjectInfo]) -> list[ObjectInfo]:
+        """What can be given out now, in order."""
+        out: list[ObjectInfo] = []
+        for found in objects:
+            key = key_order(found.key)
+            folder = self._folder
+            if folder is not None and key.startswith(folder) and key[len(folder) : len(folder) + 1] <= b"/":
+                self._waiting.append(found)
+                continue
+            out += self.rest()
+            name, slash, _ = key.partition(b"/")
+            if slash:
+                self._folder = name
+                self._waiting.append(found)
+            else:
+                out.append(found)
+        return out
+
+    def rest(self) -> list[ObjectInfo]:
+        """All that waits, in order; nothing waits afterwards."""
+        out = sorted(self._waiting, key=lambda o: key_order(o.key))
+        self._waiting = []
+        self._folder = None
+        return out

@@ -1,0 +1,155 @@
+"""What trees of files have in common, local and over SFTP: which keys they can hold, their order, and uploads in parts.
+
+A key is a relative POSIX path. Names that are not UTF-8 are carried as lone surrogates, so nothing is lost and S3 can refuse
+them by name. What is being written lies in `ROOT/.cutover/` until it is whole and is then renamed to its place: a reader never
+sees half a file, and leftovers are in one folder that listings hide.
+
+An upload in parts is a data file and, beside it, a log with one JSON line a part, added after the part's bytes: what the log
+says has arrived, whoever died meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from backends.escape import plain
+from backends.stores.base import PartInfo
+from backends.stores.checksum import combine_parts
+from backends.stores.errors import ChecksumRefused, KeyRefused, UploadGone
+
+WORK = ".cutover"  # the folder, below the root, of what is not whole yet
+LOG_SUFFIX = ".log"
+STALE_SECONDS = 86_400.0  # single writes that lie in the work folder for longer are nobody's any more
+_UPLOAD = re.compile(r"upload-[0-9a-f]{24}")
+_WHOLE = re.compile(r"whole-[0-9a-f]{24}")
+_BESIDE = re.compile(r"\.cutover-whole-[0-9a-f]{24}")
+_LONGEST_NAME = 255
+_LONGEST_PATH = 3800  # PATH_MAX is 4096, and the root stands before the key
+
+
+def split_key(store: str, key: str) -> tuple[str, ...]:
+    """The names on the way to a key. Raises `KeyRefused` for a key that a tree cannot hold safely."""
+    names = tuple(key.split("/"))
+    reason = _unfit(key, names)
+    if reason:
+        raise KeyRefused(f"{store}: {plain(key, 300)!r}: {reason}", hint="rename it, or move it to an object store")
+    return names
+
+
+def _unfit(key: str, names: tuple[str, ...]) -> str:
+    if not key or key.startswith("/"):
+        return "a tree needs a relative path"
+    if key.endswith("/"):
+        return "a folder marker is no file"
+    if any(name in ("", ".", "..") for name in names):
+        return "a tree cannot hold empty names, `.` or `..`"
+    if "\0" in key:
+        return "a tree cannot hold a NUL"
+    if names[0] == WORK:
+        return f"{WORK} is the folder of what is being written"
+    try:
+        sizes = [len(name.encode("utf-8", "surrogateescape")) for name in names]
+    except UnicodeEncodeError:
+        return "the name has no bytes"
+    if max(sizes) > _LONGEST_NAME or sum(sizes) + len(sizes) > _LONGEST_PATH:
+        return "the name is too long for a tree"
+    return ""
+
+
+def is_whole_pruned(folder: bytes, start_after: bytes) -> bool:
+    """Nothing below `folder` (with its slash) comes after `start_after`."""
+    return folder < start_after and not start_after.startswith(folder)
+
+
+def new_upload() -> str:
+    return f"upload-{secrets.token_hex(12)}"
+
+
+def new_whole() -> str:
+    return f"whole-{secrets.token_hex(12)}"
+
+
+def new_beside() -> str:
+    """The name of a copy beside its place, where the work folder is on another file system."""
+    return f"{WORK}-whole-{secrets.token_hex(12)}"
+
+
+def is_hidden(key: str) -> bool:
+    """Ours, and no object: the work folder, or a copy that is being made beside its place."""
+    return key == WORK or _BESIDE.fullmatch(key.rpartition("/")[2]) is not None
+
+
+def is_upload(name: str) -> bool:
+    return _UPLOAD.fullmatch(name) is not None
+
+
+def is_whole(name: str) -> bool:
+    """A single write in the making, or what a death left of one."""
+    return _WHOLE.fullmatch(name) is not None
+
+
+def checked_upload(store: str, upload: str) -> str:
+    """The id as a file's name; ids come back from an index, so they are looked at."""
+    if not is_upload(upload):
+        raise UploadGone(f"{store}: {plain(upload, 60)!r} is no upload of a tree", hint="begin the upload anew")
+    return upload
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLog:
+    """What the log of an upload says: whose it is, and which parts are there (number -> offset and part)."""
+
+    key: str
+    parts: dict[int, tuple[int, PartInfo]]
+
+
+def log_head(key: str) -> bytes:
+    return (json.dumps({"key": key}) + "\n").encode("ascii")
+
+
+def log_line(number: int, offset: int, size: int, crc64nvme: str) -> bytes:
+    line = {"number": number, "offset": offset, "size": size, "crc64nvme": crc64nvme}
+    return (json.dumps(line) + "\n").encode("ascii")
+
+
+def parse_log(data: bytes) -> UploadLog | None:
+    """None where the head is not whole. A last line that broke off is a part that did not arrive."""
+    lines = data.split(b"\n")[:-1]
+    if not lines:
+        return None
+    try:
+        key = json.loads(lines[0])["key"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    if not isinstance(key, str):
+        return None
+    parts: dict[int, tuple[int, PartInfo]] = {}
+    for line in lines[1:]:
+        try:
+            said = json.loads(line)
+            number, offset, size, crc = said["number"], said["offset"], said["size"], said["crc64nvme"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if all(isinstance(n, int) for n in (number, offset, size)) and isinstance(crc, str):
+            parts[number] = (offset, PartInfo(number, crc, size, crc))
+    return UploadLog(key, parts)
+
+
+def check_complete(store: str, key: str, log: UploadLog, parts: Iterable[PartInfo], size: int, crc64nvme: str) -> None:
+    """The parts named are those that arrived, they join without a gap, and their sums make the whole's."""
+    end = 0
+    sums: list[tuple[str, int]] = []
+    for part in sorted(parts, key=lambda p: p.number):
+        there = log.parts.get(part.number)
+        if there is None or there[0] != end or there[1].size != part.size:
+            raise UploadGone(f"{store}: part {part.number} of {plain(key, 300)} is not there", hint="send it again")
+        sums.append((there[1].checksum, part.size))
+        end += part.size
+    if end != size:
+        raise UploadGone(f"{store}: the parts of {plain(key, 300)} are {end} bytes, not {size}", hint="begin the upload anew")
+    if combine_parts(sums) != crc64nvme:
+        raise ChecksumRefused(f"{store}: {plain(key, 300)}: the parts that arrived are not the object that was read")
