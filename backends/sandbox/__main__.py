@@ -1,6 +1,7 @@
-"""`python -m backends.sandbox --dir DIR [--scenario NAME] [--seed N] [--with-parent]`: the sandbox as a process of its own.
+"""`python -m backends.sandbox --dir DIR [--scenario NAME] [--seed N] [--with-parent PID]`: the sandbox as a process of its own.
 
-One JSON line on stdout once all is up; runs until SIGTERM or SIGINT. With `--with-parent` it ends when the process that started it does.
+One JSON line on stdout once all is up; runs until SIGTERM or SIGINT. With `--with-parent PID` it ends when that process, the one
+that started it, does.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The clients: a steady, seeded stream of requests to the front door, with what they saw; and the parallel run on the target.
 
-`Clients.figures()` is what the admin address gives: counts since the start, and the share of the last five seconds that the target
-answered. `ParallelRun` asks the target directly while it serves no client, as a team does before it shifts traffic: its log then has
-figures to compare. It counts for no client.
+`Clients.figures()` is what the admin address gives: counts since the start, and the share of the last five seconds that the
+target answered. `ParallelRun` asks the target directly while it serves no client, as a team does before it shifts traffic: its
+log then has figures to compare. It counts for no client.
 """
 
 from __future__ import annotations

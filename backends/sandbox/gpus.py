@@ -1,7 +1,7 @@
 """The simulated GPUs of one host: seeded curves of utilisation, memory, power and temperature that follow the work given to them.
 
-A share of work (0..1) is asked of the host's role at each tick; utilisation follows it within a second or two, power with it, temperature
-ten times slower, as on real boards. Idle and greatest power are those of the models' data sheets.
+A share of work (0..1) is asked of the host's role at each tick; utilisation follows it within a second or two, power with it,
+temperature ten times slower, as on real boards. The greatest power is that of the models' data sheets.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class SimulatedGpu:
         self.temperature_c = _towards(self.temperature_c, self._temperature(self.utilization), seconds, 12.0)
 
     def _power(self, busy: float) -> float:
-        return self.model.idle_w + (self.model.limit_w * 0.94 - self.model.idle_w) * busy**0.9
+        return self.model.idle_w + (self.model.limit_w * 0.94 - self.model.idle_w) * math.pow(busy, 0.9)
 
     def _temperature(self, busy: float) -> float:
         return self.model.idle_c + self.index * 0.8 + (self.model.hot_c - self.model.idle_c) * busy

@@ -1,4 +1,4 @@
-"""The four SSH hosts: asyncssh servers with a host key each, keys only, SFTP inside the host's own folder, exec of a few commands."""
+"""The four SSH hosts: asyncssh servers with a host key each, keys only, SFTP inside the host's own folder, a few commands."""
 
 from __future__ import annotations
 

@@ -27,7 +27,11 @@ MARKER = "sandbox.json"
 USER = "ops"
 # What may lie in the folder before a sandbox has ever used it.
 _TOLERATED = {"state", "sandbox.log", "sandbox.lock"}
-_SOCKETS = ("leg-a1", "leg-a2", "tgt-b1", "tgt-b2", "s3-old", "s3-new", "s3-wire", "chat-legacy", "chat-target", "front", "admin")
+_SOCKETS = (
+    *("leg-a1", "leg-a2", "tgt-b1", "tgt-b2"),  # SSH
+    *("s3-old", "s3-new", "s3-wire"),
+    *("chat-legacy", "chat-target", "jobs-legacy", "jobs-target", "front", "admin"),  # HTTP
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,13 @@ class Layout:
     root: Path
     seed: int
     sockets: dict[str, socket.socket]
+    ports: dict[str, int]
     lock: int
     host_keys: dict[str, asyncssh.SSHKey] = field(default_factory=dict)
     client_key: asyncssh.SSHKey | None = None
 
     def port(self, name: str) -> int:
-        return int(self.sockets[name].getsockname()[1])
+        return self.ports[name]
 
     def url(self, name: str) -> str:
         """The HTTP address of one of the sandbox's sockets, without a closing slash."""
@@ -95,9 +100,10 @@ def claim(root: Path, seed: int) -> Layout:
     lock = _lock(root)
     try:
         known = _marker(root, seed)
-        layout = Layout(root=root, seed=seed, sockets=_bind(known.get("ports", {})), lock=lock)
+        sockets = _bind(known.get("ports", {}))
+        ports = {name: int(sock.getsockname()[1]) for name, sock in sockets.items()}
+        layout = Layout(root=root, seed=seed, sockets=sockets, ports=ports, lock=lock)
         _write_keys(layout)
-        ports = {name: layout.port(name) for name in _SOCKETS}
         write_json(root / MARKER, {"version": 1, "seed": seed, "ports": ports})
     except BaseException:
         os.close(lock)
@@ -177,6 +183,8 @@ def _bind_one(port: int | None) -> socket.socket:
 def _write_keys(layout: Layout) -> None:
     keys = layout.root / "keys"
     keys.mkdir(mode=0o700, exist_ok=True)
+    for name in ("s3-access", "s3-secret"):
+        (keys / name).write_text("sandbox\n")
     layout.client_key = _key(layout.root / "id_ed25519", "cutover sandbox")
     known = []
     for spec in HOSTS:

@@ -22,7 +22,7 @@ class Listener:
     """Serves `handler` on `sock` until stopped, or until it dies like a host that loses its power."""
 
     def __init__(self, handler: Handler, sock: socket.socket) -> None:
-        self._server = web.Server(handler, access_log=None)  # type: ignore[arg-type]
+        self._server = web.Server(handler, access_log=None)
         self._sock = sock
         self._listening: asyncio.Server | None = None
 

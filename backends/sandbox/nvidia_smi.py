@@ -1,7 +1,7 @@
 """What `nvidia-smi` prints: `--query-gpu` as CSV (with `-l`, `-lms`, `--loop`), `-L`, and the table.
 
-Forms as in recordings of driver 550: the CSV header stands once before a loop, units in the header stay with `nounits`, an unknown field
-ends with exit 2, what a board does not have is `[N/A]`.
+Forms as in recordings of driver 550: the CSV header stands once before a loop, units in the header stay with `nounits`, an
+unknown field ends with exit 2, what a board does not have is `[N/A]`.
 """
 
 from __future__ import annotations

@@ -36,9 +36,10 @@ def _measure(name: str, workload: str, kind: str, role: str, file: str, value: s
 
 
 def _bucket(layout: Layout, store: str, endpoint: str) -> str:
+    access, secret = (_q(f"${{file:{layout.path('keys') / name}}}") for name in ("s3-access", "s3-secret"))
     return (
         f'{{url: "s3://{BUCKETS[store]}/{PREFIX}", endpoint: "{layout.url(endpoint)}", region: us-east-1,'
-        " access_key: sandbox, secret_key: sandbox}"
+        f" access_key: {access}, secret_key: {secret}}}"
     )
 
 
@@ -117,6 +118,7 @@ routes:
     steps: [100]
     advance: manual
     soak: {{at_least: 6s}}
+    probe: {{legacy: "{layout.url("jobs-legacy")}/healthz", target: "{layout.url("jobs-target")}/healthz", timeout: 2s}}
 
 measures:
 {_measure("loss", "pretrain", "loss", "training", metrics, "loss", "epoch", noise="0.1%")}\

@@ -43,7 +43,7 @@ async def start_sandbox(
 ) -> SandboxProcess:
     """Start `python -m backends.sandbox` and wait for its ready line. Raises `SandboxError`.
 
-    With `with_parent` it ends when the calling thread's process does; call it from a thread that lives as long as the sandbox should.
+    With `with_parent` it ends when the calling thread does; call it from one that lives as long as the sandbox should.
     Its log is `FOLDER/sandbox.log`.
     """
     argv = [sys.executable, "-m", "backends.sandbox", "--dir", str(folder), "--scenario", scenario, "--seed", str(seed)]

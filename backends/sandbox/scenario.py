@@ -1,8 +1,9 @@
 """Scenarios: data files that say when which fault is played into the sandbox's own world.
 
-A file is a list of steps, each `when` (all conditions given must hold) and `do` (effects), played once each and in order. Conditions look
-only at the sandbox itself: seconds since all was up, the front door's weight held for a time, an epoch of a side's training, the time
-since the step before. What was played is appended to `DIR/scenario.jsonl`, for people and tests; no engine reads it.
+A file is a list of steps, each `when` (all conditions given must hold) and `do` (effects), played once each and in order.
+Conditions look only at the sandbox itself: seconds since all was up, the front door's weight held for a time, an epoch of a
+side's training, the time since the step before. What was played is appended to `DIR/scenario.jsonl`, for people and tests; no
+engine reads it.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ def _folder() -> Traversable:
 
 
 class Player:
-    """Plays a scenario. `tick` is called often, and before each epoch's line is written; `act` does what needs more than a number."""
+    """Plays a scenario. `tick` is called often, and before each epoch's line; `act` does what needs more than a number."""
 
     def __init__(
         self, scenario: Scenario, world: World, act: Callable[[Do], None], note: Callable[[dict[str, object]], None]

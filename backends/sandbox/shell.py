@@ -1,4 +1,4 @@
-"""The commands that a simulated host knows. There is no shell: the line is split into words and looked up, nothing is ever run."""
+"""The commands that a simulated host knows. There is no shell: the line is split and looked up, nothing is ever run."""
 
 from __future__ import annotations
 

@@ -72,6 +72,7 @@ class StoreProcess:
                 env=environment,
                 start_new_session=True,
             )
+        sock.close()  # else the port would go on listening after the store has ended
 
     @property
     def log_path(self) -> Path:
@@ -87,7 +88,9 @@ class StoreProcess:
         url = self._layout.url(self._name) + "/_ministack/health"
         try:
             async with asyncio.timeout(deadline):
-                while not await self._answers(session, url):
+                while True:
+                    if await self._answers(session, url):
+                        return
                     await asyncio.sleep(0.03)
         except TimeoutError as error:
             raise SandboxError(f"the store {self._name} did not come up within {deadline:.0f} s", hint=self._log_end()) from error

@@ -1,7 +1,7 @@
 """The wire in front of legacy's object store: passes bytes on as they are, except where a scenario damages one answer.
 
-When armed for a key, the body of the first `GET` of that object has one bit turned on its way to the client; headers, checksums and
-everything else stay as the store sent them. Nothing but the first answer is touched.
+When armed for a key, the body of the first `GET` of that object has one bit turned on its way to the client; headers, checksums
+and everything else stay as the store sent them. Nothing but the first answer is touched.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class _Client(asyncio.Protocol):
         end = self._head.find(b"\r\n\r\n")
         if end < 0 and len(self._head) < _HEAD_LIMIT:
             return b""
-        if 0 <= end and end + 4 == len(self._head):
+        if end >= 0 and end + 4 == len(self._head):
             return b""
         whole, self._head, self._damage_next = self._head, b"", False
         if end < 0 or not _STATUS.match(whole):

@@ -7,13 +7,14 @@ import functools
 import json
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import aiohttp
+from aiohttp import web
 
 from backends.sandbox.chat import ChatService
 from backends.sandbox.clients import Clients, ParallelRun
@@ -22,6 +23,7 @@ from backends.sandbox.frontdoor import FrontDoor
 from backends.sandbox.gpus import GpuBox
 from backends.sandbox.hosts import SimulatedHost
 from backends.sandbox.layout import HOSTS, Layout, claim, write_json
+from backends.sandbox.listener import Listener, json_answer
 from backends.sandbox.plan_file import PROVIDERS, plan_text
 from backends.sandbox.scenario import Do, Player, load_scenario
 from backends.sandbox.shell import Shell
@@ -34,6 +36,11 @@ from backends.snapshot import SideName
 SIDES: tuple[SideName, SideName] = ("legacy", "target")
 _SCENARIO_TICK = 0.05
 _GPU_TICK = 0.5
+
+
+class _Server(Protocol):
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
 
 
 class Sandbox:
@@ -54,6 +61,8 @@ class Sandbox:
         self._boxes: list[GpuBox] = []
         self._training: dict[SideName, Training] = {}
         self._chat: dict[SideName, ChatService] = {}
+        self._jobs: dict[SideName, Listener] = {}
+        self._player: Player | None = None
         self._layout: Layout | None = None
         self._wire: Wire | None = None
 
@@ -123,8 +132,7 @@ class Sandbox:
         async with aiohttp.ClientSession() as session:
             await asyncio.gather(*(store.ready(session) for store in self._stores))
             await fill(layout, session)
-        player = Player(self._scenario, self._world, self._act, self._note)
-        self._player = player
+        self._player = player = Player(self._scenario, self._world, self._act, self._note)
         self._world.ready_at = time.monotonic()
         player.tick()
         group = await self._stack.enter_async_context(asyncio.TaskGroup())
@@ -146,6 +154,13 @@ class Sandbox:
                 self._chat[spec.side] = ChatService(self._world, side, layout, root)
             self._hosts.append(SimulatedHost(spec, layout, Shell(spec.name, root, box, training)))
 
+        for name in SIDES:
+            self._jobs[name] = Listener(functools.partial(self._jobs_health, name), layout.sockets[f"jobs-{name}"])
+
+    async def _jobs_health(self, side: SideName, request: web.BaseRequest) -> web.StreamResponse:
+        """What the submission queue's probes ask: does this side take jobs?"""
+        return json_answer({"side": side, "ok": True, "writer": self._training[side].status})
+
     def _prepare(self) -> None:
         kept = self.layout.path("training.json")
         if kept.is_file():
@@ -161,7 +176,8 @@ class Sandbox:
         """Start every server of this process; each is stopped in reverse order."""
         if self._wire is None:
             raise SandboxError("the sandbox is not built")
-        for server in (self._wire, *self._hosts, *self._chat.values(), front):
+        servers: list[_Server] = [self._wire, *self._hosts, *self._chat.values(), *self._jobs.values(), front]
+        for server in servers:
             self._stack.push_async_callback(server.stop)
             await server.start()
 
@@ -179,7 +195,7 @@ class Sandbox:
         for task in self._tasks:
             task.cancel()
 
-    async def _every(self, seconds: float, call: functools.partial[None] | Any) -> None:
+    async def _every(self, seconds: float, call: Callable[[], None]) -> None:
         while True:
             await asyncio.sleep(seconds)
             call()
@@ -189,7 +205,8 @@ class Sandbox:
             box.step(_GPU_TICK)
 
     def _tick_scenario(self) -> None:
-        self._player.tick()
+        if self._player is not None:
+            self._player.tick()
 
     async def _remember(self) -> None:
         value = {side: self._world.side(side).writes_checkpoints for side in SIDES}
@@ -200,6 +217,7 @@ class Sandbox:
         if effect.kill is not None:
             self._world.side(effect.kill.side).is_dead = True
             self._chat[effect.kill.side].die()
+            self._jobs[effect.kill.side].die()
             for host in self._hosts:
                 if host.spec.side == effect.kill.side:
                     host.die()
