@@ -8,6 +8,7 @@ from typing import Literal
 
 Proof = Literal["stored_checksums", "combined_parts", "manifest", "re_read", "size_only"]
 Direction = Literal["forward", "reverse"]
+SideName = Literal["legacy", "target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class RoundOptions:
     newest_first: bool = False
     folders: bool = False  # unit: folder
     direction: Direction = "forward"
+    accept_empty: bool = False  # an operator has said that a suddenly empty side is meant
 
 
 @dataclass(slots=True)
@@ -73,6 +75,10 @@ class RoundResult:
     objects_total: int
     bytes_total: int
     resent_bytes: int = 0  # of a copy that an earlier run had begun
+    compared: int = 0  # found on the target unknown to the index, proven equal, not copied; part of `unchanged`
+    vanished: int = 0  # gone from the source between listing and copy; no failure
+    aborted_uploads: int = 0  # left open by an earlier run
+    dry_run: bool = False
 
     @property
     def is_proven(self) -> bool:

@@ -1,0 +1,124 @@
+"""One object from source to target, proven: compared where it may be there already, else copied whole or in parts.
+
+A source that changes under the read is begun again from HEAD, damage found by a checksum is copied again and told, passing errors
+are tried again by `Patience`. What remains is this object's own failure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from backends.errors import CouldNot
+from backends.escape import plain
+from backends.stores.base import ObjectInfo
+from backends.stores.errors import ChecksumRefused, ObjectMissing, SourceChanged, UploadGone
+from backends.transfer.errors import Damaged, KeepsChanging
+from backends.transfer.models import Proof
+from backends.transfer.parts import PartCopy
+from backends.transfer.passage import Passage, check_source, now, prove
+from backends.transfer.sums import common_checksum, sums_of
+from backends.transfer.worklist import Work
+
+WHOLE_UP_TO = 16 << 20
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one object. `repaired` has a reason for each time it was damaged on the way and copied again."""
+
+    kind: Literal["copied", "equal", "vanished"]
+    proof: Proof | None = None
+    repaired: tuple[str, ...] = ()
+
+
+class Copier:
+    """Carries out work, one object a call; many calls at once share the passage's streams."""
+
+    def __init__(self, passage: Passage) -> None:
+        self._passage = passage
+
+    async def carry_out(self, work: Work, *, begun: bool) -> Outcome:
+        """Raises the object's own failure. `begun`: an earlier attempt had sent some of it."""
+        if work.action == "compare":
+            outcome = await self._compare(work.source, begun=begun)
+            if outcome is not None:
+                return outcome
+            self._passage.progress.to_copy_objects += 1
+            self._passage.progress.to_copy_bytes += work.source.size
+        return await self._copy(work.source, begun=begun)
+
+    async def _copy(self, listed: ObjectInfo, *, begun: bool) -> Outcome:
+        p, repaired, changed = self._passage, list[str](), 0
+        source = await p.head(p.source, listed)
+        while source is not None:
+            try:
+                if source.size <= WHOLE_UP_TO or not p.target.capabilities.parts:
+                    proof = await self._whole(source, begun=begun)
+                else:
+                    proof = await PartCopy(p, source).run()
+                return Outcome("copied", proof, tuple(repaired))
+            except (SourceChanged, ObjectMissing, UploadGone):
+                changed += 1
+                if changed >= _TRIES:
+                    raise KeepsChanging(
+                        f"{plain(source.key)} changed under each of {changed} reads", hint="it is copied by a later round"
+                    ) from None
+            except (Damaged, ChecksumRefused) as error:
+                repaired.append(error.message)
+                if len(repaired) >= _TRIES:
+                    raise
+            source = await p.call(lambda: p.source.head(listed.key))
+        return Outcome("vanished")
+
+    async def _whole(self, source: ObjectInfo, *, begun: bool) -> Proof:
+        p = self._passage
+        async with p.streams:
+            read_at = now()
+            body = await p.read(p.source, source, 0, source.size)
+            sums = await sums_of(body)
+            check_source(sums, source, body)
+            if sums.size != source.size:
+                raise Damaged(f"{sums.size} bytes were read of {source.size}")
+            p.index.begin(p.dataset, p.target_side, source.key)
+            p.tally.sent += sums.size
+            p.tally.resent += sums.size if begun else 0
+            target = await p.call(lambda: p.target.write(source.key, body, crc64nvme=sums.crc64nvme, like=source))
+            if p.target.capabilities.stored_checksum and sums.agrees(target.checksums) is None:
+                target = await p.head(p.target, target) or target
+        proof = prove(sums, source, target, in_parts=False, body=body)
+        p.record(p.row(source, target, sums.crc64nvme, proof, read_at))
+        p.advance(source.key, source.size, source.size)
+        return proof
+
+    async def _compare(self, listed: ObjectInfo, *, begun: bool) -> Outcome | None:
+        """The outcome when both sides are equal or the source is gone; None when it is to be copied."""
+        p, read_at = self._passage, now()
+        source = await p.head(p.source, listed)
+        if source is None:
+            return Outcome("vanished")
+        target = await p.call(lambda: p.target.head(listed.key))
+        if target is None or target.size != source.size:
+            return None
+        if common := common_checksum(source.checksums, target.checksums):
+            algorithm, left, right = common
+            if left != right:
+                return None
+            p.record(p.row(source, target, left if algorithm == "crc64nvme" else "", "stored_checksums", read_at))
+            return Outcome("equal", "stored_checksums")
+        try:
+            left_sums = await p.read_sums(p.source, source)
+            right_sums = await p.read_sums(p.target, target)
+        except (SourceChanged, ObjectMissing):
+            return None
+        p.tally.resent += source.size if begun else 0
+        if left_sums != right_sums:
+            return None
+        p.record(p.row(source, target, left_sums.crc64nvme, "re_read", read_at))
+        return Outcome("equal", "re_read")
+
+
+def reason_of(error: CouldNot) -> str:
+    """A failure's reason as it is kept and shown."""
+    return plain(error.message)

@@ -1,0 +1,300 @@
+"""What is known of each object on both sides: the index, SQLite in `<state>/index.db`.
+
+A row says that the object with these identities was the same on both sides, and how that was proven. Sides are called `legacy`
+and `target` whichever way a round goes, so that what forward rounds proved is known to reverse ones. Keys are kept as their
+bytes: lossless, and sorted as listings are.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from backends.stores.base import PartInfo
+from backends.transfer.database import Database
+from backends.transfer.merge import order_of
+from backends.transfer.models import Direction, Failure, Proof, RoundResult, SideName
+from backends.transfer.sums import Sums
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS objects (dataset TEXT, key BLOB, size INTEGER, crc64nvme TEXT, proof TEXT,
+    legacy_id TEXT, target_id TEXT, proven_at REAL, PRIMARY KEY (dataset, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS handover (dataset TEXT, epoch INTEGER, key BLOB, size INTEGER, crc64nvme TEXT,
+    legacy_id TEXT, target_id TEXT, PRIMARY KEY (dataset, epoch, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS bound (dataset TEXT PRIMARY KEY, legacy TEXT, target TEXT);
+CREATE TABLE IF NOT EXISTS listings (dataset TEXT, side TEXT, objects INTEGER, listed_at REAL,
+    PRIMARY KEY (dataset, side));
+CREATE TABLE IF NOT EXISTS failures (dataset TEXT, direction TEXT, key BLOB, reason TEXT, failed_at REAL,
+    PRIMARY KEY (dataset, direction, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS begun (dataset TEXT, side TEXT, key BLOB, begun_at REAL,
+    PRIMARY KEY (dataset, side, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS uploads (dataset TEXT, side TEXT, key BLOB, upload TEXT, size INTEGER, source_id TEXT,
+    part_size INTEGER, begun_at REAL, PRIMARY KEY (dataset, side, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS parts (dataset TEXT, side TEXT, key BLOB, number INTEGER, size INTEGER, crc64 BLOB,
+    crc32c INTEGER, etag TEXT, PRIMARY KEY (dataset, side, key, number)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rounds (dataset TEXT, direction TEXT, ended_at REAL, seconds REAL, listed INTEGER,
+    copied INTEGER, failed INTEGER, bytes INTEGER, resent INTEGER, lag_objects INTEGER);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An object that was equal on both sides at `proven_at`. An identity of "" is one that must be looked at again."""
+
+    key: str
+    size: int
+    crc64nvme: str
+    proof: Proof
+    legacy_id: str
+    target_id: str
+
+    def identity(self, side: SideName) -> str:
+        return self.legacy_id if side == "legacy" else self.target_id
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A write in parts that an earlier attempt left open."""
+
+    key: str
+    upload: str
+    size: int
+    source_id: str
+    part_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartRow:
+    """A part whose sending had begun; `etag` is "" where no answer was seen."""
+
+    number: int
+    sums: Sums
+    etag: str
+
+
+class Index:
+    """`async with Index(path) as index`, or `await Index.open(path)` and `close()`."""
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path, _SCHEMA)
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        index = cls(path)
+        await index.database.open()
+        return index
+
+    async def close(self) -> None:
+        await self.database.close()
+
+    async def __aenter__(self) -> Self:
+        await self.database.open()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def bind(self, dataset: str, legacy: str, target: str) -> None:
+        """Forget a dataset's rows when it has moved to other stores since: their identities mean nothing there."""
+
+        def work(db: sqlite3.Connection) -> None:
+            found = db.execute("SELECT legacy, target FROM bound WHERE dataset=?", (dataset,)).fetchone()
+            if found == (legacy, target):
+                return
+            for table in ("objects", "listings", "failures", "begun", "uploads", "parts") if found else ():
+                db.execute(f"DELETE FROM {table} WHERE dataset=?", (dataset,))
+            db.execute("INSERT OR REPLACE INTO bound VALUES (?,?,?)", (dataset, legacy, target))
+
+        await self.database.call(work)
+
+    async def rows_between(self, dataset: str, first: str, last: str) -> dict[str, Row]:
+        """Rows of all keys from `first` to `last`, both included."""
+        bounds = (dataset, order_of(first), order_of(last))
+        found = await self.database.call(
+            lambda db: db.execute(f"SELECT {_ROW} FROM objects WHERE dataset=? AND key BETWEEN ? AND ?", bounds).fetchall()
+        )
+        return {row.key: row for row in map(_row, found)}
+
+    async def row(self, dataset: str, key: str) -> Row | None:
+        return (await self.rows_between(dataset, key, key)).get(key)
+
+    async def count(self, dataset: str) -> int:
+        """How many objects are known to be equal."""
+        return int(
+            await self.database.call(
+                lambda db: db.execute("SELECT count(*) FROM objects WHERE dataset=?", (dataset,)).fetchone()[0]
+            )
+        )
+
+    async def expected(self, dataset: str, side: SideName) -> int:
+        """How many objects the last round left or saw on this side; 0 where there was none."""
+
+        def work(db: sqlite3.Connection) -> int:
+            seen = db.execute("SELECT objects FROM listings WHERE dataset=? AND side=?", (dataset, side)).fetchone()
+            known = db.execute("SELECT count(*) FROM objects WHERE dataset=?", (dataset,)).fetchone()
+            return max(seen[0] if seen else 0, int(known[0]))
+
+        return await self.database.call(work)
+
+    async def note_listings(self, dataset: str, counts: dict[SideName, int]) -> None:
+        rows = [(dataset, side, count, time.time()) for side, count in counts.items()]
+        await self.database.call(lambda db: db.executemany("INSERT OR REPLACE INTO listings VALUES (?,?,?,?)", rows))
+
+    async def forget_objects(self, dataset: str) -> None:
+        """After an operator has said that a side is meant to be empty."""
+        await self.database.call(lambda db: db.execute("DELETE FROM objects WHERE dataset=?", (dataset,)))
+
+    def record(self, dataset: str, side: SideName, direction: Direction, row: Row) -> None:
+        """An object is equal on both sides now; nothing is left open of it on `side`, the one written to."""
+        self.database.post(lambda db: _record(db, dataset, side, direction, row))
+
+    async def record_many(self, dataset: str, rows: Iterable[Row]) -> None:
+        values = [_values(dataset, row) for row in rows]
+        await self.database.call(lambda db: db.executemany(_UPSERT, values))
+
+    def begin(self, dataset: str, side: SideName, key: str) -> None:
+        """Bytes of this object are about to be sent to `side`."""
+        values = (dataset, side, order_of(key), time.time())
+        self.database.post(lambda db: db.execute("INSERT OR REPLACE INTO begun VALUES (?,?,?,?)", values))
+
+    def settle(self, dataset: str, side: SideName, key: str) -> None:
+        """Nothing is left open of this object on `side`."""
+        self.database.post(lambda db: _clear(db, dataset, side, order_of(key)))
+
+    def fail(self, dataset: str, direction: Direction, failure: Failure) -> None:
+        values = (dataset, direction, order_of(failure.key), failure.reason, time.time())
+        self.database.post(lambda db: db.execute("INSERT OR REPLACE INTO failures VALUES (?,?,?,?,?)", values))
+
+    def forgive(self, dataset: str, direction: Direction, key: str) -> None:
+        """The object is a failure no more (it is gone from the source)."""
+        values = (dataset, direction, order_of(key))
+        self.database.post(lambda db: db.execute("DELETE FROM failures WHERE dataset=? AND direction=? AND key=?", values))
+
+    async def failures(self, dataset: str, direction: Direction) -> list[Failure]:
+        """What failed last, in the order of keys."""
+        found = await self.database.call(
+            lambda db: db.execute(
+                "SELECT key, reason FROM failures WHERE dataset=? AND direction=? ORDER BY key", (dataset, direction)
+            ).fetchall()
+        )
+        return [Failure(key_of(key), reason) for key, reason in found]
+
+    async def keep_handover(self, dataset: str, epoch: int) -> int:
+        """Copy the dataset's rows as the handover index of this epoch; returns how many."""
+
+        def work(db: sqlite3.Connection) -> int:
+            db.execute("DELETE FROM handover WHERE dataset=? AND epoch=?", (dataset, epoch))
+            done = db.execute(
+                "INSERT INTO handover SELECT dataset, ?, key, size, crc64nvme, legacy_id, target_id FROM objects WHERE dataset=?",
+                (epoch, dataset),
+            )
+            return done.rowcount
+
+        return await self.database.call(work)
+
+    async def handover_count(self, dataset: str, epoch: int) -> int:
+        query = "SELECT count(*) FROM handover WHERE dataset=? AND epoch=?"
+        return int(await self.database.call(lambda db: db.execute(query, (dataset, epoch)).fetchone()[0]))
+
+    async def note_round(self, result: RoundResult) -> None:
+        values = (
+            result.dataset, result.direction, time.time(), result.seconds, result.listed, result.copied,
+            result.failed, result.bytes, result.resent_bytes, result.lag_objects,
+        )  # fmt: skip
+        await self.database.call(lambda db: db.execute("INSERT INTO rounds VALUES (?,?,?,?,?,?,?,?,?,?)", values))
+
+    # writes in parts
+
+    async def upload(self, dataset: str, side: SideName, key: str) -> tuple[Upload, dict[int, PartRow]] | None:
+        """The open write of this key, and its parts whose sending had begun."""
+        where = (dataset, side, order_of(key))
+
+        def work(db: sqlite3.Connection) -> tuple[Any, list[Any]]:
+            up = db.execute(f"SELECT {_UPLOAD} FROM uploads WHERE dataset=? AND side=? AND key=?", where).fetchone()
+            query = "SELECT number, size, crc64, crc32c, etag FROM parts WHERE dataset=? AND side=? AND key=?"
+            return up, db.execute(query, where).fetchall()
+
+        up, parts = await self.database.call(work)
+        if up is None:
+            return None
+        rows = (PartRow(n, Sums(size, int.from_bytes(crc64), crc32c), etag) for n, size, crc64, crc32c, etag in parts)
+        return _upload(up), {row.number: row for row in rows}
+
+    async def open_uploads(self, dataset: str, side: SideName) -> list[Upload]:
+        found = await self.database.call(
+            lambda db: db.execute(f"SELECT {_UPLOAD} FROM uploads WHERE dataset=? AND side=?", (dataset, side)).fetchall()
+        )
+        return [_upload(values) for values in found]
+
+    async def note_upload(self, dataset: str, side: SideName, upload: Upload) -> None:
+        key = order_of(upload.key)
+        values = (dataset, side, key, upload.upload, upload.size, upload.source_id, upload.part_size, time.time())
+
+        def work(db: sqlite3.Connection) -> None:
+            _clear(db, dataset, side, key)
+            db.execute("INSERT INTO begun VALUES (?,?,?,?)", (dataset, side, key, time.time()))
+            db.execute("INSERT INTO uploads VALUES (?,?,?,?,?,?,?,?)", values)
+
+        await self.database.call(work)
+
+    def note_part(self, dataset: str, side: SideName, key: str, number: int, sums: Sums, part: PartInfo | None) -> None:
+        """Before a part is sent (`part` None) and again when the store has answered."""
+        etag = part.etag if part else ""
+        values = (dataset, side, order_of(key), number, sums.size, sums.crc64.to_bytes(8), sums.crc32c, etag)
+        self.database.post(lambda db: db.execute("INSERT OR REPLACE INTO parts VALUES (?,?,?,?,?,?,?,?)", values))
+
+    async def was_begun(self, dataset: str, side: SideName, keys: Iterable[str]) -> set[str]:
+        """Which of these an earlier attempt had begun to send and never saw the end of."""
+        wanted = [order_of(key) for key in keys]
+
+        def work(db: sqlite3.Connection) -> list[bytes]:
+            out = []
+            for start in range(0, len(wanted), 500):
+                some = wanted[start : start + 500]
+                marks = ",".join("?" * len(some))
+                query = f"SELECT key FROM begun WHERE dataset=? AND side=? AND key IN ({marks})"
+                out += [row[0] for row in db.execute(query, (dataset, side, *some))]
+            return out
+
+        return {key_of(key) for key in await self.database.call(work)}
+
+
+_ROW = "key, size, crc64nvme, proof, legacy_id, target_id"
+_UPLOAD = "key, upload, size, source_id, part_size"
+_UPSERT = "INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?,?,?)"
+
+
+def key_of(order: bytes) -> str:
+    """The key whose `order_of` this is."""
+    return order.decode("utf-8", "surrogateescape")
+
+
+def _row(values: Any) -> Row:
+    return Row(key_of(values[0]), *values[1:])
+
+
+def _upload(values: Any) -> Upload:
+    return Upload(key_of(values[0]), *values[1:])
+
+
+def _values(dataset: str, row: Row) -> tuple[Any, ...]:
+    return (
+        dataset, order_of(row.key), row.size, row.crc64nvme, row.proof, row.legacy_id, row.target_id, time.time(),
+    )  # fmt: skip
+
+
+def _record(db: sqlite3.Connection, dataset: str, side: SideName, direction: Direction, row: Row) -> None:
+    key = order_of(row.key)
+    db.execute(_UPSERT, _values(dataset, row))
+    db.execute("DELETE FROM failures WHERE dataset=? AND direction=? AND key=?", (dataset, direction, key))
+    _clear(db, dataset, side, key)
+
+
+def _clear(db: sqlite3.Connection, dataset: str, side: SideName, key: bytes) -> None:
+    for table in ("begun", "uploads", "parts"):
+        db.execute(f"DELETE FROM {table} WHERE dataset=? AND side=? AND key=?", (dataset, side, key))

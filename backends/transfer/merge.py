@@ -1,0 +1,148 @@
+"""Two sorted listings, merged as their pages come. Never both in memory: at most what one side is ahead, a few pages.
+
+Order is that of the keys' UTF-8 bytes, as `backends.stores.base` promises. A key out of order or twice is `ListingUnsorted`: a
+merge over it would take objects for missing that are there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from backends.escape import plain
+from backends.stores.base import ObjectInfo, Store
+from backends.stores.errors import ListingFailed
+from backends.transfer.errors import ListingUnsorted
+
+Pair = tuple[ObjectInfo | None, ObjectInfo | None]  # (source, target), one of them may be None
+
+
+def order_of(key: str) -> bytes:
+    """What keys are sorted by; also how the index keeps them. Lossless, names that are no UTF-8 included."""
+    return key.encode("utf-8", "surrogateescape")
+
+
+class Lane:
+    """One side's part of the merge."""
+
+    def __init__(self, name: str, left_out: Callable[[str], bool] = lambda key: False) -> None:
+        self.name = name
+        self.left_out = left_out
+        self.waiting: deque[tuple[bytes, ObjectInfo]] = deque()
+        self.last: bytes | None = None
+        self.ended = False
+
+    def feed(self, page: list[ObjectInfo]) -> None:
+        for info in page:
+            order = order_of(info.key)
+            if self.last is not None and order <= self.last:
+                what = "twice" if order == self.last else "out of order"
+                raise ListingUnsorted(
+                    f"the listing of {self.name} has {plain(info.key)} {what}",
+                    where=self.name,
+                    hint="this server's listing cannot be trusted; nothing was concluded from it",
+                )
+            self.last = order
+            if not self.left_out(info.key):
+                self.waiting.append((order, info))
+
+
+class Merge:
+    """Pages in (`source.feed`, `target.feed`, `.ended = True`), pairs out. Pure."""
+
+    def __init__(self, source: Lane, target: Lane) -> None:
+        self.source = source
+        self.target = target
+
+    def pairs(self) -> list[Pair]:
+        """All pairs that are certain by now, in the order of their keys."""
+        out: list[Pair] = []
+        left, right = self.source.waiting, self.target.waiting
+        while left and right:
+            a, b = left[0][0], right[0][0]
+            if a == b:
+                out.append((left.popleft()[1], right.popleft()[1]))
+            elif a < b:
+                out.append((left.popleft()[1], None))
+            else:
+                out.append((None, right.popleft()[1]))
+        if self.target.ended and not right:
+            out.extend((info, None) for _, info in left)
+            left.clear()
+        if self.source.ended and not left:
+            out.extend((None, info) for _, info in right)
+            right.clear()
+        return out
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the listings held, before anything was left out."""
+
+    source: int = 0
+    target: int = 0
+
+
+async def merge_listings(
+    source: Store,
+    target: Store,
+    consume: Callable[[list[Pair]], Awaitable[None]],
+    *,
+    left_out: Callable[[str], bool] = lambda key: False,
+    seen: Callable[[int], None] = lambda count: None,
+) -> Counts:
+    """List both sides at once and hand over pairs as they are certain.
+
+    Raises `ListingFailed` when either listing did not come to its true end; what `consume` was given by then must not be
+    acted upon.
+    `seen` hears how many the source has listed so far.
+    """
+    merge, counts = Merge(Lane(source.name, left_out), Lane(target.name, left_out)), Counts()
+    queues: tuple[_Pages, _Pages] = (asyncio.Queue(2), asyncio.Queue(2))
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_produce(source, queues[0]))
+            group.create_task(_produce(target, queues[1]))
+            while not (merge.source.ended and merge.target.ended):
+                for lane, queue in ((merge.source, queues[0]), (merge.target, queues[1])):
+                    if lane.ended or lane.waiting:
+                        continue
+                    page = await queue.get()
+                    if page is None:
+                        lane.ended = True
+                        continue
+                    if lane is merge.source:
+                        counts.source += len(page)
+                        seen(counts.source)
+                    else:
+                        counts.target += len(page)
+                    lane.feed(page)
+                if pairs := merge.pairs():
+                    await consume(pairs)
+    except BaseExceptionGroup as group_error:
+        raise first_error(group_error) from group_error
+    if pairs := merge.pairs():
+        await consume(pairs)
+    return counts
+
+
+_Pages = asyncio.Queue[list[ObjectInfo] | None]
+
+
+async def _produce(store: Store, queue: _Pages) -> None:
+    pages: AsyncIterator[list[ObjectInfo]] = store.list_pages()
+    try:
+        async for page in pages:
+            await queue.put(page)
+    except TimeoutError as error:
+        raise ListingFailed(f"the listing of {store.name} ({store.url}) timed out", where=store.url) from error
+    await queue.put(None)
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group that is no group itself: what an operator should be told."""
+    for error in group.exceptions:
+        return first_error(error) if isinstance(error, BaseExceptionGroup) else error
+    return group

@@ -1,0 +1,160 @@
+"""One large object in parts, several in flight; what an earlier attempt left on the target is not sent again.
+
+The index notes each part's checksums before it is sent. After a kill, a part counts as arrived only when the store lists it with
+the size, and the checksum or ETag, that the index knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from backends.stores.base import ObjectInfo, PartInfo
+from backends.stores.errors import SourceChanged, StoreError, UploadGone
+from backends.transfer.errors import Damaged
+from backends.transfer.index import PartRow, Upload
+from backends.transfer.merge import first_error
+from backends.transfer.models import Proof
+from backends.transfer.passage import Passage, check_source, now, prove
+from backends.transfer.sums import Sums, sums_of
+
+LEAST_PART = 8 << 20
+MOST_PARTS = 10_000
+STREAMS_AN_OBJECT = 4
+_MEBIBYTE = 1 << 20
+
+
+def part_size_of(size: int) -> int:
+    """8 MiB, and whole MiB more where there would be more than 10,000 parts."""
+    least = -(-size // MOST_PARTS)
+    return max(LEAST_PART, -(-least // _MEBIBYTE) * _MEBIBYTE)
+
+
+class PartCopy:
+    """Copies one object; `run` may be called again after it failed."""
+
+    def __init__(self, passage: Passage, source: ObjectInfo) -> None:
+        self._passage = passage
+        self._source = source
+        self._upload = Upload(source.key, "", source.size, source.identity, part_size_of(source.size))
+        self._sums: dict[int, Sums] = {}
+        self._parts: dict[int, PartInfo] = {}
+        self._earlier: set[int] = set()  # numbers whose sending an earlier attempt had begun
+
+    async def run(self) -> Proof:
+        """Raises `SourceChanged` or `Damaged`, with nothing left open, when it has to begin anew."""
+        read_at = now()
+        await self._resume()
+        try:
+            await self._send_missing()
+            whole = sum((self._sums[n] for n in sorted(self._sums)), Sums())
+            check_source(whole, self._source)
+            target = await self._complete(whole)
+            proof = prove(whole, self._source, target, in_parts=True)
+        except (SourceChanged, Damaged, UploadGone):
+            await self._abandon()
+            raise
+        self._passage.record(self._passage.row(self._source, target, whole.crc64nvme, proof, read_at))
+        return proof
+
+    async def _resume(self) -> None:
+        p, source = self._passage, self._source
+        found = await p.index.upload(p.dataset, p.target_side, source.key)
+        if found is not None:
+            upload, rows = found
+            self._earlier = set(rows)
+            arrived = await p.call(lambda: p.target.list_parts(source.key, upload.upload))
+            if _is_same(upload, self._upload) and arrived is not None:
+                self._upload = upload
+                self._take_over(rows, arrived)
+                return
+            if arrived is not None:
+                await p.call(lambda: p.target.abort_upload(source.key, upload.upload))
+        ident = await p.call(lambda: p.target.create_upload(source.key, like=source))
+        self._upload = Upload(source.key, ident, source.size, source.identity, self._upload.part_size)
+        await p.index.note_upload(p.dataset, p.target_side, self._upload)
+
+    def _take_over(self, rows: dict[int, PartRow], arrived: list[PartInfo]) -> None:
+        for part in arrived:
+            row = rows.get(part.number)
+            if row is not None and _has_arrived(row, part):
+                self._sums[part.number], self._parts[part.number] = row.sums, part
+        self._show()
+
+    async def _send_missing(self) -> None:
+        count = -(-self._source.size // self._upload.part_size)
+        missing = iter([n for n in range(1, count + 1) if n not in self._parts])
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(STREAMS_AN_OBJECT):
+                    group.create_task(self._stream(missing))
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from errors
+
+    async def _stream(self, missing: Iterator[int]) -> None:
+        for number in missing:
+            async with self._passage.streams:
+                await self._send(number)
+
+    async def _send(self, number: int) -> None:
+        p, key, upload = self._passage, self._source.key, self._upload
+        offset = (number - 1) * upload.part_size
+        body = await p.read(p.source, self._source, offset, min(upload.part_size, self._source.size - offset))
+        sums = await sums_of(body)
+        p.index.note_part(p.dataset, p.target_side, key, number, sums, None)
+        p.tally.sent += len(body)
+        p.tally.resent += len(body) if number in self._earlier else 0
+        part = await p.call(lambda: p.target.write_part(key, upload.upload, number, offset, body, crc64nvme=sums.crc64nvme))
+        p.index.note_part(p.dataset, p.target_side, key, number, sums, part)
+        self._sums[number], self._parts[number] = sums, part
+        self._show()
+
+    def _show(self) -> None:
+        self._passage.advance(self._source.key, sum(s.size for s in self._sums.values()), self._source.size)
+
+    async def _complete(self, whole: Sums) -> ObjectInfo:
+        p, source = self._passage, self._source
+        parts = [self._parts[n] for n in sorted(self._parts)]
+        try:
+            info = await p.target.complete_upload(
+                source.key, self._upload.upload, parts, size=whole.size, crc64nvme=whole.crc64nvme, like=source
+            )
+        except (StoreError, TimeoutError):
+            # The answer may have been lost after the store had done it: the object itself tells.
+            held = await p.call(lambda: p.target.head(source.key))
+            if held is None or held.size != whole.size or whole.agrees(held.checksums) is not True:
+                raise
+            return held
+        if p.target.capabilities.stored_checksum and whole.agrees(info.checksums) is None:
+            return await p.head(p.target, info) or info
+        return info
+
+    async def _abandon(self) -> None:
+        p, source = self._passage, self._source
+        await p.call(lambda: p.target.abort_upload(source.key, self._upload.upload))
+        p.index.settle(p.dataset, p.target_side, source.key)
+        await p.index.database.flush()
+
+
+def _is_same(found: Upload, wanted: Upload) -> bool:
+    return (found.size, found.source_id, found.part_size) == (wanted.size, wanted.source_id, wanted.part_size)
+
+
+def _has_arrived(row: PartRow, part: PartInfo) -> bool:
+    if part.size != row.sums.size:
+        return False
+    if part.checksum:
+        return part.checksum == row.sums.crc64nvme
+    return bool(row.etag) and part.etag == row.etag
+
+
+async def abort_leftovers(passage: Passage, keep: frozenset[str]) -> int:
+    """Abort writes in parts that an earlier run left open, but those of `keep`; returns how many."""
+    count = 0
+    for upload in await passage.index.open_uploads(passage.dataset, passage.target_side):
+        if upload.key in keep:
+            continue
+        await passage.call(lambda u=upload: passage.target.abort_upload(u.key, u.upload))  # type: ignore[misc]
+        passage.index.settle(passage.dataset, passage.target_side, upload.key)
+        count += 1
+    return count

@@ -1,0 +1,135 @@
+"""What the copiers of one round share: the two stores with their sides, the index, the pace, the count of what was done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from backends.stores.base import ObjectInfo, Store
+from backends.transfer.errors import Damaged
+from backends.transfer.index import Index, Row
+from backends.transfer.models import Direction, Progress, Proof, RoundOptions, SideName
+from backends.transfer.pace import Bandwidth, Patience, Streams
+from backends.transfer.sums import Sums, sums_of
+
+T = TypeVar("T")
+
+READ_SIZE = 8 << 20
+_SECOND = 1_000_000_000
+
+
+@dataclass(slots=True)
+class Tally:
+    """Bytes of this round: `sent` is all that was written to the other side, `resent` what an earlier attempt had moved."""
+
+    sent: int = 0
+    resent: int = 0
+
+
+@dataclass(slots=True)
+class Passage:
+    """One dataset's way from source to target."""
+
+    dataset: str
+    direction: Direction
+    source: Store
+    target: Store
+    index: Index
+    streams: Streams
+    bandwidth: Bandwidth
+    progress: Progress
+    tally: Tally = field(default_factory=Tally)
+
+    @classmethod
+    def of(cls, dataset: str, source: Store, target: Store, index: Index, options: RoundOptions, progress: Progress) -> Passage:
+        streams, bandwidth = Streams(options.parallel), Bandwidth(options.bandwidth)
+        return cls(dataset, options.direction, source, target, index, streams, bandwidth, progress)
+
+    @property
+    def source_side(self) -> SideName:
+        return "legacy" if self.direction == "forward" else "target"
+
+    @property
+    def target_side(self) -> SideName:
+        return "target" if self.direction == "forward" else "legacy"
+
+    async def call(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """A store's call, tried again where that may help."""
+        return await Patience(self.streams).call(attempt)
+
+    async def read(self, store: Store, info: ObjectInfo, start: int, length: int) -> bytes:
+        """A range of exactly this object, at the pace; `SourceChanged` when it is another by now."""
+        await self.bandwidth.take(length)
+        whole = start == 0 and length == info.size
+        return await self.call(
+            lambda: store.read(info.key, start=start, length=None if whole else length, if_match=info.identity)
+        )
+
+    async def read_sums(self, store: Store, info: ObjectInfo) -> Sums:
+        """Read the whole object, keep its checksums only."""
+        sums = Sums()
+        for start in range(0, info.size, READ_SIZE):
+            async with self.streams:
+                sums += await sums_of(await self.read(store, info, start, min(READ_SIZE, info.size - start)))
+        return sums
+
+    async def head(self, store: Store, listed: ObjectInfo) -> ObjectInfo | None:
+        """With checksums and metadata where the store keeps any; what the listing said where it does not."""
+        can = store.capabilities
+        if not (can.stored_checksum or can.metadata):
+            return listed
+        return await self.call(lambda: store.head(listed.key))
+
+    def row(self, source: ObjectInfo, target: ObjectInfo, sums_hex: str, proof: Proof, read_at: float) -> Row:
+        """The index row of an object that is equal on both sides."""
+        ids = {self.source_side: kept_identity(source, read_at), self.target_side: target.identity}
+        return Row(source.key, source.size, sums_hex, proof, ids["legacy"], ids["target"])
+
+    def record(self, row: Row) -> None:
+        self.index.record(self.dataset, self.target_side, self.direction, row)
+
+    def advance(self, key: str, done: int, size: int) -> None:
+        """Show how far an object is. Never backwards, also when it has to begin again."""
+        before = self.progress.active.get(key, (0, size))[0]
+        if done > before or key not in self.progress.active:
+            self.progress.active[key] = (max(done, before), size)
+            self.progress.copied_bytes += max(0, done - before)
+
+
+def kept_identity(source: ObjectInfo, read_at: float) -> str:
+    """The source's identity as the index keeps it; "" when it may change once more without showing.
+
+    A tree's identity rests on mtime. A write within the same tick of the clock (SFTP tells whole seconds) leaves it as it is, so
+    an object that was modified just before it was read is looked at again in the next round.
+    """
+    if source.etag is not None or source.mtime_ns is None:
+        return source.identity
+    tick = 2.0 if source.mtime_ns % _SECOND == 0 else 0.05
+    return "" if source.mtime_ns / _SECOND > read_at - tick else source.identity
+
+
+def prove(sums: Sums, source: ObjectInfo, target: ObjectInfo, *, in_parts: bool, body: bytes | None = None) -> Proof:
+    """The strongest proof that needs no second read. Raises `Damaged` where a checksum speaks against it."""
+    if target.size != sums.size:
+        raise Damaged(f"the target holds {target.size} bytes of {sums.size}")
+    check_source(sums, source, body)
+    held = sums.agrees(target.checksums, body)
+    if held is False:
+        raise Damaged("the target holds other bytes than were sent")
+    promised = sums.agrees(source.checksums, body)
+    if held and promised:
+        return "stored_checksums"
+    return "combined_parts" if in_parts and promised else "manifest"
+
+
+def check_source(sums: Sums, source: ObjectInfo, body: bytes | None = None) -> None:
+    """Raises `Damaged` when the bytes read are not those of the source's own checksum."""
+    if sums.agrees(source.checksums, body) is False:
+        raise Damaged("the bytes read are not those of the source's own checksum")
+
+
+def now() -> float:
+    """Wall clock, for comparing with mtimes."""
+    return time.time()

@@ -1,0 +1,315 @@
+"""One round of sync: list both sides, find what differs, copy it, say what is still missing.
+
+First the whole difference, spooled to disk as a work list; the first byte is copied when BOTH listings have come to their true
+end. Copying what looks new while a listing still goes on would be faster by that time, but a target listing that breaks off or is
+denied would then make everything look missing and be copied again, and a source listing that breaks off says nothing about what
+is gone. So nothing at all follows from a listing that failed, ended early, or is empty where the last round saw objects.
+
+Writers may go on writing meanwhile: what vanished since the listing is no failure, what changed is read anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from backends.errors import CouldNot, NotYetSupported
+from backends.stores.base import ObjectInfo, Store
+from backends.stores.errors import StoreUnreachable
+from backends.transfer.copier import Copier, Outcome, reason_of
+from backends.transfer.errors import ListingEmptied
+from backends.transfer.exclude import excluder
+from backends.transfer.index import Index, Row
+from backends.transfer.merge import Counts, Pair, first_error, merge_listings
+from backends.transfer.models import Failure, Progress, Proof, RoundOptions, RoundResult, SideName
+from backends.transfer.parts import abort_leftovers
+from backends.transfer.passage import Passage
+from backends.transfer.worklist import Action, Left, Work, WorkList
+
+_GLANCE_SECONDS = 0.5
+_GIVE_UP_AFTER = 25  # objects in a row that failed because a store cannot be reached: it is the store, not the objects
+
+
+async def sync_round(
+    dataset: str, source: Store, target: Store, index: Index, options: RoundOptions, progress: Progress
+) -> RoundResult:
+    """One round. Raises `ListingFailed` with nothing copied or changed; objects that fail are in the result."""
+    if options.delete:
+        raise NotYetSupported("deletes are not yet supported", where="delete", hint="use delete: never")
+    started = time.monotonic()
+    legacy, other = (source, target) if options.direction == "forward" else (target, source)
+    await index.bind(dataset, legacy.url, other.url)
+    work = WorkList(index)
+    await work.open()
+    the_round = Round(Passage.of(dataset, source, target, index, options, progress), options, work)
+    try:
+        result = await the_round.run(started)
+    except BaseException:
+        progress.status = "failed"
+        raise
+    finally:
+        progress.active.clear()
+        await work.close()
+    if not options.dry_run:
+        await index.note_round(result)
+    return result
+
+
+@dataclass(slots=True)
+class Found:
+    """What the comparison of both listings and the index came to."""
+
+    objects: int = 0
+    bytes: int = 0
+    unchanged: int = 0
+    unchanged_bytes: int = 0
+    to_copy: int = 0
+    to_copy_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Done:
+    copied: int = 0
+    compared: int = 0
+    vanished: int = 0
+    proofs: Counter[Proof] = field(default_factory=Counter)
+    failures: list[Failure] = field(default_factory=list)
+    repaired: list[Failure] = field(default_factory=list)
+    unreachable_in_a_row: int = 0
+
+
+class Round:
+    """The state of one round."""
+
+    def __init__(self, passage: Passage, options: RoundOptions, work: WorkList) -> None:
+        self._passage = passage
+        self._options = options
+        self._work = work
+        self._progress = passage.progress
+        self._found = Found()
+        self._done = Done()
+        self._copier = Copier(passage)
+
+    async def run(self, started: float) -> RoundResult:
+        p, aborted = self._passage, 0
+        self._progress.status = "listing"
+        counts = await (self._look_at_failed() if self._options.retry_failed else self._list())
+        self._show_found()
+        if not self._options.dry_run:
+            await self._work.arrange(newest_first=self._options.newest_first, folders=self._options.folders)
+            self._progress.status = "copying"
+            await self._copy()
+            aborted = await abort_leftovers(p, frozenset(f.key for f in self._done.failures))
+            await p.index.database.flush()
+            if not self._options.retry_failed:
+                held: dict[SideName, int] = {
+                    p.source_side: counts.source,
+                    p.target_side: counts.target + self._done.copied,
+                }
+                await p.index.note_listings(p.dataset, held)
+        left = await self._work.left()
+        self._progress.oldest_missing_at = left.oldest
+        self._progress.status = "failed" if self._done.failures else "copying" if left.objects else "in sync"
+        return self._result(left, aborted, time.monotonic() - started)
+
+    # listing
+
+    async def _list(self) -> Counts:
+        p = self._passage
+
+        def seen(count: int) -> None:
+            self._progress.listed = count
+
+        left_out = excluder(self._options.exclude)
+        counts = await merge_listings(p.source, p.target, self._sort, left_out=left_out, seen=seen)
+        for store, side, count in (
+            (p.source, p.source_side, counts.source),
+            (p.target, p.target_side, counts.target),
+        ):
+            if count == 0:
+                await self._refuse_emptied(store, side)
+        for skipped in p.source.skipped:
+            if not left_out(skipped.key):
+                self._fail(Failure(skipped.key, skipped.reason))
+        return counts
+
+    async def _refuse_emptied(self, store: Store, side: SideName) -> None:
+        p = self._passage
+        before = await p.index.expected(p.dataset, side)
+        if before == 0:
+            return
+        if not self._options.accept_empty:
+            raise ListingEmptied(
+                f"the listing of {store.name} ({store.url}) is empty where the last round saw {before} objects",
+                where=store.url,
+                hint=f"nothing was copied; if it is meant to be empty: cutover sync PLAN --dataset {p.dataset} --accept-empty",
+            )
+        if not self._options.dry_run:
+            await p.index.forget_objects(p.dataset)
+
+    async def _look_at_failed(self) -> Counts:
+        """Both sides of each object that failed last time, without listing anything."""
+        p, counts = self._passage, Counts()
+        failed = await p.index.failures(p.dataset, self._options.direction)
+        for failure in failed:
+            source = await p.call(lambda f=failure: p.source.head(f.key))  # type: ignore[misc]
+            if source is None:
+                if not self._options.dry_run:
+                    p.index.forgive(p.dataset, self._options.direction, failure.key)
+                self._done.vanished += 1
+                continue
+            counts.source += 1
+            target = await p.call(lambda f=failure: p.target.head(f.key))  # type: ignore[misc]
+            await self._sort([(source, target)])
+        self._progress.listed = counts.source
+        return counts
+
+    async def _sort(self, pairs: list[Pair]) -> None:
+        """Put a stretch of the merged listings on the work list, or count it as unchanged."""
+        both = [(s, t) for s, t in pairs if s is not None]
+        if not both:
+            return
+        p, found, todo = self._passage, self._found, list[tuple[Action, ObjectInfo]]()
+        rows = await p.index.rows_between(p.dataset, both[0][0].key, both[-1][0].key)
+        for source, target in both:
+            found.objects += 1
+            found.bytes += source.size
+            action = self._action(source, target, rows.get(source.key))
+            if action is None:
+                found.unchanged += 1
+                found.unchanged_bytes += source.size
+                continue
+            todo.append((action, source))
+            if action == "copy":
+                found.to_copy += 1
+                found.to_copy_bytes += source.size
+        if todo:
+            await self._work.add(todo)
+
+    def _action(self, source: ObjectInfo, target: ObjectInfo | None, row: Row | None) -> Action | None:
+        p = self._passage
+        if target is None or target.size != source.size:
+            return "copy"
+        if row is None or row.size != source.size:
+            return "compare"
+        kept = row.identity(p.source_side)
+        if kept == source.identity and row.identity(p.target_side) == target.identity:
+            return None
+        return "copy" if kept and kept != source.identity else "compare"
+
+    def _show_found(self) -> None:
+        progress, found = self._progress, self._found
+        progress.objects_total, progress.bytes_total = found.objects, found.bytes
+        progress.objects_done, progress.bytes_done = found.unchanged, found.unchanged_bytes
+        progress.to_copy_objects, progress.to_copy_bytes = found.to_copy, found.to_copy_bytes
+        progress.copied_objects = progress.copied_bytes = 0
+        progress.failed = len(self._done.failures)
+
+    # copying
+
+    async def _copy(self) -> None:
+        queue: asyncio.Queue[tuple[Work, bool] | None] = asyncio.Queue(2 * self._options.parallel)
+        try:
+            async with asyncio.TaskGroup() as group:
+                glance = group.create_task(self._glance())
+                workers = [group.create_task(self._worker(queue)) for _ in range(self._options.parallel)]
+                await self._feed(queue)
+                await asyncio.gather(*workers)
+                glance.cancel()
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from errors
+
+    async def _feed(self, queue: asyncio.Queue[tuple[Work, bool] | None]) -> None:
+        p = self._passage
+        async for page in self._work.items():
+            begun = await p.index.was_begun(p.dataset, p.target_side, (item.source.key for item in page))
+            for item in page:
+                await queue.put((item, item.source.key in begun))
+        for _ in range(self._options.parallel):
+            await queue.put(None)
+
+    async def _worker(self, queue: asyncio.Queue[tuple[Work, bool] | None]) -> None:
+        while (entry := await queue.get()) is not None:
+            item, begun = entry
+            try:
+                outcome = await self._copier.carry_out(item, begun=begun)
+            except (CouldNot, TimeoutError) as error:
+                self._count_failure(item, error)
+            else:
+                self._count(item, outcome)
+            finally:
+                self._progress.active.pop(item.source.key, None)
+
+    def _count(self, item: Work, outcome: Outcome) -> None:
+        done, progress, key = self._done, self._progress, item.source.key
+        done.unreachable_in_a_row = 0
+        self._work.done(item)
+        done.repaired.extend(Failure(key, reason) for reason in outcome.repaired)
+        if outcome.kind == "vanished":
+            done.vanished += 1
+            progress.objects_total -= 1
+            progress.bytes_total -= item.source.size
+            self._passage.index.settle(self._passage.dataset, self._passage.target_side, key)
+            self._passage.index.forgive(self._passage.dataset, self._options.direction, key)
+            return
+        if outcome.proof is not None:
+            done.proofs[outcome.proof] += 1
+        if outcome.kind == "copied":
+            done.copied += 1
+            progress.copied_objects += 1
+        else:
+            done.compared += 1
+        progress.objects_done += 1
+        progress.bytes_done += item.source.size
+
+    def _count_failure(self, item: Work, error: CouldNot | TimeoutError) -> None:
+        reason = reason_of(error) if isinstance(error, CouldNot) else "timed out"
+        self._fail(Failure(item.source.key, reason))
+        row = self._done.unreachable_in_a_row
+        self._done.unreachable_in_a_row = row + 1 if isinstance(error, StoreUnreachable | TimeoutError) else 0
+        if self._done.unreachable_in_a_row >= max(_GIVE_UP_AFTER, 2 * self._options.parallel):
+            raise error
+
+    def _fail(self, failure: Failure) -> None:
+        self._done.failures.append(failure)
+        self._progress.failed += 1
+        if not self._options.dry_run:
+            self._passage.index.fail(self._passage.dataset, self._options.direction, failure)
+
+    async def _glance(self) -> None:
+        """Keep the age of the oldest missing object fresh while copying goes on."""
+        while True:
+            self._progress.oldest_missing_at = (await self._work.left()).oldest
+            await asyncio.sleep(_GLANCE_SECONDS)
+
+    def _result(self, left: Left, aborted: int, seconds: float) -> RoundResult:
+        p, found, done = self._passage, self._found, self._done
+        age = 0.0 if left.oldest is None else (datetime.now(UTC) - left.oldest).total_seconds()
+        skipped = sum(1 for s in p.source.skipped) if not self._options.retry_failed else 0
+        return RoundResult(
+            dataset=p.dataset,
+            direction=self._options.direction,
+            listed=found.objects,
+            copied=done.copied,
+            unchanged=found.unchanged + done.compared,
+            deleted=0,
+            failed=len(done.failures),
+            bytes=p.tally.sent,
+            seconds=seconds,
+            proofs=dict(done.proofs),
+            failures=tuple(sorted(done.failures, key=lambda f: f.key)),
+            repaired=tuple(sorted(done.repaired, key=lambda f: f.key)),
+            lag_objects=left.objects + skipped,
+            lag_bytes=left.bytes,
+            lag_seconds=max(0.0, age) if left.objects else 0.0,
+            objects_total=found.objects - done.vanished,
+            bytes_total=found.bytes,
+            resent_bytes=p.tally.resent,
+            compared=done.compared,
+            vanished=done.vanished,
+            aborted_uploads=aborted,
+            dry_run=self._options.dry_run,
+        )
