@@ -1,9 +1,11 @@
 """Errors of a plan.
 
-UsageError
-├── PlanInvalid         a command that needs a good plan was given another one (exit 2)
-CouldNot
-└── ResolveError        a secret reference leads to nothing (exit 4); never shows a value
+CutoverError
+├── UsageError
+│   └── PlanInvalid     a command that needs a good plan was given another one (exit 2)
+└── CouldNot
+    ├── PlanUnreadable  there is no such file, or it cannot be read (exit 4)
+    └── ResolveError    a secret reference leads to nothing (exit 4); never shows a value
 """
 
 from __future__ import annotations
@@ -37,6 +39,12 @@ class PlanInvalid(UsageError):
         out = super().as_json()
         out["error"]["problems"] = [p.as_json() for p in self.problems]
         return out
+
+
+class PlanUnreadable(CouldNot):
+    """The plan's file is missing, is none, or may not be read."""
+
+    code = "unreadable"
 
 
 class ResolveError(CouldNot):

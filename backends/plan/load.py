@@ -15,7 +15,7 @@ from pathlib import Path
 
 from backends.escape import plain
 from backends.plan.document import MAX_BYTES, Document, Place, plain_values, read_document
-from backends.plan.errors import PlanInvalid
+from backends.plan.errors import PlanInvalid, PlanUnreadable
 from backends.plan.models import Plan
 from backends.plan.problems import Findings, Problem, in_order, make_problem
 from backends.plan.rules import check_rules
@@ -65,14 +65,23 @@ def parse_plan(text: str, path: Path) -> CheckedPlan:
 
 
 def load_plan(path: Path) -> CheckedPlan:
-    """The plan of a command that needs a good one. Raises `PlanInvalid`, which names every error."""
+    """The plan of a command that needs a good one. Raises `PlanInvalid`, which names every error, or `PlanUnreadable`."""
     return require_good(check_plan(path))
 
 
 def require_good(checked: CheckedPlan) -> CheckedPlan:
-    """`checked` as it is, its `plan` not None. Raises `PlanInvalid` where it has errors."""
+    """`checked` as it is, its `plan` not None. Raises `PlanInvalid` where it has errors, `PlanUnreadable` without a file."""
+    require_read(checked)
     if not checked.is_good or checked.plan is None:
         raise PlanInvalid(checked.problems)
+    return checked
+
+
+def require_read(checked: CheckedPlan) -> CheckedPlan:
+    """`checked` as it is, good or not. Raises `PlanUnreadable` where its file could not be read at all."""
+    for problem in checked.problems:
+        if problem.code == PlanUnreadable.code:
+            raise PlanUnreadable(problem.message, where=problem.where, hint=problem.hint)
     return checked
 
 
@@ -96,7 +105,7 @@ def _read(path: Path) -> bytes | Problem:
 
 
 def _unreadable(path: Path, message: str) -> Problem:
-    return make_problem("error", "unreadable", message, Place(), path, "give the path of a plan file")
+    return make_problem("error", PlanUnreadable.code, message, Place(), path, "give the path of a plan file")
 
 
 def _judge(text: str, path: Path, *, with_files: bool) -> CheckedPlan:

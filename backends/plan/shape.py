@@ -15,11 +15,10 @@ from backends.escape import plain
 from backends.plan.document import Document, Path, Places, plain_values
 from backends.plan.models import Plan
 from backends.plan.nearest import name_hint, nearest_name
-from backends.plan.problems import Findings, without_userinfo
+from backends.plan.problems import SECRET_FIELDS, Findings, without_userinfo
 from backends.plan.schema import fields_at
 from backends.plan.units import UnitError
 
-SECRET_FIELDS = frozenset({"access_key", "secret_key", "session_token", "tsig", "webhook"})
 _ROUNDS = 20
 
 # Stand-ins for required fields that are missing or wrong, so that what stands beside them is checked all the same.

@@ -5,7 +5,9 @@ Only paths are looked at (a program found by PATH is the machine's own affair), 
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path as FilePath
@@ -70,4 +72,15 @@ def _check_script(path: Path, file: FilePath, written: str, findings: Findings) 
 
 
 def _may_others_write(found: os.stat_result) -> bool:
-    return bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    if found.st_mode & stat.S_IWOTH:
+        return True
+    return bool(found.st_mode & stat.S_IWGRP) and not _is_private_group(found.st_gid, found.st_uid)
+
+
+def _is_private_group(gid: int, uid: int) -> bool:
+    """Is it the owner's own group with nobody else in it, as many systems give each user?"""
+    try:
+        owner, group = pwd.getpwuid(uid), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return owner.pw_gid == gid and set(group.gr_mem) <= {owner.pw_name}
