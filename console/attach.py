@@ -1,0 +1,77 @@
+"""Opens the console on a migration's folder: what `cutover attach`, `up` and `demo` call."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from console.link import DeferredLink, EngineLink
+from console.terminal import check_can_draw, read_terminal
+
+if TYPE_CHECKING:
+    from console.app import StartEngine
+
+
+def run_console(
+    state: Path,
+    name: str | None = None,
+    *,
+    observe: bool = False,
+    theme: str | None = None,
+    mouse: bool = False,
+    plain: bool = False,
+    start_engine: StartEngine | None = None,
+    link: EngineLink | None = None,
+) -> int:
+    """Run the console until the operator leaves; returns the exit code. The engine goes on.
+
+    `start_engine` brings a gone engine back (given by those who know how); without it the console names the command.
+    Raises `CouldNot` where no screen can be drawn.
+    """
+    stdin_tty = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+    check_can_draw(os.environ, is_tty=stdin_tty)
+    terminal = read_terminal(os.environ, theme=theme, mouse=mouse, plain=plain)
+    from console import spans
+    from console.app import CutoverApp
+
+    spans.install()
+    app = CutoverApp(
+        link or DeferredLink(lambda: engine_link(state)),
+        observe=observe,
+        name=name or state.name,
+        terminal=terminal,
+        start_engine=start_engine,
+    )
+    code = app.run(mouse=terminal.mouse)
+    if app.return_code not in (0, None):
+        return app.return_code or 1
+    sys.stderr.write(last_line(app.migration or state.name, state, gone=app.view.stale, observe=observe))
+    sys.stderr.flush()
+    return code or 0
+
+
+def engine_link(state: Path) -> EngineLink:
+    """The client of this folder's engine. Importing it takes a while: call it off the event loop."""
+    from backends.engine.client import EngineClient
+    from backends.engine.paths import socket_of
+
+    return EngineClient(socket_of(state))
+
+
+def last_line(name: str, state: Path, *, gone: bool = False, observe: bool = False) -> str:
+    """What the shell says after the console: how to come back and how to roll back."""
+    where = [name] if state == default_state(name) else ["--state", str(state)]
+    back = shlex.join(["cutover", "attach", *where, *(["--observe"] if observe else [])])
+    undo = shlex.join(["cutover", "rollback", *where])
+    engine = "the engine is gone" if gone else "the engine goes on"
+    return f"{engine}. back: {back}   take it back: {undo}\n"
+
+
+def default_state(name: str) -> Path:
+    """Where a migration of this name lives when no folder was given."""
+    from backends.statedir import states_root
+
+    return states_root() / name

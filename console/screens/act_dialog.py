@@ -1,0 +1,184 @@
+"""The dialogs of advance, hold, resume and taking the seat: the steps first, then a distinct way to say yes.
+
+What is confirmed by what: advance by typing the word and Enter, resume by typing a reason and Enter, hold and the seat by
+`y`. The key that opened a dialog never confirms it, and Enter alone never does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Static
+
+from backends.errors import CutoverError
+from backends.escape import plain
+from backends.snapshot import PreviewView
+from console.keymap import Act
+from console.link import Args, says_changed
+from console.screens.modal import Dialog, TypedInput
+from console.words import preview_facts, refusal_words, what_changed
+from widgets.steps import StepsList
+
+Ask = Callable[[str, Args], Awaitable[PreviewView]]
+Send = Callable[[str, Args], Awaitable[None]]
+
+TITLES = {
+    Act.ADVANCE: "ADVANCE: one step forward",
+    Act.HOLD: "HOLD: nothing moves forward; rollback stays possible",
+    Act.RESUME: "RESUME: lift the hold",
+    Act.SEAT: "TAKE THE SEAT: the right to command the engine",
+}
+LEAST_REASON = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ActSpec:
+    """What a dialog asks for. `word` is typed; `reason` means that a free text is."""
+
+    act: Act
+    word: str = ""
+    reason: bool = False
+
+    @property
+    def typed(self) -> bool:
+        return bool(self.word) or self.reason
+
+
+SPECS = {
+    Act.ADVANCE: ActSpec(Act.ADVANCE, word="advance"),
+    Act.HOLD: ActSpec(Act.HOLD),
+    Act.RESUME: ActSpec(Act.RESUME, reason=True),
+    Act.SEAT: ActSpec(Act.SEAT),
+}
+
+
+class ActDialog(Dialog[bool]):
+    """Preview and confirmation of one act. True when the engine has taken it up."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "yes", "yes", show=False)]
+
+    def __init__(self, act: Act, *, ask: Ask, send: Send, seat: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock=clock)
+        self.spec = SPECS[act]
+        self._ask = ask
+        self._send = send
+        self._seat = seat
+        self.preview: PreviewView | None = None
+        self._busy = False
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(TITLES[self.spec.act], id="dialog-title", markup=False)
+            yield Static(self._seat or "asking the engine …", id="dialog-facts", markup=False)
+            yield Static("", id="dialog-refusal", classes="-gone", markup=False)
+            yield StepsList(id="dialog-steps")
+            with Horizontal(classes="line", id="dialog-ask"):
+                yield Static(self._prompt(), id="dialog-prompt", markup=False)
+                if self.spec.typed:
+                    yield TypedInput(id="dialog-typed", compact=True)
+            yield Static("", id="dialog-said", markup=False)
+            yield Static(self._hint(), id="dialog-hint", markup=False)
+
+    def _prompt(self) -> str:
+        if self.spec.word:
+            return f"type {self.spec.word} and Enter: "
+        return "why (goes to the journal), and Enter: " if self.spec.reason else f"y  {self.spec.act}"
+
+    def _hint(self) -> str:
+        return "Enter alone is never yes    Esc back" if self.spec.typed else "y confirms    Esc back"
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        if self.spec.act is Act.SEAT:
+            return
+        self._may_answer(False)
+        self.run_worker(self._fetch(), group="preview", exclusive=True)
+
+    async def _fetch(self, changed: bool = False) -> None:
+        try:
+            new = await self._ask(self.spec.act, {})
+        except (CutoverError, TimeoutError) as error:
+            self._say(f"no preview: {plain(str(error) or 'no answer from the engine', 300)}")
+            return
+        if changed and self.preview is not None:
+            self._say(f"the world changed, look again: {what_changed(self.preview, new)}")
+        self._shows(new)
+
+    def _shows(self, preview: PreviewView) -> None:
+        self.preview = preview
+        self.query_one("#dialog-facts", Static).update(preview_facts(preview))
+        self.query_one(StepsList).steps = preview.steps
+        refusal = self.query_one("#dialog-refusal", Static)
+        said = [plain(warning, 200) for warning in preview.warnings]
+        if not preview.allowed:
+            said.insert(0, refusal_words(preview))
+        refusal.update("\n".join(said))
+        refusal.set_class(not said, "-gone")
+        self._may_answer(preview.allowed)
+        self.ask_anew()
+
+    def _may_answer(self, yes: bool) -> None:
+        self.query_one("#dialog-ask").set_class(not yes, "-gone")
+        for typed in self.query(TypedInput):
+            typed.value = ""
+            typed.disabled = not yes
+            if yes:
+                typed.focus()
+
+    def action_yes(self) -> None:
+        """`y` confirms what needs no typing."""
+        if not self.spec.typed:
+            self._go("by hand, from the console")
+
+    @on(TypedInput.Submitted)
+    def _typed(self, event: TypedInput.Submitted) -> None:
+        text = event.value.strip()
+        if self.spec.word and text != self.spec.word:
+            self._say(f"not done: type {self.spec.word}, then Enter" if text else "Enter alone is never yes")
+        elif self.spec.reason and len(text) < LEAST_REASON:
+            self._say("not done: say why in a few words")
+        else:
+            self._go(text if self.spec.reason else "by hand, from the console")
+
+    @on(TypedInput.PasteRefused)
+    def _pasted(self) -> None:
+        self._say("pasted text is refused: type it by hand")
+
+    def _go(self, reason: str) -> None:
+        if self._busy or not self._may_go():
+            return
+        self._busy = True
+        args: Args = {"take": True} if self.spec.act is Act.SEAT else {"reason": reason}
+        if self.preview is not None and self.preview.hash:
+            args["preview_hash"] = self.preview.hash
+        self._say("sent …")
+        self.run_worker(self._order(args), group="order", exclusive=True)
+
+    def _may_go(self) -> bool:
+        """What moves forward needs a preview that allows it; what does not, only must not be refused."""
+        if self.preview is None:
+            return self.spec.act in (Act.SEAT, Act.HOLD)
+        return self.preview.allowed
+
+    async def _order(self, args: Args) -> None:
+        try:
+            await self._send(self.spec.act, args)
+        except (CutoverError, TimeoutError) as error:
+            self._busy = False
+            if isinstance(error, CutoverError) and says_changed(error):
+                await self._fetch(changed=True)
+            else:
+                hint = getattr(error, "hint", "")
+                self._say(plain(f"{error}" + (f"; {hint}" if hint else ""), 400))
+            return
+        self.dismiss(True)
+
+    def _say(self, text: str) -> None:
+        self.query_one("#dialog-said", Static).update(text)

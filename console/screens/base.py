@@ -1,0 +1,115 @@
+"""What every full screen has: head, readiness and next lines, its body, one line of notice, the foot.
+
+A screen hands parts of the snapshot to its panels and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from backends.snapshot import Level
+from console.foot import foot_entries
+from console.view import View
+from console.words import gone_words
+from widgets.foot import FootBar
+from widgets.headline import HeadLine, NextLine
+from widgets.panel import Panel
+from widgets.readiness import ReadinessLine
+
+
+class CutoverScreen(Screen[None]):
+    """One of the screens under the keys 1..8, and the run."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-tall"), (50, "-huge")]  # noqa: RUF012
+    HELP_TEXT: ClassVar[str] = ""
+
+    def compose(self) -> ComposeResult:
+        yield from self.heads()
+        with Container(id="content"):
+            yield from self.body()
+        yield Input(id="filter", placeholder="filter", compact=True, classes="-gone")
+        yield Static("", id="notice", markup=False)
+        yield FootBar(id="foot")
+
+    def heads(self) -> Iterable[Widget]:
+        """The lines that stand on top of every screen."""
+        yield HeadLine()
+        yield ReadinessLine()
+        yield NextLine()
+
+    def body(self) -> Iterable[Widget]:
+        """The panels of this screen."""
+        raise NotImplementedError
+
+    # What is shown
+
+    def show(self, view: View) -> None:
+        """Hand the moment to the panels; each draws only what differs."""
+        self.query_one(HeadLine).observe = view.observe
+        self.query_one(ReadinessLine).gone = None if view.gone_for is None else gone_words(view.gone_for)
+        for panel in self.query(Panel):
+            panel.snapshot = view.snapshot
+            panel.stale = None if isinstance(panel, HeadLine | ReadinessLine) else view.gone_for
+        foot = self.query_one(FootBar)
+        entries = foot_entries(view, width=self.app.size.width, in_list=self.table is not None)
+        if foot.entries != entries:
+            foot.entries = entries
+
+    def say(self, text: str, level: Level | None = None) -> None:
+        """One line of notice above the foot; empty takes it away."""
+        notice = self.query_one("#notice", Static)
+        notice.set_classes(f"-{level.value}" if level else "")
+        notice.update(text)
+
+    def value_to_copy(self, view: View) -> str:
+        """What `y` copies here: the row under the cursor, else how rollback stands."""
+        table = self.table
+        value = getattr(table, "cursor_value", None)
+        return str(value() if callable(value) else value) if value else ""
+
+    # Lists
+
+    @property
+    def table(self) -> Panel | None:
+        """The list of this screen: the focused one, else the first."""
+        lists = [panel for panel in self.query(Panel) if hasattr(panel, "filter")]
+        return next((panel for panel in lists if panel is self.focused), lists[0] if lists else None)
+
+    def open_filter(self) -> bool:
+        """Show the filter's line; False where there is no list."""
+        if self.table is None:
+            return False
+        line = self.query_one("#filter", Input)
+        line.remove_class("-gone")
+        line.focus()
+        return True
+
+    def close_filter(self, clear: bool) -> bool:
+        """Back to the list; True where there was a filter to close or clear."""
+        line = self.query_one("#filter", Input)
+        was_open = not line.has_class("-gone")
+        if clear and was_open:
+            line.value = ""
+        if was_open and (clear or not line.value):
+            line.add_class("-gone")
+        if was_open and self.table is not None:
+            self.table.focus()
+        return was_open
+
+    @on(Input.Changed, "#filter")
+    def _filtered(self, event: Input.Changed) -> None:
+        if self.table is not None:
+            self.table.filter = event.value  # type: ignore[attr-defined]
+
+    @on(Input.Submitted, "#filter")
+    def _filter_kept(self) -> None:
+        self.close_filter(clear=False)

@@ -1,0 +1,73 @@
+"""What every dialog is: a frame over the screen that takes no key pressed before it was painted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import ClassVar, Generic, TypeVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Input
+
+from console.guard import KeyGuard
+from console.view import View
+
+Result = TypeVar("Result")
+
+
+class Dialog(ModalScreen[Result], Generic[Result]):
+    """A modal with a key guard; `Esc` is always the way back. The app asks `takes` before it hands on a key."""
+
+    GUARDED: ClassVar[bool] = True
+    DEFAULT_CSS = """
+    Dialog { align: center middle; }
+    Dialog > .dialog { width: 78; max-width: 100%; height: auto; max-height: 100%; padding: 0 1; }
+    Dialog .dialog Static { height: auto; }
+    Dialog .dialog Input { height: 1; border: none; padding: 0; width: 1fr; }
+    Dialog .dialog .line { height: 1; }
+    Dialog .dialog .line Static { width: auto; }
+    Dialog .dialog .-gone { display: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "back", show=False)]
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self.guard = KeyGuard(clock)
+
+    def takes(self, event: events.Key) -> bool:
+        """Was this key pressed at what is on the screen now? `Esc` always was."""
+        return not self.GUARDED or event.key == "escape" or self.guard.admits(event.time)
+
+    def show(self, view: View) -> None:
+        """A new moment of the console; most dialogs keep to what they asked."""
+
+    def ask_anew(self) -> None:
+        """What is shown has changed: keys count again once it is painted."""
+        self.guard.close()
+        self.call_after_refresh(self.guard.painted)
+
+    def on_mount(self) -> None:
+        self.ask_anew()
+
+    def action_back(self) -> None:
+        """Leave without doing anything."""
+        self.dismiss(None)
+
+
+class TypedInput(Input):
+    """A line that is typed by hand: pasted text is refused, whichever way it comes."""
+
+    class PasteRefused(Message):
+        """Somebody pasted."""
+
+    def _on_paste(self, event: events.Paste) -> None:
+        event.prevent_default()
+        event.stop()
+        self.post_message(self.PasteRefused())
+
+    def action_paste(self) -> None:
+        """The console's own clipboard is refused as well."""
+        self.post_message(self.PasteRefused())

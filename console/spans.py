@@ -1,0 +1,209 @@
+"""Sends only the cells that differ from what the terminal shows: for slow links.
+
+Textual 8.2.8 writes every changed widget again from its left edge (`ChopsUpdate.render_segments` of its compositor):
+85-176 kB/s for a live screen. Here each update is cut to its span and compared, cell by cell, with the last frame that
+was written. A full update (`LayoutUpdate`: start, resize, another screen, `^L`) is written whole and remembered.
+
+The classes are private to Textual, so this is put in place only for the version it was written for; a test holds the
+shape. Elsewhere Textual draws as it does by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import textual
+from rich.cells import cell_len
+from rich.color import ColorSystem
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from textual._compositor import ChopsUpdate, LayoutUpdate
+from textual.strip import Strip
+
+FITS = "8.2.8"
+GAP = 6  # cells that are cheaper to send again than to jump over
+Cell = tuple[str, str]  # what is shown, how (SGR codes); the second half of a wide sign is ("", how)
+
+
+class Frame:
+    """What the terminal shows, as far as this process wrote it."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, list[Cell | None]] = {}
+
+    def forget(self) -> None:
+        """Nothing is known of the terminal any more."""
+        self._rows.clear()
+
+    def remember(self, y: int, x: int, cells: Sequence[Cell]) -> None:
+        """These cells were written."""
+        row = self._row(y, x + len(cells))
+        row[x : x + len(cells)] = cells
+
+    def changes(self, y: int, x: int, cells: Sequence[Cell]) -> list[tuple[int, Sequence[Cell]]]:
+        """The runs of `cells` that must be written, and from which column; they are remembered."""
+        row = self._row(y, x + len(cells))
+        old = row[x : x + len(cells)]
+        if old == cells:
+            return []
+        differ = [i for i, (was, now) in enumerate(zip(old, cells, strict=True)) if was != now]
+        row[x : x + len(cells)] = cells
+        return [(x + start, cells[start:end]) for start, end in _runs(differ, cells)]
+
+    def _row(self, y: int, width: int) -> list[Cell | None]:
+        row = self._rows.setdefault(y, [])
+        if len(row) < width:
+            row.extend([None] * (width - len(row)))
+        return row
+
+
+def _runs(differ: Sequence[int], cells: Sequence[Cell]) -> Iterable[tuple[int, int]]:
+    """Joins changed cells that lie near each other, and never begins or ends inside a wide sign."""
+    if not differ:
+        return
+    start = end = differ[0]
+    for index in differ[1:]:
+        if index - end > GAP:
+            yield _whole(start, end + 1, cells)
+            start = index
+        end = index
+    yield _whole(start, end + 1, cells)
+
+
+def _whole(start: int, end: int, cells: Sequence[Cell]) -> tuple[int, int]:
+    while start > 0 and not cells[start][0]:
+        start -= 1
+    while end < len(cells) and not cells[end][0]:
+        end += 1
+    return start, end
+
+
+def cells_of(strip: Iterable[Segment], colours: ColorSystem) -> list[Cell]:
+    """The cells of a strip. What has no width of its own belongs to the cell before it."""
+    cells: list[Cell] = []
+    for text, style, control in strip:
+        if control:
+            continue
+        how = _codes(style, colours) if style is not None else ""
+        if text.isascii():
+            cells.extend([(char, how) for char in text])
+            continue
+        for char in text:
+            _add(cells, char, how)
+    return cells
+
+
+def _add(cells: list[Cell], char: str, how: str) -> None:
+    width = cell_len(char)
+    if width == 0:
+        if cells:
+            at = len(cells) - 1
+            while at > 0 and not cells[at][0]:
+                at -= 1
+            cells[at] = (cells[at][0] + char, cells[at][1])
+        return
+    cells.append((char, how))
+    cells.extend([("", how)] * (width - 1))
+
+
+@lru_cache(maxsize=4096)
+def _codes(style: Style, colours: ColorSystem) -> str:
+    """SGR codes; a link is kept in front of them, after a NUL."""
+    codes = Strip.render_ansi(style, colours)
+    return f"{codes}\0{style.link}" if style.link else codes
+
+
+def written(x: int, y: int, cells: Sequence[Cell]) -> str:
+    """The terminal's sequences for a run of cells."""
+    out = [f"\x1b[{y + 1};{x + 1}H"]
+    how = ""
+    for text, codes in cells:
+        if codes != how:
+            out.append(_switch(how, codes))
+            how = codes
+        out.append(text)
+    out.append(_switch(how, ""))
+    return "".join(out)
+
+
+def _switch(old: str, new: str) -> str:
+    """From one look to the next. Always from a reset, since a code can only be undone so."""
+    if old == new:
+        return ""
+    before, _, old_link = old.partition("\0")
+    after, _, link = new.partition("\0")
+    leave = "\x1b]8;;\x1b\\" if old_link and old_link != link else ""
+    enter = f"\x1b]8;;{link}\x1b\\" if link and link != old_link else ""
+    if not after:
+        return leave + ("\x1b[m" if before else "") + enter
+    return f"{leave}\x1b[{'0;' if before else ''}{after}m{enter}"
+
+
+_frames: dict[int, Frame] = {}
+_plain_full = LayoutUpdate.render_segments
+_plain_spans = ChopsUpdate.render_segments
+
+
+def frame_of(console: Console) -> Frame:
+    """The frame of this console's terminal."""
+    return _frames.setdefault(id(console), Frame())
+
+
+def _render_full(update: LayoutUpdate, console: Console) -> str:
+    frame = frame_of(console)
+    frame.forget()
+    colours = _colours(console)
+    lines = [[strip for strip in line] for line in update.strips]
+    for y, line in enumerate(lines, update.region.y):
+        x = update.region.x
+        for strip in line:
+            cells = cells_of(strip, colours)
+            frame.remember(y, x, cells)
+            x += len(cells)
+    return _plain_full(LayoutUpdate(list(lines), update.region), console)
+
+
+def _render_spans(update: ChopsUpdate, console: Console) -> str:
+    frame, colours = frame_of(console), _colours(console)
+    out: list[str] = []
+    for y, x1, x2 in update.spans:
+        for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
+            if strip is None or x >= x2 or end <= x1:
+                continue
+            left, right = max(x, x1), min(end, x2)
+            part = strip if (left, right) == (x, end) else strip.crop(left - x, right - x)
+            for start, cells in frame.changes(y, left, cells_of(part, colours)):
+                out.append(written(start, y, cells))
+    return "".join(out)
+
+
+def _colours(console: Console) -> ColorSystem:
+    return console._color_system or ColorSystem.TRUECOLOR
+
+
+def fits() -> bool:
+    """Is this the Textual that the classes were read from?"""
+    return textual.__version__ == FITS and {"chops", "spans", "chop_ends"} <= set(ChopsUpdate.__init__.__code__.co_varnames)
+
+
+def install() -> bool:
+    """Put it in place where it fits; says whether it did."""
+    if not fits():
+        return False
+    _set(LayoutUpdate, _render_full)
+    _set(ChopsUpdate, _render_spans)
+    return True
+
+
+def remove() -> None:
+    """Textual draws by itself again."""
+    _set(LayoutUpdate, _plain_full)
+    _set(ChopsUpdate, _plain_spans)
+    _frames.clear()
+
+
+def _set(cls: type[Any], function: Any) -> None:
+    cls.render_segments = function

@@ -1,0 +1,84 @@
+"""What a screen is given: the snapshot, how old it is, and what this console may do. No widget, no I/O."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import pwd
+import socket
+from dataclasses import dataclass
+
+from backends.escape import plain
+from backends.snapshot import Snapshot, State
+from console.keymap import Act
+
+LIFTABLE = (State.ROLLED_BACK, State.ROLLBACK_BLOCKED)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One moment of the console."""
+
+    snapshot: Snapshot | None = None
+    gone_for: float | None = None  # seconds since the engine was lost
+    gone_reason: str = ""
+    observe: bool = False
+    actor: str = ""
+
+    @property
+    def stale(self) -> bool:
+        """The engine is gone: what is drawn is the last that was heard."""
+        return self.gone_for is not None
+
+    @property
+    def holds_seat(self) -> bool:
+        """Is the seat ours? One that nobody holds goes to whoever acts first."""
+        holder = self.snapshot.seat.holder if self.snapshot else None
+        return holder is None or holder == self.actor or holder.startswith(f"{self.actor} ")
+
+    def why_not(self, act: Act) -> str:
+        """Why this console may not act; empty where it may. The engine still decides."""
+        if self.observe:
+            return f"this console only watches: {self.seat_words()}"
+        if act is Act.ROLLBACK:
+            return ""
+        if self.gone_for is not None:
+            return f"engine gone since {self.gone_for:.0f} s: `cutover up` brings it back"
+        if self.snapshot is None:
+            return "nothing heard of the engine yet"
+        if act in (Act.ADVANCE, Act.RESUME) and not self.holds_seat:
+            return f"{self.seat_words()}: T takes it"
+        return ""
+
+    def seat_words(self) -> str:
+        """Who holds the seat, in words."""
+        holder = self.snapshot.seat.holder if self.snapshot else None
+        return f"the seat is held by {plain(holder, 60)}" if holder else "nobody holds the seat"
+
+    def offers(self, act: Act) -> bool:
+        """Does the act apply now? What does not is dimmed at the foot, and still explains itself when asked."""
+        if self.why_not(act):
+            return False
+        snapshot = self.snapshot
+        if snapshot is None:
+            return act is Act.ROLLBACK
+        match act:
+            case Act.ADVANCE:
+                return snapshot.next is None or snapshot.next.allowed
+            case Act.HOLD:
+                return not snapshot.held
+            case Act.RESUME:
+                return bool(snapshot.held) or snapshot.state in LIFTABLE
+            case Act.ROLLBACK:
+                return snapshot.rollback.possible
+            case Act.SEAT:
+                return not self.holds_seat
+
+
+def this_actor() -> str:
+    """The operator and machine of this console, as the engine names them: `ops@bastion1`."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = getpass.getuser()
+    return f"{user}@{socket.gethostname()}"

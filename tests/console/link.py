@@ -1,0 +1,107 @@
+"""A made engine for tests of the console: tells the snapshots it is given, records what it is ordered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from backends.errors import CouldNot, CutoverError
+from backends.snapshot import Lag, PreviewView, Snapshot, StepView
+
+STEPS = (
+    StepView(text="legacy alive, able to carry 100 %", seconds=1),
+    StepView(text="chat: weight 25 -> 0 on target: authority, resolvers, data plane", seconds=12),
+    StepView(text="drain target's sessions", seconds=25),
+    StepView(text="compare, report", seconds=4),
+)
+
+
+def rollback_preview(mode: str = "graceful", hash: str = "h1", **more: Any) -> PreviewView:
+    """What the made engine says of a rollback."""
+    fields: dict[str, Any] = {
+        "command": "rollback",
+        "mode": mode,
+        "hash": hash,
+        "steps": STEPS,
+        "seconds": 42,
+        "gap": Lag(objects=3, bytes=1_258_291, seconds=4),
+    }
+    return PreviewView(**(fields | more))
+
+
+class MadeLink:
+    """Satisfies `EngineLink`. `tell` sends a snapshot, `go` ends the engine, `come` brings it back."""
+
+    def __init__(self, first: Snapshot | None = None) -> None:
+        self.now = first
+        self.alive = True
+        self.closed = False
+        self.ordered: list[tuple[str, dict[str, Any]]] = []
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.previews: Callable[[str, dict[str, Any]], PreviewView] = self._preview
+        self.answers: list[CutoverError | dict[str, Any]] = []
+        self.hold_answer: asyncio.Event | None = None
+        self._streams: set[asyncio.Queue[Snapshot | None]] = set()
+
+    # What a test does
+
+    def tell(self, snapshot: Snapshot) -> None:
+        self.now = snapshot
+        for stream in self._streams:
+            stream.put_nowait(snapshot)
+
+    def go(self) -> None:
+        self.alive = False
+        for stream in self._streams:
+            stream.put_nowait(None)
+
+    def come(self) -> None:
+        self.alive = True
+
+    # What the console calls
+
+    def _check(self) -> None:
+        if not self.alive:
+            raise CouldNot("the engine does not answer")
+
+    async def snapshot(self) -> Snapshot:
+        self._check()
+        assert self.now is not None
+        return self.now
+
+    async def events(self) -> AsyncIterator[Snapshot]:
+        self._check()
+        stream: asyncio.Queue[Snapshot | None] = asyncio.Queue()
+        self._streams.add(stream)
+        try:
+            if self.now is not None:
+                yield self.now
+            while (snapshot := await stream.get()) is not None:
+                yield snapshot
+        finally:
+            self._streams.discard(stream)
+        self._check()
+
+    async def command(self, name: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
+        self._check()
+        self.ordered.append((name, args or {}))
+        if self.hold_answer is not None:
+            await self.hold_answer.wait()
+        answer = self.answers.pop(0) if self.answers else {"state": "soaking"}
+        if isinstance(answer, CutoverError):
+            raise answer
+        return answer
+
+    async def preview(self, command: str, args: dict[str, Any] | None = None) -> PreviewView:
+        self._check()
+        self.asked.append((command, args or {}))
+        return self.previews(command, args or {})
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def _preview(self, command: str, args: dict[str, Any]) -> PreviewView:
+        if command == "rollback":
+            return rollback_preview(args.get("mode", "graceful"))
+        return PreviewView(command=command, hash="a1", steps=(StepView(text=f"{command} it"),), seconds=3)
