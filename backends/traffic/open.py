@@ -1,0 +1,25 @@
+"""From the plan's route to the thing that sets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from backends.children import Children
+from backends.errors import NotYetSupported
+from backends.plan.models import Route as RouteSpec
+from backends.traffic.base import Route
+from backends.traffic.command import CommandRoute
+from backends.traffic.sandbox import SandboxRoute
+
+
+def open_route(spec: RouteSpec, *, base: Path, children: Children) -> Route:
+    """The route of the plan; `base` is the plan's folder. Close it when done. Contacts nothing yet."""
+    if spec.command is not None:
+        return CommandRoute(spec.name, spec.command, base=base, children=children)
+    if spec.sandbox is not None:
+        return SandboxRoute(spec.name, spec.sandbox, spec.probe)
+    raise NotYetSupported(
+        f"route {spec.name}: {spec.kind} is not yet supported",
+        where=f"routes.{spec.name}.{spec.kind}",
+        hint="use a command route: {set: [./set-weight, '{weight}'], get: [./get-weight]}",
+    )
