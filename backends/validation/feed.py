@@ -1,0 +1,198 @@
+"""One side's figures, followed as they are written: a tail over SFTP or of a local file that survives what files go through.
+
+- A partial last line waits for its end; a JSON object that is complete in itself does not wait.
+- The last bytes read are read again with each poll. Where they differ, or the file is shorter than what was read, it is
+  another content: rotated, cut or written anew. It is read from its beginning; `note` says so. If it begins as before
+  (the same run, written anew) the old samples are forgotten, else they stay and rewritten places count as the last says.
+- Each poll reads a bounded amount; parsing large pieces is left to a thread.
+
+Silence: `age` is the time since the newest sample came in, by our clock. On the first read, when nobody knows when the
+lines came, it is the sample's own time or the file's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+
+from backends.errors import CutoverError, NotYetSupported
+from backends.escape import plain
+from backends.plan.models import Source
+from backends.validation.files import Chunk, FileReader
+from backends.validation.forms import Lines, reader_for
+from backends.validation.rows import Reader, Row, axis_absent, samples_of
+from backends.validation.series import Series
+
+_PIECE = 1 << 20  # bytes a read
+_PIECES = 16  # reads a poll
+_TAIL = 128  # bytes read again to see that the file is still the one
+_BEGINNING = 512
+_IN_THREAD = 1 << 16  # bytes whose parsing is worth a thread
+
+
+class Feed:
+    """Follows one source. `error` says what went wrong with the last poll, None when nothing did."""
+
+    def __init__(
+        self,
+        source: Source,
+        reader: FileReader,
+        *,
+        pinned: Iterable[float] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.source = source
+        self.series = Series(source.by, pinned=pinned)
+        self.error: str | None = None
+        self.note: str | None = None
+        self.last_poll_ok: float | None = None
+        self.first_poll: float | None = None
+        self.restarts = 0
+        self._reader = reader
+        self._clock = clock
+        self._metric = source.value or ""
+        self._parser: Reader | None = None
+        self._lines = Lines()
+        self._head = b""
+        self._beginning = b""
+        self._old_beginning = b""
+        self._tail = b""
+        self._offset = 0
+        self._caught_up = False
+        self._placeless: list[Row] = []
+
+    @property
+    def broken(self) -> int:
+        """Lines that could not be read, too long ones among them."""
+        return self._lines.too_long + (self._parser.broken if self._parser else 0)
+
+    @property
+    def period(self) -> float | None:
+        """How often a figure is expected, seconds: as the plan says, else learnt."""
+        return self.source.every if self.source.every is not None else self.series.period
+
+    def age(self, now: float) -> float | None:
+        """Seconds since the newest sample came in; None while there is none."""
+        return self.series.age(now)
+
+    def last_data_age(self, now: float) -> float | None:
+        """The same as `age`."""
+        return self.age(now)
+
+    def silent_after(self, floor: float) -> float:
+        """The age from which on this feed is silent: twice its period, more for irregular ones, at least `floor`."""
+        if self.source.every is not None:
+            return max(floor, 2 * self.source.every)
+        return self.series.silent_after(floor)
+
+    async def poll(self) -> None:
+        """Read what is new. Never raises what the world does: `error` then says it; the samples so far stay."""
+        now = self._clock()
+        self.first_poll = self.first_poll if self.first_poll is not None else now
+        try:
+            await self._follow()
+            self._explain()
+        except CutoverError as error:
+            if self._parser is None:
+                self._read_from_start()
+            self._say(error)
+        else:
+            self.last_poll_ok = now
+            self.error = None
+
+    async def _follow(self) -> None:
+        if self.source.prometheus is not None:
+            raise NotYetSupported("Prometheus sources are not yet supported", where=plain(self.source.prometheus))
+        if not self.source.file or not self._metric:
+            raise NotYetSupported("a source needs `file` and `value`")
+        for _ in range(_PIECES):
+            start = self._offset - len(self._tail)
+            chunk = await self._reader.read_from(self.source.file, start, _PIECE)
+            if chunk.size < self._offset or not chunk.data.startswith(self._tail):
+                self._start_anew(chunk)
+                continue
+            fresh = chunk.data[len(self._tail) :]
+            await self._take(fresh, chunk)
+            if self._offset >= chunk.size or not fresh:
+                self._caught_up = True
+                return
+
+    def _start_anew(self, chunk: Chunk) -> None:
+        self.restarts += 1
+        cut = chunk.size < self._offset
+        self.note = "the file was cut or rotated: read anew" if cut else "the file was written anew: read anew"
+        self._old_beginning = self._beginning or self._old_beginning
+        self._read_from_start()
+
+    def _read_from_start(self) -> None:
+        self._lines, self._parser = Lines(), None
+        self._head, self._beginning, self._tail, self._offset = b"", b"", b"", 0
+
+    async def _take(self, data: bytes, chunk: Chunk) -> None:
+        if not data:
+            return
+        self._begin(data)
+        arrived = self._arrival(chunk)
+        if len(data) > _IN_THREAD:
+            rows = await asyncio.to_thread(self._parse, data)
+        else:
+            rows = self._parse(data)
+        self._offset += len(data)
+        self._tail = (self._tail + data)[-_TAIL:]
+        self._add(rows, arrived)
+
+    def _begin(self, data: bytes) -> None:
+        """Compare the beginning with the one before: the same means the same run, and what it had is written anew."""
+        if len(self._beginning) < _BEGINNING:
+            self._beginning = (self._beginning + data)[:_BEGINNING]
+        if not self._old_beginning:
+            return
+        common = min(len(self._beginning), len(self._old_beginning))
+        if self._beginning[:common] == self._old_beginning[:common]:
+            self.series.clear()
+        self._old_beginning = b""
+
+    def _parse(self, data: bytes) -> list[Row]:
+        if self._parser is None:
+            self._head += data
+            self._parser = reader_for(self._head, self._metric, where=plain(self.source.file or ""), complete=False)
+            if self._parser is None:
+                return []
+            data, self._head = self._head, b""
+        lines = self._lines.cut(data)
+        lines += self._lines.take_complete_object()
+        return self._parser.read(lines)
+
+    def _arrival(self, chunk: Chunk) -> float:
+        """When these lines came, by our clock; before the first catching up only the file's own time can say."""
+        now = self._clock()
+        if self._caught_up or chunk.modified is None:
+            return now
+        return min(now, chunk.modified)
+
+    def _add(self, rows: list[Row], arrived: float) -> None:
+        samples = samples_of(rows, self.source.by, arrived)
+        if len(samples) < len(rows) and len(self._placeless) < 8:
+            self._placeless.extend(rows[:8])
+        if not samples:
+            return
+        if self._caught_up:
+            self.series.extend(samples, arrived=arrived)
+            return
+        own = samples[-1].time if rows[-1].time is not None else arrived
+        self.series.extend(samples, arrived=min(arrived, own))
+
+    def _explain(self) -> None:
+        """Once the source was read: a metric that never came is an error, and so is one without the axis."""
+        if len(self.series):
+            return
+        if self._placeless:
+            raise axis_absent(self._metric, self.source.by, self._placeless)
+        if self._parser is not None and not self._parser.found and self._offset:
+            raise self._parser.why_absent()
+
+    def _say(self, error: CutoverError) -> None:
+        hint = f" ({error.hint})" if error.hint else ""
+        where = f"{error.where}: " if error.where else ""
+        self.error = plain(f"{where}{error.message}{hint}", 600)

@@ -1,0 +1,165 @@
+"""Gates on a measure: may the phase be left? The rules are in docs/judging.md. Gates on datasets are the engine's.
+
+At points: the comparison of `compare.py`. Over a time (`for`): non-inferiority, the upper bound of the slowdown is within
+the margin. Too little data is INCONCLUSIVE and says how much there is of what is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from backends.plan.models import Gate, Measure
+from backends.snapshot import PointView
+from backends.validation.compare import compare_points, number, percent, relative
+from backends.validation.measured import Measured, direction_of, finite, silence_of, span
+from backends.validation.question import DEFAULT_ERROR_RATE
+from backends.validation.stats import binomial_lower, binomial_upper, quantile, ratio_interval
+from backends.validation.trigger_requests import LEAST_REQUESTS, known_quantile, named
+from backends.verdict import Verdict
+
+SILENCE_FLOOR = 30.0  # seconds
+LEAST_SAMPLES = 10
+DEFAULT_WITHIN = {
+    "loss": 0.005,
+    "throughput": 0.05,
+    "step_time": 0.05,
+    "latency": 0.05,
+    "error_rate": DEFAULT_ERROR_RATE,
+    "memory": 0.05,
+    "value": 0.005,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What a gate says; `points` where it judges at places. `waiting`: nothing wrong so far, more data are to come."""
+
+    verdict: Verdict
+    value: float | None
+    limit: float | None
+    reason: str
+    points: tuple[PointView, ...] = ()
+    waiting: bool = False
+    too_good: bool = False
+
+
+def within_of(spec: Gate, measure: Measure) -> float:
+    """The gate's margin, a fraction: as the plan says, else by kind."""
+    return spec.within if spec.within is not None else DEFAULT_WITHIN[measure.kind]
+
+
+def judge_gate(spec: Gate, measure: Measure, legacy: Measured, target: Measured, *, now: float) -> GateResult:
+    """Judge one gate on a measure at `now` (unix seconds)."""
+    by_points = bool(spec.at) or (measure.kind in ("loss", "value") and legacy.series.by != "time")
+    for name, side in (("legacy", legacy), ("target", target)):
+        if side.error is not None and not len(side.series):
+            reason = f"{name} could not be read: {side.error}"
+            return GateResult(Verdict.ERROR, None, within_of(spec, measure), reason)
+    if by_points:
+        return _at_points(spec, measure, legacy, target)
+    for name, side in (("legacy", legacy), ("target", target)):
+        quiet = silence_of(name, side, now, SILENCE_FLOOR)
+        if quiet is not None:
+            return GateResult(quiet[0], None, within_of(spec, measure), quiet[1])
+    if measure.kind == "error_rate":
+        return _error_rate(spec, measure, legacy, target, now)
+    return _over_time(spec, measure, legacy, target, now)
+
+
+def _at_points(spec: Gate, measure: Measure, legacy: Measured, target: Measured) -> GateResult:
+    limit = within_of(spec, measure)
+    found = compare_points(
+        legacy.series,
+        target.series,
+        at=spec.at or None,
+        tolerance=limit,
+        higher_is_better=direction_of(measure),
+        one_sided=spec.one_sided,
+        noise=measure.noise,
+    )
+    judged = [j.verdict for j in found.judged if j.verdict is not None]
+    waiting = found.verdict is Verdict.INCONCLUSIVE and all(v is Verdict.PASS for v in judged)
+    waiting = waiting and (len(judged) < len(found.judged) or not found.judged)
+    too_good = any(j.too_good for j in found.judged)
+    return GateResult(found.verdict, found.value, limit, found.reason, found.points, waiting, too_good)
+
+
+def _seen(spec: Gate, sides: tuple[Measured, Measured], now: float) -> tuple[float, str]:
+    """(start of what is judged, what of `for` is still missing, in words; empty when nothing is)."""
+    if spec.for_ is None:
+        return -math.inf, ""
+    since = [s.series.continuous_since for s in sides]
+    began = max(s if s is not None else now for s in since)
+    slack = max((s.series.period or 0.0) for s in sides)
+    if now - began + slack >= spec.for_:
+        return now - spec.for_, ""
+    return now - spec.for_, f"{span(max(0.0, now - began))} of {span(spec.for_)}"
+
+
+def _over_time(spec: Gate, measure: Measure, legacy: Measured, target: Measured, now: float) -> GateResult:
+    limit = within_of(spec, measure)
+    start, missing = _seen(spec, (legacy, target), now)
+    ours, theirs = (sorted(finite(s.series.window(start, math.inf))) for s in (target, legacy))
+    least = LEAST_REQUESTS if measure.kind == "latency" else LEAST_SAMPLES
+    if min(len(ours), len(theirs)) < least:
+        reason = f"{len(theirs)} and {len(ours)} samples, {least} a side needed"
+        return GateResult(Verdict.INCONCLUSIVE, None, limit, reason, waiting=True)
+    if measure.kind == "memory":
+        return _peak(ours[-1], theirs[-1], limit, missing)
+    chosen = known_quantile(measure.quantile or 0.99, [ours, theirs]) if measure.kind == "latency" else 0.5
+    return _non_inferior(spec, measure, ours, theirs, chosen, limit, missing)
+
+
+def _non_inferior(
+    spec: Gate, measure: Measure, ours: list[float], theirs: list[float], q: float, limit: float, missing: str
+) -> GateResult:
+    higher = direction_of(measure)
+    delta = relative(quantile(theirs, q), quantile(ours, q))
+    low, high = (b - 1 for b in ratio_interval(ours, theirs, q, 0.95))
+    best, worst = (-high, -low) if higher else (low, high)
+    if higher is None:
+        best, worst = max(low, -high), max(abs(low), abs(high))
+    what = named(q) if measure.kind == "latency" else "median"
+    words = f"{what} {number(quantile(theirs, q))} → {number(quantile(ours, q))} ({percent(delta, signed=True)})"
+    bounds = f"{words}, between {percent(low, signed=True)} and {percent(high, signed=True)}, {percent(limit)} allowed"
+    if best > limit:
+        return GateResult(Verdict.BREACH, delta, limit, f"target is worse: {bounds}")
+    if missing:
+        return GateResult(Verdict.INCONCLUSIVE, delta, limit, f"{missing}; {words} so far", waiting=True)
+    if worst > limit:
+        return GateResult(Verdict.INCONCLUSIVE, delta, limit, f"cannot tell yet: {bounds}", waiting=True)
+    return GateResult(Verdict.PASS, delta, limit, bounds, too_good=worst < -limit)
+
+
+def _peak(ours: float, theirs: float, limit: float, missing: str) -> GateResult:
+    delta = relative(theirs, ours)
+    words = f"peak {number(theirs)} → {number(ours)} ({percent(delta, signed=True)}), {percent(limit)} allowed"
+    if delta > limit:
+        return GateResult(Verdict.BREACH, delta, limit, words)
+    if missing:
+        return GateResult(Verdict.INCONCLUSIVE, delta, limit, f"{missing}; {words}", waiting=True)
+    return GateResult(Verdict.PASS, delta, limit, words)
+
+
+def _error_rate(spec: Gate, measure: Measure, legacy: Measured, target: Measured, now: float) -> GateResult:
+    limit = within_of(spec, measure)
+    start, missing = _seen(spec, (legacy, target), now)
+    ours, theirs = (finite(s.series.window(start, math.inf)) for s in (target, legacy))
+    errors, requests = sum(v > 0 for v in ours), len(ours)
+    share = errors / requests if requests else None
+    known = sum(v > 0 for v in theirs) / len(theirs) if theirs else 0.0
+    words = f"{errors} of {requests} requests failed, {percent(limit)} allowed"
+    low, high = binomial_lower(errors, requests, 0.99), binomial_upper(errors, requests, 0.95)
+    if low > limit and low > known:
+        return GateResult(Verdict.BREACH, share, limit, words)
+    if low > limit:
+        return GateResult(Verdict.INCONCLUSIVE, share, limit, f"common cause: legacy {percent(known)}; {words}")
+    if missing:
+        return GateResult(Verdict.INCONCLUSIVE, share, limit, f"{missing}; {words}", waiting=True)
+    if high > limit:
+        needed = math.ceil(math.log(0.05) / math.log1p(-limit)) if 0 < limit < 1 else 0
+        more = f"; {needed} requests without an error would show it" if errors == 0 else ""
+        reason = f"{words}; up to {percent(high)} cannot be ruled out{more}"
+        return GateResult(Verdict.INCONCLUSIVE, share, limit, reason, waiting=True)
+    return GateResult(Verdict.PASS, share, limit, words)

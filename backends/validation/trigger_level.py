@@ -1,0 +1,140 @@
+"""Triggers on a level: step time, throughput, memory, any value. Medians (memory: peaks) of windows by samples.
+
+A training step may take minutes: a window holds at least so many samples that it can say something, none from before
+`since`. Faster than legacy by more than the limit is said (`too_good`) and does not hold: other GPUs are why people move.
+For a plain value it holds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from backends.validation.compare import number, percent, relative
+from backends.validation.measured import Measured, direction_of, finite
+from backends.validation.question import (
+    ABSOLUTE,
+    BASELINE,
+    LEGACY_NOW,
+    Question,
+    TriggerResult,
+    limit_of,
+    waiting,
+    worse_by,
+)
+from backends.validation.stats import Interval, quantile, quantile_interval, ratio_interval
+from backends.verdict import Verdict
+
+LEAST_LONG = 10
+LEAST_SHORT = 3
+REMEMBERED = 200  # of legacy's last samples, when no more come
+FAST = 5.0  # times the limit, proven with 99.9 %
+
+
+class Level(NamedTuple):
+    """The middle of some samples, and its bounds (95 % each side)."""
+
+    value: float
+    low: float
+    high: float
+
+
+def judge_level(q: Question) -> TriggerResult:
+    """Against legacy in the same windows, else the baseline, else legacy's last samples, else the absolute limit."""
+    limit, unit = limit_of(q)
+    if q.measure.kind == "error_rate":  # shares, not requests: an absolute limit
+        unit = "fraction"
+    long, short = _samples(q, q.target, q.long, LEAST_LONG), _samples(q, q.target, q.short, LEAST_SHORT)
+    reference, compared_with = _reference(q)
+    peak = q.measure.kind == "memory"
+    if len(long) < LEAST_LONG or len(short) < LEAST_SHORT:
+        return waiting(q, None, compared_with, f"{len(long)} of {LEAST_LONG} samples")
+    above = limit if q.measure.kind == "error_rate" else q.spec.above
+    if above is not None:
+        over = _over(q, long, short, above, peak)
+        if over is not None:
+            return over
+        if q.spec.worse_by is None:
+            value = _middle(long, peak)
+            reason = f"{number(value)}, {number(above)} allowed"
+            verdict = Verdict.PASS if q.filled else Verdict.INCONCLUSIVE
+            return TriggerResult(verdict, value, above, unit, reason, ABSOLUTE, waiting=not q.filled)
+    if not reference:
+        reason = "nothing to compare with: no legacy samples, no baseline, no absolute limit"
+        return TriggerResult(Verdict.INCONCLUSIVE, None, limit, unit, reason, ABSOLUTE)
+    return _against(q, long, short, reference, compared_with, peak)
+
+
+def _samples(q: Question, side: Measured, seconds: float, least: int) -> list[float]:
+    values = finite(q.window(side, seconds))
+    return values if len(values) >= least else finite(side.series.last(least, since=q.since))
+
+
+def _reference(q: Question) -> tuple[list[float], str]:
+    now = _samples(q, q.legacy, q.long, LEAST_LONG)
+    if len(now) >= LEAST_LONG:
+        return now, LEGACY_NOW
+    if q.baseline is not None:
+        return [q.baseline], BASELINE
+    before = finite(q.legacy.series.last(REMEMBERED))
+    return (before, BASELINE) if len(before) >= LEAST_LONG else ([], ABSOLUTE)
+
+
+def _middle(values: list[float], peak: bool) -> float:
+    return max(values) if peak else quantile(sorted(values), 0.5)
+
+
+def _over(q: Question, long: list[float], short: list[float], above: float, peak: bool) -> TriggerResult | None:
+    value = _middle(long, peak)
+    low = value if peak else quantile_interval(sorted(long), 0.5).low
+    if not (q.filled and low > above and _middle(short, peak) > above):
+        return None
+    reason = f"{number(value)}, {number(above)} allowed"
+    unit = limit_of(q)[1] if q.spec.worse_by is None else "value"
+    return TriggerResult(Verdict.BREACH, value, above, unit, reason, ABSOLUTE)
+
+
+def _against(
+    q: Question, long: list[float], short: list[float], reference: list[float], compared_with: str, peak: bool
+) -> TriggerResult:
+    limit, higher = worse_by(q), direction_of(q.measure)
+    theirs, ours = _middle(reference, peak), _middle(long, peak)
+    delta = relative(theirs, ours)
+    change = Interval(delta, delta) if peak else _change(long, reference, 0.95)
+    still = relative(theirs, _middle(short, peak))
+    words = f"{number(ours)}, {compared_with} {number(theirs)}: {percent(delta, signed=True)}, {percent(limit)} allowed"
+    extreme = Interval(still, still) if peak else _change(short, reference, 0.999)
+    if len(short) >= LEAST_LONG and _worse(extreme, higher) > FAST * limit:
+        return TriggerResult(Verdict.BREACH, still, limit, "fraction", words, compared_with, fast=True)
+    if not q.filled:
+        return waiting(q, delta, compared_with)
+    if _worse(change, higher) > limit and _worse(Interval(still, still), higher) > limit:
+        return TriggerResult(Verdict.BREACH, delta, limit, "fraction", words, compared_with)
+    if higher is not None and _worse(Interval(-change.high, -change.low), higher) > limit:
+        verdict = Verdict.INCONCLUSIVE if q.measure.kind == "value" else Verdict.PASS
+        words = f"better than legacy by more than the limit: {words}"
+        return TriggerResult(verdict, delta, limit, "fraction", words, compared_with, too_good=True)
+    return TriggerResult(Verdict.PASS, delta, limit, "fraction", words, compared_with)
+
+
+def _change(values: list[float], reference: list[float], confidence: float) -> Interval:
+    """Bounds of the relative change of the median."""
+    ours, theirs = sorted(values), sorted(reference)
+    if len(theirs) == 1:
+        low, high = quantile_interval(ours, 0.5, confidence)
+        return Interval(relative(theirs[0], low), relative(theirs[0], high))
+    if ours[0] > 0 and theirs[0] > 0:
+        low, high = ratio_interval(ours, theirs, 0.5, confidence)
+        return Interval(low - 1, high - 1)
+    (low, high), theirs_bounds = quantile_interval(ours, 0.5, confidence), quantile_interval(theirs, 0.5, confidence)
+    middle = abs(quantile(theirs, 0.5))
+    if middle == 0:
+        return Interval(-math.inf, math.inf)
+    return Interval((low - theirs_bounds.high) / middle, (high - theirs_bounds.low) / middle)
+
+
+def _worse(change: Interval, higher: bool | None) -> float:
+    """By how much, at least, the target is worse."""
+    if higher is None:
+        return max(change.low, -change.high)
+    return -change.high if higher else change.low
