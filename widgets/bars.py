@@ -1,4 +1,4 @@
-"""Bars and sparklines in one style: cells filled to seven eighths, so that lines of them stay apart; ASCII where nothing else is drawn."""
+"""Bars and sparklines in one style: cells filled to seven eighths at most, so that lines of them stay apart."""
 
 from __future__ import annotations
 

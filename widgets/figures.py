@@ -1,4 +1,4 @@
-"""Figures as people read them: fixed widths so that nothing jumps, no more digits than the eye can use, `-` where nothing is known."""
+"""Figures as people read them: no more digits than the eye can use, `-` where nothing is known, never more than the whole."""
 
 from __future__ import annotations
 

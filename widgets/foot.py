@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rich.cells import cell_len
 from textual import events
@@ -38,7 +39,7 @@ class FootButton(Widget, can_focus=True):
     DEFAULT_CSS = """
     FootButton { height: 1; width: auto; }
     """
-    BINDINGS = [Binding("enter", "press", show=False), Binding("space", "press", show=False)]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "press", "press", show=False)]
 
     def __init__(self, entry: FootEntry, words: str) -> None:
         super().__init__(classes="-danger" if entry.danger else None)
@@ -77,7 +78,6 @@ class FootBar(Horizontal):
     DEFAULT_CSS = """
     FootBar { height: 1; width: 1fr; }
     """
-    BINDINGS: list[BindingType] = []  # noqa: RUF012
     entries: reactive[tuple[FootEntry, ...]] = reactive((), recompose=False)
 
     class Pressed(Message):
@@ -100,7 +100,7 @@ class FootBar(Horizontal):
 
 
 def fitting_entries(entries: tuple[FootEntry, ...], width: int) -> list[tuple[FootEntry, str]]:
-    """What each button says so that all fit: short words first, then the ones in the middle are left out, never `keep` or `danger`."""
+    """What each button says so that all fit: short words first, then the last are left out, never `keep` or `danger`."""
     chosen = [(e, f"{e.key} {e.label}") for e in entries]
     if _used(chosen) > width:
         chosen = [(e, f"{e.key} {e.short or e.label}") for e, _ in chosen]

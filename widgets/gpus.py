@@ -164,9 +164,7 @@ def heat_rows(hosts: Sequence[HostView], palette: Palette, width: int, height: i
         for j, mine in enumerate(each):
             row.to(LABEL + j * column if j else 0)
             if i < len(mine):
-                start = row.used
-                row.join(host_heat(mine[i], palette, names if j else names))
-                row = row if row.used - start < column + LABEL else row
+                row.join(host_heat(mine[i], palette, names))
         lines.append(row.strip(width))
     return lines
 

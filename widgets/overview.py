@@ -20,7 +20,7 @@ from widgets.validation import ValidationPanel
 
 
 class Overview(Widget):
-    """State, readiness and what is next on top; traffic and transfer on the left, triggers and GPUs on the right; then the rest."""
+    """State, readiness, what is next; traffic and transfer left, triggers and GPUs right; validation; events."""
 
     snapshot: reactive[Snapshot | None] = reactive(None, repaint=False)
     stale: reactive[float | None] = reactive(None, repaint=False)

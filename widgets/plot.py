@@ -14,7 +14,7 @@ from widgets.row import Row
 
 Curve = Sequence[tuple[float, float]]
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-_AXIS = 8
+AXIS = 8
 
 
 def finite(curve: Curve) -> list[tuple[float, float]]:
@@ -26,11 +26,11 @@ def overlaid(legacy: Curve, target: Curve, palette: Palette, width: int, height:
     """Both curves, their scale on the left, the places on the axis below; target is drawn over legacy."""
     curves = [(finite(legacy), palette.legacy, palette.glyphs.legacy), (finite(target), palette.target, "o")]
     points = [p for curve, _, _ in curves for p in curve]
-    if not points or width < _AXIS + 8 or height < 3:
+    if not points or width < AXIS + 8 or height < 3:
         return []
     x0, x1 = min(p[0] for p in points), max(p[0] for p in points)
     y0, y1 = _range([p[1] for p in points])
-    rows, cells = height - 1, width - _AXIS
+    rows, cells = height - 1, width - AXIS
     grid: list[list[tuple[str, Style] | None]] = [[None] * cells for _ in range(rows)]
     for curve, style, sign in curves:
         dots = _dots(curve, (x0, x1, y0, y1), cells, rows)
@@ -84,7 +84,7 @@ def _label(i: int, rows: int, y0: float, y1: float) -> str:
 
 
 def _plot_line(cells: Sequence[tuple[str, Style] | None], palette: Palette, label: str) -> Row:
-    row = Row(palette).add(label, palette.muted, _AXIS - 2, "right").gap()
+    row = Row(palette).add(label, palette.muted, AXIS - 2, "right").gap()
     row.add("|" if palette.glyphs.ascii else "┤" if label else "│", palette.track)
     run, style = "", palette.text
     for cell in cells:
@@ -97,7 +97,7 @@ def _plot_line(cells: Sequence[tuple[str, Style] | None], palette: Palette, labe
 
 
 def _axis(palette: Palette, x0: float, x1: float, width: int) -> Strip:
-    row = Row(palette).to(_AXIS).add(number(x0), palette.muted)
+    row = Row(palette).to(AXIS).add(number(x0), palette.muted)
     middle = number((x0 + x1) / 2)
-    row.to(_AXIS + (width - _AXIS - len(middle)) // 2).add(middle, palette.muted)
+    row.to(AXIS + (width - AXIS - len(middle)) // 2).add(middle, palette.muted)
     return row.right(Row(palette).add(number(x1), palette.muted), width).strip(width)

@@ -8,10 +8,10 @@ from textual.strip import Strip
 
 from backends.snapshot import Level, RouteView, Snapshot
 from themes.palette import Palette
+from widgets.bars import split_bar
 from widgets.figures import duration, is_late, share, watch, weight
 from widgets.fitting import shown_first
 from widgets.panel import Panel, nothing_yet
-from widgets.bars import split_bar
 from widgets.row import Row
 
 PERIOD = 5.0  # seconds between two observations of a route

@@ -84,9 +84,8 @@ def dataset_line(dataset: DatasetView, palette: Palette, width: int, names: int)
     row = Row(palette).add(dataset.name, palette.strong, names).gap()
     cells = max(4, min(64, width - names - 10))
     style = palette.good if level is Level.GOOD else palette.accent if level is Level.WAITING else palette.of(level)
-    word = dataset.status if dataset.status in ("in sync", "failed") else None
-    if word is None:
-        word = share(done) if done is not None else dataset.status
+    tells = dataset.status in ("in sync", "failed") or done is None
+    word: str = dataset.status if tells else share(done)
     row.join(bar(palette, done, cells, style))
     return row.add(word, style if level is not Level.WAITING else palette.strong, 9, "right").strip(width)
 

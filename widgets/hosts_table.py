@@ -1,0 +1,108 @@
+"""All hosts: can we see them, what runs on them."""
+
+from __future__ import annotations
+
+from textual.strip import Strip
+
+from backends.snapshot import HostView, Snapshot
+from themes.meaning import level_of_host
+from themes.palette import Palette
+from widgets.columns import Cell, Column, cells_row, fact, head_row
+from widgets.figures import age, duration, is_late
+from widgets.fitting import WEIGHT
+from widgets.listing import ORDER_OF_PLAN, Entry, ListPanel
+from widgets.row import Row
+
+COLUMNS = (
+    Column("host", 12, grow=2),
+    Column("side", 6),
+    Column("health", 13),
+    Column("seen", 10, "right"),
+    Column("GPUs", 18, rank=1, grow=2),
+    Column("driver", 11, rank=2),
+    Column("CUDA", 5, rank=3),
+    Column("address", 16, rank=4, grow=1),
+    Column("error", 16, rank=5, grow=3),
+)
+
+
+def gpu_words(host: HostView) -> str:
+    """`8 x H100-SXM5-80GB`."""
+    names = sorted({g.name for g in host.gpus if g.name})
+    return f"{len(host.gpus)} × {', '.join(names) or 'unnamed'}" if host.gpus else "-"
+
+
+def host_row(host: HostView, palette: Palette, width: int) -> Row:
+    """A host as one line of the table."""
+    level = level_of_host(host.health)
+    late = is_late(host.age, host.period)
+    cells = {
+        "host": Cell(host.name, palette.strong),
+        "side": Cell(host.side, palette.side(host.side)),
+        "health": Cell(f"{palette.glyphs.of(level)} {host.health}", palette.of(level)),
+        "seen": Cell(age(host.age), palette.held if late else palette.muted),
+        "GPUs": Cell(gpu_words(host), palette.stale if late else palette.text),
+        "driver": Cell(host.driver or "-"),
+        "CUDA": Cell(host.cuda or "-"),
+        "address": Cell(host.address or "-", palette.muted),
+        "error": Cell(host.error or "", palette.of(level)),
+    }
+    return cells_row(COLUMNS, cells, palette, width)
+
+
+def host_detail(host: HostView, palette: Palette, width: int, height: int) -> list[Strip]:
+    """What does not fit in the line."""
+    level = level_of_host(host.health)
+    rows = [
+        fact(palette, "address", host.address or "-"),
+        fact(palette, "GPUs", gpu_words(host)),
+        fact(palette, "driver", f"{host.driver or '-'}, CUDA {host.cuda or '-'}, asked every {duration(host.period)}"),
+    ]
+    if host.error:
+        rows.insert(0, fact(palette, "error", host.error, palette.of(level)))
+    rows += [fact(palette, "alarm", f"GPU {g.index}: {g.alarm}", palette.breach) for g in host.gpus if g.alarm]
+    return [row.strip(width) for row in rows[:height]]
+
+
+class HostsTable(ListPanel[HostView]):
+    """Hosts of both sides."""
+
+    TITLE = "hosts"
+    NONE = "no hosts in this plan"
+    SORTS = (ORDER_OF_PLAN, "name", "side", "health")
+
+    def entries(self, snapshot: Snapshot) -> list[Entry[HostView]]:
+        return host_entries(snapshot)
+
+    def head(self, snapshot: Snapshot, palette: Palette, width: int, height: int) -> list[Strip]:
+        return [head_row(COLUMNS, palette, width)]
+
+    def entry_row(self, entry: Entry[HostView], palette: Palette, width: int) -> Row:
+        return host_row(entry.thing, palette, width)
+
+    def detail(self, entry: Entry[HostView], palette: Palette, width: int, height: int) -> list[Strip]:
+        return host_detail(entry.thing, palette, width, height)
+
+
+def host_entries(snapshot: Snapshot) -> list[Entry[HostView]]:
+    """Hosts as entries of a list; by health the worst come first."""
+    return [
+        Entry(
+            key=f"{h.side}/{h.name}",
+            thing=h,
+            search=f"{h.name} {h.side} {h.health} {h.address} {h.driver} {gpu_words(h)}",
+            value=h.address or h.name,
+            sorts={
+                "name": h.name,
+                "side": h.side,
+                "health": -WEIGHT[level_of_host(h.health)],
+                "busy": -(_busy(h)),
+            },
+        )
+        for h in snapshot.hosts
+    ]
+
+
+def _busy(host: HostView) -> float:
+    seen = [g.utilization for g in host.gpus if g.utilization is not None]
+    return sum(seen) / len(seen) if seen else 0.0
