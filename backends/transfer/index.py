@@ -15,10 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from backends.snapshot import SideName
 from backends.stores.base import PartInfo
 from backends.transfer.database import Database
 from backends.transfer.merge import order_of
-from backends.transfer.models import Direction, Failure, Proof, RoundResult, SideName
+from backends.transfer.models import Direction, Failure, Proof, RoundResult
 from backends.transfer.sums import Sums
 
 _SCHEMA = """

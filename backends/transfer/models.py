@@ -8,7 +8,6 @@ from typing import Literal
 
 Proof = Literal["stored_checksums", "combined_parts", "manifest", "re_read", "size_only"]
 Direction = Literal["forward", "reverse"]
-SideName = Literal["legacy", "target"]
 
 
 @dataclass(frozen=True, slots=True)

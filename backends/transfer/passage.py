@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from backends.snapshot import SideName
 from backends.stores.base import ObjectInfo, Store
 from backends.transfer.errors import Damaged
 from backends.transfer.index import Index, Row
-from backends.transfer.models import Direction, Progress, Proof, RoundOptions, SideName
+from backends.transfer.models import Direction, Progress, Proof, RoundOptions
 from backends.transfer.pace import Bandwidth, Patience, Streams
 from backends.transfer.sums import Sums, sums_of
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from backends.errors import CouldNot, NotYetSupported
+from backends.snapshot import SideName
 from backends.stores.base import ObjectInfo, Store
 from backends.stores.errors import StoreUnreachable
 from backends.transfer.copier import Copier, Outcome, reason_of
@@ -24,7 +25,7 @@ from backends.transfer.errors import ListingEmptied
 from backends.transfer.exclude import excluder
 from backends.transfer.index import Index, Row
 from backends.transfer.merge import Counts, Pair, first_error, merge_listings
-from backends.transfer.models import Failure, Progress, Proof, RoundOptions, RoundResult, SideName
+from backends.transfer.models import Failure, Progress, Proof, RoundOptions, RoundResult
 from backends.transfer.parts import abort_leftovers
 from backends.transfer.passage import Passage
 from backends.transfer.worklist import Action, Left, Work, WorkList

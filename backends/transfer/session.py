@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,12 +17,13 @@ from backends.plan.models import Store as StoreSpec
 from backends.ssh.pool import SshPool
 from backends.statedir import make_state_dir
 from backends.stores.base import Store
+from backends.stores.open import open_store
 from backends.transfer.index import Index
 from backends.transfer.models import Direction, Progress, RoundOptions, RoundResult
 from backends.transfer.round import sync_round
 from backends.transfer.verify import VerifyResult, verify_dataset
 
-StoreOpener = Callable[[str, StoreSpec], Awaitable[Store]]
+StoreOpener = Callable[[str, StoreSpec], Store]
 
 
 class TransferSession:
@@ -31,14 +33,11 @@ class TransferSession:
     Rounds of different datasets may run at once; two of one dataset wait for each other.
     """
 
-    def __init__(self, plan: Plan, base: Path, state: Path, ssh: SshPool, *, open_store: StoreOpener | None = None) -> None:
+    def __init__(self, plan: Plan, base: Path, state: Path, ssh: SshPool, *, opener: StoreOpener | None = None) -> None:
         self.plan = plan
-        self._base = base
         self._state = state
-        self._ssh = ssh
-        self._open_store = open_store or self._open
+        self._open_store = opener or partial(open_store, ssh=ssh, base=base)
         self._stores: dict[str, Store] = {}
-        self._opening = asyncio.Lock()
         self._turns: dict[str, asyncio.Lock] = {}
         self._prepared: set[str] = set()
         self._stack = AsyncExitStack()
@@ -79,7 +78,7 @@ class TransferSession:
         """One round of sync, `from` -> `to`, or the other way with `reverse`. Raises `ListingFailed` and other `CouldNot`."""
         spec = self.dataset(dataset)
         async with self._turns.setdefault(dataset, asyncio.Lock()):
-            legacy, target = await self._sides(spec)
+            legacy, target = self._sides(spec)
             source, sink = (legacy, target) if direction == "forward" else (target, legacy)
             if not dry_run:
                 await self._prepare(sink)
@@ -96,7 +95,7 @@ class TransferSession:
     ) -> VerifyResult:
         """Prove both sides equal, object by object. Raises `ListingFailed` and other `CouldNot`."""
         spec = self.dataset(dataset)
-        legacy, target = await self._sides(spec)
+        legacy, target = self._sides(spec)
         return await verify_dataset(
             dataset, legacy, target, self.index, re_read=re_read, report=report, options=self._options(spec), progress=progress
         )
@@ -127,29 +126,23 @@ class TransferSession:
             accept_empty=accept_empty,
         )
 
-    async def _sides(self, spec: Dataset) -> tuple[Store, Store]:
+    def _sides(self, spec: Dataset) -> tuple[Store, Store]:
         if spec.hub is not None:
             raise NotYetSupported(f"dataset {spec.name}: a hub is not yet supported", where="hub")
         if self.plan.transfer.workers:
             raise NotYetSupported("transfer.workers is not yet supported", where="transfer.workers")
-        return await self._store(spec.from_), await self._store(spec.to)
+        return self._store(spec.from_), self._store(spec.to)
 
-    async def _store(self, name: str) -> Store:
-        async with self._opening:
-            if name not in self._stores:
-                if name not in self.plan.stores:
-                    raise UsageError(f"the plan has no store {plain(name)}", hint="name it under stores:")
-                store = await self._open_store(name, self.plan.stores[name])
-                self._stack.push_async_callback(store.close)
-                self._stores[name] = store
-            return self._stores[name]
+    def _store(self, name: str) -> Store:
+        if name not in self._stores:
+            if name not in self.plan.stores:
+                raise UsageError(f"the plan has no store {plain(name)}", hint="name it under stores:")
+            store = self._open_store(name, self.plan.stores[name])
+            self._stack.push_async_callback(store.close)
+            self._stores[name] = store
+        return self._stores[name]
 
     async def _prepare(self, store: Store) -> None:
         if store.name not in self._prepared:
             await store.prepare()
             self._prepared.add(store.name)
-
-    async def _open(self, name: str, spec: StoreSpec) -> Store:
-        from backends.stores.open import open_store
-
-        return await asyncio.to_thread(open_store, name, spec, ssh=self._ssh, base=self._base)
