@@ -19,7 +19,7 @@ import aiohttp
 from backends.sandbox.layout import Layout
 from backends.sandbox.state import World
 
-RATE = 60.0  # requests a second
+RATE = 100.0  # requests a second
 PARALLEL_RATE = 12.0
 _WINDOW = 5.0
 _TIMEOUT = aiohttp.ClientTimeout(total=5)

@@ -94,6 +94,8 @@ class GpuBox:
             gpu = SimulatedGpu(index, spec.gpu_name, f"GPU-{identity}", model, rng, wave=rng.uniform(0, 6.28))
             gpu.settle(*self._load())
             self.gpus.append(gpu)
+        for _ in range(4):
+            self.step(1.0)
 
     def step(self, seconds: float) -> None:
         """Let `seconds` go by."""

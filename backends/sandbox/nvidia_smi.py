@@ -161,7 +161,7 @@ def table(gpus: list[SimulatedGpu]) -> str:
     lines = [
         time.strftime("%a %b %d %H:%M:%S %Y       "),
         "+-----------------------------------------------------------------------------------------+",
-        f"| NVIDIA-SMI {DRIVER:<22} Driver Version: {DRIVER:<15} CUDA Version: {CUDA:<8} |",
+        f"| NVIDIA-SMI {DRIVER:<22} Driver Version: {DRIVER:<14} CUDA Version: {CUDA:<8} |",
         "|-----------------------------------------+------------------------+----------------------+",
         "| GPU  Name                 Persistence-M | Bus-Id          Disp.A | Volatile Uncorr. ECC |",
         "| Fan  Temp   Perf          Pwr:Usage/Cap |           Memory-Usage | GPU-Util  Compute M. |",
@@ -173,8 +173,8 @@ def table(gpus: list[SimulatedGpu]) -> str:
         memory = f"{round(gpu.memory_mib)}MiB / {gpu.model.memory_mib:>6}MiB"
         power = f"{round(gpu.power_w)}W / {round(gpu.model.limit_w):>4}W"
         lines += [
-            f"| {gpu.index:>3}  {gpu.name:<30}  On  |   {bus} Off |                    0 |",
-            f"| N/A  {round(gpu.temperature_c):>3}C    P0  {power:>22}  | {memory:>22} |"
+            f"| {gpu.index:>3}  {gpu.name:<29}  On  |   {bus} Off |                    0 |",
+            f"| N/A  {round(gpu.temperature_c):>3}C    P0  {power:>22} | {memory:>22} |"
             f" {round(gpu.utilization * 100):>6}%      Default |",
             "|                                         |                        |             Disabled |",
             rule,

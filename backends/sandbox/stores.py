@@ -22,7 +22,7 @@ import awscrt.checksums
 from yarl import URL
 
 from backends.sandbox.errors import SandboxError
-from backends.sandbox.layout import Layout
+from backends.sandbox.layout import Layout, write_json
 
 BUCKETS = {"s3-old": "corpus-old", "s3-new": "corpus-new"}
 PREFIX = "v3/"
@@ -35,7 +35,7 @@ _SETTINGS = {
     "SERVICES": "s3",
     "SFTP_ENABLED": "0",
     "IOT_MTLS_ENABLED": "0",
-    "S3_PERSIST": "0",
+    "S3_PERSIST": "1",  # objects lie in the sandbox's folder and are there again after a restart
     "PERSIST_STATE": "0",
     "LOG_LEVEL": "WARNING",
 }
@@ -58,6 +58,7 @@ class StoreProcess:
         sock = self._layout.sockets[self._name]
         environment = {k: os.environ[k] for k in ("PATH", "HOME", "LANG", "TZ") if k in os.environ}
         environment |= _SETTINGS | {"GATEWAY_PORT": str(self._layout.port(self._name)), "TMPDIR": str(self._tmp())}
+        environment["S3_DATA_DIR"] = str(self._layout.path("s3") / self._name)
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -141,7 +142,10 @@ def object_url(endpoint: str, bucket: str, key: str) -> URL:
 
 
 async def fill(layout: Layout, session: aiohttp.ClientSession) -> None:
-    """Make both buckets and put legacy's corpus."""
+    """Make both buckets and put legacy's corpus, unless an earlier run of this folder has done it to the end."""
+    done = layout.path("corpus.json")
+    if done.is_file():
+        return
     for store, bucket in BUCKETS.items():
         await _put(session, URL(f"{layout.url(store)}/{bucket}"), b"", {})
     endpoint, bucket = layout.url("s3-old"), BUCKETS["s3-old"]
@@ -151,6 +155,7 @@ async def fill(layout: Layout, session: aiohttp.ClientSession) -> None:
             await at_once.acquire()
             task = group.create_task(_put_object(session, object_url(endpoint, bucket, key), data))
             task.add_done_callback(lambda _: at_once.release())
+    write_json(done, {"objects": OBJECTS})
 
 
 async def _put_object(session: aiohttp.ClientSession, url: URL, data: bytes) -> None:
