@@ -44,6 +44,7 @@ from backends.stores.s3_xml import (
 T = TypeVar("T")
 
 _CRC = "x-amz-checksum-crc64nvme"
+_ASKED = "x-amz-sdk-checksum-algorithm"  # ministack compares a checksum only where this names it, as AWS's SDKs do
 _META = "x-amz-meta-"
 _LONGEST_KEY = 1024
 _COMPLETE_SECONDS = 600.0  # S3 joins large objects for minutes
@@ -62,6 +63,7 @@ class S3Store:
         self._tree = False
         self._keeps_crc: bool | None = None  # None: not found out yet
         self._takes_crc = True
+        self._joins_crc: bool | None = None  # an upload in parts gets the value of the whole; None: not found out yet
         self._finding = asyncio.Lock()
 
     @property
@@ -180,11 +182,11 @@ class S3Store:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """A body with the checksum that the server understands; what it tells back must be the same."""
+        carried = dict(headers or {})
         if self._takes_crc:
+            checked = {**carried, _CRC: hex_to_base64(crc64nvme), _ASKED: "CRC64NVME"}
             try:
-                answer = await self._call(
-                    method, key, method, params=params, headers={**(headers or {}), _CRC: hex_to_base64(crc64nvme)}, body=body
-                )
+                answer = await self._call(method, key, method, params=params, headers=checked, body=body)
             except StoreError as error:
                 if not _means_unknown_checksum(error):
                     raise
@@ -195,7 +197,7 @@ class S3Store:
                     raise ChecksumRefused(f"{self._name}: {_shown(key)}: the store received other bytes than were sent")
                 return answer
         md5 = await _md5(body)
-        return await self._call(method, key, method, params=params, headers={**(headers or {}), "content-md5": md5}, body=body)
+        return await self._call(method, key, method, params=params, headers={**carried, "content-md5": md5}, body=body)
 
     async def create_upload(self, key: str, *, like: ObjectInfo | None = None) -> str:
         headers = dict(_carried(like))
@@ -208,7 +210,14 @@ class S3Store:
                 raise
             self._takes_crc = self._keeps_crc = False
             return await self.create_upload(key, like=like)
+        self._joins_crc = self._takes_crc and answer.headers.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT"
         return self._parsed(parse_upload_id, answer, key)
+
+    async def _finds_joining(self, key: str) -> bool:
+        """Whether uploads in parts get the value of the whole. One begun by an earlier process did not tell us: ask anew."""
+        if self._joins_crc is None:
+            await self.abort_upload(key, await self.create_upload(key))
+        return bool(self._joins_crc)
 
     async def write_part(self, key: str, upload: str, number: int, offset: int, body: bytes, *, crc64nvme: str) -> PartInfo:
         params = (("partNumber", str(number)), ("uploadId", upload))
@@ -220,7 +229,7 @@ class S3Store:
     ) -> ObjectInfo:
         ordered = sorted(parts, key=lambda p: p.number)
         headers = {"content-type": "application/xml"}
-        if self._takes_crc:
+        if await self._finds_joining(key):
             headers |= {_CRC: hex_to_base64(crc64nvme), "x-amz-checksum-type": "FULL_OBJECT"}
         sums = [(p, hex_to_base64(p.checksum) if p.checksum and self._takes_crc else None) for p in ordered]
         try:
@@ -243,8 +252,6 @@ class S3Store:
         told = there.checksums.get("crc64nvme")
         if told is not None and told != crc64nvme:
             raise ChecksumRefused(f"{self._name}: {_shown(key)}: the completed object has other bytes than were sent")
-        if self._keeps_crc is None:
-            self._keeps_crc = told is not None
         return there if there.etag else ObjectInfo(key, size, etag=etag)
 
     async def _completed_before(self, key: str, size: int, crc64nvme: str) -> ObjectInfo:
