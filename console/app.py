@@ -230,7 +230,7 @@ class CutoverApp(App[int]):
         if table is None:
             self.tell("no list to sort on this screen")
         else:
-            self.tell(f"sorted by {table.sort_next()}")  # type: ignore[attr-defined]
+            self.tell(f"sorted by {table.cycle_sort()}")
 
     def action_copy(self) -> None:
         """Copy what is under the cursor and say so."""

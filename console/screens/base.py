@@ -6,7 +6,7 @@ A screen hands parts of the snapshot to its panels and decides nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -16,11 +16,14 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from backends.snapshot import Level
+from console.fields import detail_rows
 from console.foot import foot_entries
+from console.screens.detail import DetailDialog
 from console.view import View
 from console.words import gone_words
 from widgets.foot import FootBar
 from widgets.headline import HeadLine, NextLine
+from widgets.listing import ListPanel
 from widgets.panel import Panel
 from widgets.readiness import ReadinessLine
 
@@ -72,17 +75,16 @@ class CutoverScreen(Screen[None]):
 
     def value_to_copy(self, view: View) -> str:
         """What `y` copies here: the row under the cursor, else how rollback stands."""
-        table = self.table
-        value = getattr(table, "cursor_value", None)
-        return str(value() if callable(value) else value) if value else ""
+        return (self.table.value() or "") if self.table is not None else ""
 
     # Lists
 
     @property
-    def table(self) -> Panel | None:
+    def table(self) -> ListPanel[Any] | None:
         """The list of this screen: the focused one, else the first."""
-        lists = [panel for panel in self.query(Panel) if hasattr(panel, "filter")]
-        return next((panel for panel in lists if panel is self.focused), lists[0] if lists else None)
+        if isinstance(self.focused, ListPanel):
+            return self.focused
+        return next(iter(self.query(ListPanel)), None)
 
     def open_filter(self) -> bool:
         """Show the filter's line; False where there is no list."""
@@ -105,10 +107,16 @@ class CutoverScreen(Screen[None]):
             self.table.focus()
         return was_open
 
+    @on(ListPanel.Chosen)
+    def _chosen(self, message: ListPanel.Chosen) -> None:
+        entry = message.panel.current()
+        if entry is not None:
+            self.app.push_screen(DetailDialog(message.panel.TITLE, entry.key, detail_rows(entry.thing)))
+
     @on(Input.Changed, "#filter")
     def _filtered(self, event: Input.Changed) -> None:
         if self.table is not None:
-            self.table.filter = event.value  # type: ignore[attr-defined]
+            self.table.filter = event.value
 
     @on(Input.Submitted, "#filter")
     def _filter_kept(self) -> None:

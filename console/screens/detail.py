@@ -23,14 +23,14 @@ class DetailDialog(Dialog[None]):
         Binding("R", "app.rollback", "ROLLBACK", show=False),
     ]
 
-    def __init__(self, title: str, rows: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, kind: str, key: str, rows: tuple[tuple[str, str], ...]) -> None:
         super().__init__()
-        self._title = title
+        self._heading = f"{kind}: {plain(key, 120)}"
         self._rows = rows
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog"):
-            yield Static(plain(self._title, 200), id="dialog-title", markup=False)
+            yield Static(self._heading, id="dialog-title", markup=False)
             width = max((len(label) for label, _ in self._rows), default=0)
             lines = [f"{label:<{width}}  {plain(text, 1000)}" for label, text in self._rows]
             yield Static("\n".join(lines), id="detail-rows", markup=False)
