@@ -159,23 +159,30 @@ class LocalFiles:
     def write(self, key: str, body: bytes) -> ObjectInfo:
         """The whole file, appearing at once."""
         names = tree.split_key(self._store, key)
-        temporary = tree.new_whole()
         try:
-            with self._work() as work:
-                file = os.open(temporary, _NEW, 0o644, dir_fd=work)
-                try:
-                    with os.fdopen(file, "wb", buffering=0) as out:
-                        _write_all(out.fileno(), body, 0)
-                        os.fsync(out.fileno())
-                        status = os.fstat(out.fileno())
-                    self._move_in(work, temporary, names)
-                except BaseException:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(temporary, dir_fd=work)
-                    raise
+            try:
+                status = self._write(names, body)
+            except FileNotFoundError:  # a folder that stood a moment ago has been removed
+                status = self._write(names, body)
         except OSError as error:
             raise self._error("writing", key, error) from error
         return _info(key, status)
+
+    def _write(self, names: tuple[str, ...], body: bytes) -> os.stat_result:
+        temporary = tree.new_whole()
+        with self._work() as work:
+            file = os.open(temporary, _NEW, 0o644, dir_fd=work)
+            try:
+                with os.fdopen(file, "wb", buffering=0) as out:
+                    _write_all(out.fileno(), body, 0)
+                    os.fsync(out.fileno())
+                    status = os.fstat(out.fileno())
+                self._move_in(work, temporary, names)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=work)
+                raise
+        return status
 
     def create_upload(self, key: str) -> str:
         tree.split_key(self._store, key)

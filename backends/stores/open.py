@@ -22,6 +22,7 @@ from backends.stores.local import LocalStore
 from backends.stores.s3 import S3Store
 from backends.stores.s3_client import bucket_address
 from backends.stores.s3_credentials import ChainCredentials, CredentialSource
+from backends.stores.sftp import SftpStore
 from backends.stores.sigv4 import Credentials
 
 _REGION = "us-east-1"
@@ -59,7 +60,7 @@ def open_store(name: str, spec: StoreSpec, *, ssh: SshPool, base: Path) -> Store
     if url.scheme == "file":
         return LocalStore(name, Path("/" + url.path))
     if url.scheme == "ssh":
-        raise NotYetSupported(f"store {name}: a tree over SFTP (ssh://)")
+        return SftpStore(name, ssh, url.place, "/" + url.path)
     region = spec.region or _REGION
     address = bucket_address(url.place, endpoint=spec.endpoint, region=region, path_style=spec.path_style)
     prefix = url.path if not url.path or url.path.endswith("/") else url.path + "/"

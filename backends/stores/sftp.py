@@ -1,0 +1,355 @@
+"""A tree over SFTP as a store: `ssh://HOST/PATH/`, through the one SSH pool.
+
+asyncssh splits each read and write into blocks that are under way together. Files appear whole: written into the work folder,
+synced where the server can (`fsync@openssh.com`), renamed over the old one (`posix-rename@openssh.com`; where a server lacks that, the
+old one is removed first and a reader may find nothing for a moment). Times are whole seconds with OpenSSH.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import stat
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import cast
+
+import asyncssh
+
+from backends.escape import plain
+from backends.ssh.pool import SshPool
+from backends.stores import tree
+from backends.stores.base import Capabilities, ObjectInfo, PartInfo, Skipped
+from backends.stores.checksum import crc64nvme_of
+from backends.stores.errors import (
+    ChecksumRefused,
+    KeyRefused,
+    ObjectMissing,
+    ShortBody,
+    SourceChanged,
+    StoreError,
+    StoreFull,
+    StoreUnreachable,
+    UploadGone,
+)
+from backends.stores.sftp_errors import FOREIGN, from_foreign, is_gone
+from backends.stores.sftp_tree import CALL_SECONDS, SftpTree, info, kind_of, kind_text
+
+_PAGE = 1000
+_SLOWEST = 16 * 1024  # bytes a second below which a body counts as stuck
+_NEW = asyncssh.FXF_WRITE | asyncssh.FXF_CREAT | asyncssh.FXF_EXCL
+_APPEND = asyncssh.FXF_WRITE | asyncssh.FXF_APPEND
+_LOG_BYTES = 16 << 20
+
+
+class SftpStore:
+    """The files below a folder of a host."""
+
+    def __init__(self, name: str, pool: SshPool, host: str, root: str) -> None:
+        self._name = name
+        self._tree = SftpTree(name, pool, host, root)
+        self._skipped: list[Skipped] = []
+        self._has_written = False
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def url(self) -> str:
+        return plain(f"ssh://{self._tree.host}{self._tree.root.rstrip('/')}/")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(parts=True)
+
+    @property
+    def skipped(self) -> Sequence[Skipped]:
+        return tuple(self._skipped)
+
+    async def prepare(self) -> None:
+        """Make the root where absent, and forget single writes that a death left a day ago."""
+        root = self._tree.path(())
+        try:
+            there = await self._tree.ask(lambda c: c.exists(root))
+            if not there:
+                await self._tree.ask(lambda c: c.mkdir(root))
+            await self._forget_stale()
+        except FOREIGN as error:
+            raise self._error("making", self._tree.root, error) from error
+
+    async def _forget_stale(self) -> None:
+        if await self._tree.lstat((tree.WORK,)) is None:
+            return
+        before = time.time() - tree.STALE_SECONDS
+        for entry in await self._tree.ask(lambda c: c.readdir(self._tree.path((tree.WORK,)))):
+            name = entry.filename.decode("utf-8", "replace") if isinstance(entry.filename, bytes) else entry.filename
+            if tree.is_whole(name) and entry.attrs.mtime is not None and entry.attrs.mtime < before:
+                await self._remove((tree.WORK, name))
+
+    async def list_pages(self, start_after: str = "") -> AsyncIterator[list[ObjectInfo]]:
+        skipped: list[Skipped] = []
+        self._skipped = skipped
+        page: list[ObjectInfo] = []
+        async for found in self._tree.walk(start_after, skipped):
+            page.append(found)
+            if len(page) == _PAGE:
+                yield page
+                page = []
+        if page:
+            yield page
+
+    async def head(self, key: str) -> ObjectInfo | None:
+        names = tree.split_key(self._name, key)
+        try:
+            if not await self._tree.has_folder(names[:-1]):
+                return None
+            attrs = await self._tree.lstat(names)
+        except KeyRefused:
+            return None  # a link or a file stands where a folder should: nothing of this name is in the tree
+        except FOREIGN as error:
+            raise self._error("looking at", key, error) from error
+        return info(key, attrs) if attrs is not None and kind_of(attrs) == stat.S_IFREG else None
+
+    async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
+        """A range. The file is looked at before and after: one that changed under the read is `SourceChanged`."""
+        names = tree.split_key(self._name, key)
+        try:
+            if not await self._tree.has_folder(names[:-1]):
+                raise ObjectMissing(f"{self._name}: reading {plain(key, 300)}: no such file")
+            attrs = await self._tree.lstat(names)
+            if attrs is None:
+                raise ObjectMissing(f"{self._name}: reading {plain(key, 300)}: no such file")
+            if kind_of(attrs) != stat.S_IFREG:
+                raise KeyRefused(f"{self._name}: {plain(key, 300)}: {kind_text(attrs)}")
+            before = info(key, attrs)
+            self._same(before, if_match)
+            if start and start >= before.size and length != 0:
+                raise SourceChanged(f"{self._name}: {plain(key, 300)} has no byte {start}: it is {before.size} bytes")
+            wanted = max(before.size - start, 0) if length is None else length
+            body, after = await self._read(names, start, wanted)
+        except FOREIGN as error:
+            raise self._error("reading", key, error) from error
+        self._same(info(key, after), if_match or before.identity)
+        if len(body) != wanted:
+            raise ShortBody(f"{self._name}: reading {plain(key, 300)}: {len(body)} bytes came, {wanted} were asked for")
+        return body
+
+    async def _read(self, names: tuple[str, ...], start: int, wanted: int) -> tuple[bytes, asyncssh.SFTPAttrs]:
+        async with asyncio.timeout(CALL_SECONDS + wanted / _SLOWEST):
+            client = await self._tree.client()
+            async with client.open(self._tree.path(names), asyncssh.FXF_READ, encoding=None) as file:
+                body = await file.read(wanted, start) if wanted else b""
+                return cast(bytes, body), await file.stat()
+
+    def _same(self, found: ObjectInfo, if_match: str | None) -> None:
+        if if_match and found.identity != if_match:
+            raise SourceChanged(f"{self._name}: {plain(found.key, 300)} has changed since it was listed")
+
+    async def write(self, key: str, body: bytes, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
+        names = tree.split_key(self._name, key)
+        await self._check(key, body, crc64nvme)
+        async with self._writing(key, len(body)):
+            try:
+                attrs = await self._write(names, body)
+            except FOREIGN as error:
+                if not is_gone(error):
+                    raise
+                self._tree.look_again()  # a folder that stood has been removed since
+                attrs = await self._write(names, body)
+        return info(key, attrs)
+
+    async def _write(self, names: tuple[str, ...], body: bytes) -> asyncssh.SFTPAttrs:
+        temporary = (tree.WORK, tree.new_whole())
+        await self._tree.has_folder((tree.WORK,), make=True)
+        await self._tree.has_folder(names[:-1], make=True)
+        try:
+            attrs = await self._put(temporary, body)
+            await self._move_in(temporary, names)
+        except BaseException:
+            await self._forget(temporary)
+            raise
+        return attrs
+
+    async def _put(self, names: tuple[str, ...], body: bytes) -> asyncssh.SFTPAttrs:
+        async with asyncio.timeout(CALL_SECONDS + len(body) / _SLOWEST):
+            client = await self._tree.client()
+            async with client.open(self._tree.path(names), _NEW, encoding=None) as file:
+                if body:
+                    await file.write(body, 0)
+                await _sync(file)
+                return await file.stat()
+
+    async def create_upload(self, key: str, *, like: ObjectInfo | None = None) -> str:
+        tree.split_key(self._name, key)
+        upload = tree.new_upload()
+        async with self._writing(key, 0):
+            await self._tree.has_folder((tree.WORK,), make=True)
+            await self._put((tree.WORK, upload), b"")
+            await self._put((tree.WORK, upload + tree.LOG_SUFFIX), tree.log_head(key))
+        return upload
+
+    async def write_part(self, key: str, upload: str, number: int, offset: int, body: bytes, *, crc64nvme: str) -> PartInfo:
+        name = tree.checked_upload(self._name, upload)
+        await self._check(key, body, crc64nvme)
+        async with self._writing(key, len(body), gone=self._gone(key)):
+            async with asyncio.timeout(CALL_SECONDS + len(body) / _SLOWEST):
+                client = await self._tree.client()
+                data, log = self._tree.path((tree.WORK, name)), self._tree.path((tree.WORK, name + tree.LOG_SUFFIX))
+                async with client.open(data, asyncssh.FXF_WRITE, encoding=None) as file:
+                    await file.write(body, offset)
+                    await _sync(file)
+                async with client.open(log, _APPEND, encoding=None) as file:
+                    await file.write(tree.log_line(number, offset, len(body), crc64nvme))
+        return PartInfo(number, crc64nvme, len(body), crc64nvme)
+
+    async def complete_upload(
+        self, key: str, upload: str, parts: list[PartInfo], *, size: int, crc64nvme: str, like: ObjectInfo | None
+    ) -> ObjectInfo:
+        names = tree.split_key(self._name, key)
+        name = tree.checked_upload(self._name, upload)
+        log = await self._log(upload)
+        if log is None or log.key != key:
+            raise self._gone(key)
+        tree.check_complete(self._name, key, log, parts, size, crc64nvme)
+        async with self._writing(key, 0, gone=self._gone(key)):
+            async with asyncio.timeout(CALL_SECONDS):
+                client = await self._tree.client()
+                async with client.open(self._tree.path((tree.WORK, name)), asyncssh.FXF_WRITE, encoding=None) as file:
+                    if (await file.stat()).size != size:
+                        await file.truncate(size)
+                    await _sync(file)
+                    attrs = await file.stat()
+            await self._tree.has_folder(names[:-1], make=True)
+            await self._move_in((tree.WORK, name), names)
+            await self._remove((tree.WORK, name + tree.LOG_SUFFIX))
+        return info(key, attrs)
+
+    async def abort_upload(self, key: str, upload: str) -> None:
+        if not tree.is_upload(upload):
+            return
+        try:
+            for name in (upload, upload + tree.LOG_SUFFIX):
+                await self._remove((tree.WORK, name))
+        except FOREIGN as error:
+            raise self._error("abandoning", key, error) from error
+
+    async def list_uploads(self) -> list[tuple[str, str]]:
+        try:
+            names = await self._tree.ask(lambda c: c.listdir(self._tree.path((tree.WORK,))))
+        except FOREIGN as error:
+            if is_gone(error):
+                return []
+            raise self._error("listing uploads of", self._tree.root, error) from error
+        texts = [n.decode("utf-8", "replace") if isinstance(n, bytes) else n for n in names]
+        found = [(await self._log(upload), upload) for upload in sorted(texts) if tree.is_upload(upload)]
+        return [(log.key, upload) for log, upload in found if log is not None]
+
+    async def list_parts(self, key: str, upload: str) -> list[PartInfo] | None:
+        log = await self._log(upload)
+        if log is None or log.key != key:
+            return None
+        return [part for _, (_, part) in sorted(log.parts.items())]
+
+    async def delete(self, key: str) -> None:
+        names = tree.split_key(self._name, key)
+        try:
+            if await self._tree.has_folder(names[:-1]):
+                await self._remove(names)
+        except KeyRefused:
+            return  # as in `head`
+        except FOREIGN as error:
+            raise self._error("deleting", key, error) from error
+
+    async def close(self) -> None:
+        """The connection is the pool's and stays. An empty work folder is taken away."""
+        if self._has_written:
+            self._has_written = False
+            with contextlib.suppress(*FOREIGN):
+                await self._tree.ask(lambda c: c.rmdir(self._tree.path((tree.WORK,))), 5)
+
+    async def __aenter__(self) -> SftpStore:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _log(self, upload: str) -> tree.UploadLog | None:
+        """None where the upload is gone."""
+        if not tree.is_upload(upload):
+            return None
+        try:
+            if await self._tree.lstat((tree.WORK, upload)) is None:
+                return None
+            body, _ = await self._read((tree.WORK, upload + tree.LOG_SUFFIX), 0, _LOG_BYTES)
+        except FOREIGN as error:
+            if is_gone(error):
+                return None
+            raise self._error("reading", upload, error) from error
+        return tree.parse_log(body)
+
+    async def _move_in(self, temporary: tuple[str, ...], names: tuple[str, ...]) -> None:
+        """Rename over what stands there; a folder of that name is `KeyRefused`."""
+        old, new = self._tree.path(temporary), self._tree.path(names)
+        try:
+            await self._tree.ask(lambda c: c.posix_rename(old, new))
+        except asyncssh.SFTPOpUnsupported:
+            await self._remove(names)
+            await self._tree.ask(lambda c: c.rename(old, new))
+        except asyncssh.SFTPError:
+            attrs = await self._tree.lstat(names)
+            if attrs is not None and kind_of(attrs) == stat.S_IFDIR:
+                raise KeyRefused(f"{self._name}: {plain('/'.join(names), 300)}: is a folder there") from None
+            raise
+
+    async def _remove(self, names: tuple[str, ...]) -> None:
+        try:
+            await self._tree.ask(lambda c: c.remove(self._tree.path(names)))
+        except FOREIGN as error:
+            if not is_gone(error):
+                raise
+
+    async def _forget(self, temporary: tuple[str, ...]) -> None:
+        """After a failed write. What cannot be removed now is removed by `prepare` a day later."""
+        with contextlib.suppress(*FOREIGN):
+            await self._tree.ask(lambda c: c.remove(self._tree.path(temporary)), 5)
+
+    @asynccontextmanager
+    async def _writing(self, key: str, size: int, *, gone: StoreError | None = None) -> AsyncIterator[None]:
+        """Errors of a write made ours. A bare `Failure` may be a full disk: the server is asked."""
+        self._has_written = True
+        try:
+            yield
+        except FOREIGN as error:
+            if gone is not None and is_gone(error):
+                raise gone from error
+            found = self._error("writing", key, error)
+            if is_gone(error):
+                raise StoreUnreachable(found.message, hint="a folder on the way was removed meanwhile") from error
+            if type(found) is StoreError and await self._is_full(size):
+                raise StoreFull(found.message, hint="make room") from error
+            raise found from error
+
+    async def _is_full(self, size: int) -> bool:
+        try:
+            space = await self._tree.ask(lambda c: c.statvfs(self._tree.path(())), 10)
+        except FOREIGN:
+            return False
+        return (space.bavail or 0) * (space.frsize or 0) < size or (bool(space.files) and not space.favail)
+
+    async def _check(self, key: str, body: bytes, crc64nvme: str) -> None:
+        if await crc64nvme_of(body) != crc64nvme:
+            raise ChecksumRefused(f"{self._name}: {plain(key, 300)}: the bytes are not those that were read")
+
+    def _gone(self, key: str) -> UploadGone:
+        return UploadGone(f"{self._name}: the upload of {plain(key, 300)} is gone", hint="begin the upload anew")
+
+    def _error(self, verb: str, key: str, error: BaseException) -> StoreError:
+        return from_foreign(error, f"{self._name}: {verb} {plain(key, 300)}")
+
+
+async def _sync(file: asyncssh.SFTPClientFile) -> None:
+    """To the disk, where the server knows how."""
+    with contextlib.suppress(asyncssh.SFTPOpUnsupported):
+        await file.fsync()
