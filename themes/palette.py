@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from rich.color import ColorType
 from rich.style import Style
 from textual.color import Color, ColorParseError
 
@@ -57,8 +58,8 @@ def palette_of(variables: Mapping[str, str], *, ascii_only: bool = False) -> Pal
     return _palette(wanted, ascii_only)
 
 
-_NAMES = ("pass", "held", "breach", "waiting", "legacy", "target", "stale", "track", "accent", "text-dim", "background")
-_FALLBACK = ("green", "yellow", "red", "", "magenta", "cyan", "", "", "blue", "", "")
+_NAMES = ("pass", "held", "breach", "waiting", "legacy", "target", "stale", "track", "accent", "text-dim", "background", "panel")
+_FALLBACK = ("green", "yellow", "red", "", "magenta", "cyan", "", "", "blue", "", "", "")
 
 
 @lru_cache(maxsize=32)
@@ -92,8 +93,15 @@ def _palette(wanted: tuple[str, ...], ascii_only: bool) -> Palette:
         alarm=loud("breach"),
         caution=loud("held"),
         note=loud("accent"),
-        cursor=Style(reverse=True),
+        cursor=_cursor(inks["panel"]),
     )
+
+
+def _cursor(ink: Style | None) -> Style:
+    """A quiet ground under the line; reversed where the terminal sets its own colours."""
+    if ink is not None and ink.color is not None and ink.color.type is ColorType.TRUECOLOR:
+        return Style(bgcolor=ink.color)
+    return Style(reverse=True)
 
 
 def _ink(value: str) -> Style | None:

@@ -32,6 +32,13 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{places}f}"
 
 
+def place(value: float | None) -> str:
+    """A place on an axis: epochs and steps are whole."""
+    if value is not None and math.isfinite(value) and value == int(value):
+        return f"{int(value):,}"
+    return number(value)
+
+
 def count(value: int | None) -> str:
     """`4,112`."""
     return NOTHING if value is None else f"{value:,}"

@@ -13,6 +13,7 @@ from themes.meaning import level_of_host
 from themes.palette import Palette
 from widgets.bars import bar, heat, sparkline
 from widgets.figures import brief, is_late, power, share
+from widgets.fitting import shown_first
 from widgets.panel import Panel, nothing_yet
 from widgets.row import Row
 
@@ -80,7 +81,7 @@ def gpu_rows(hosts: Sequence[HostView], palette: Palette, width: int, height: in
     if not hosts:
         return nothing_yet("no hosts in this plan", palette, width, height)
     sides = [(side, side_figures(hosts, side)) for side in SIDES]
-    column = max(10, (width - LABEL) // 2)
+    column = max(10, (width - LABEL + 1) // 2)
     lines = [
         _bars("util", [(s, f.utilization, f) for s, f in sides], palette, width, column),
         _bars("memory", [(s, f.memory, f) for s, f in sides], palette, width, column),
@@ -88,7 +89,7 @@ def gpu_rows(hosts: Sequence[HostView], palette: Palette, width: int, height: in
     ]
     last = [_hosts_line(sides, palette, width, column)]
     if height >= 5:
-        lines.append(_cells("hottest", [_degrees(f.temperature_c) for _, f in sides], sides, palette, width, column))
+        lines.append(_cells("temp", [_degrees(f.temperature_c) for _, f in sides], sides, palette, width, column))
     if height >= 6:
         lines.append(_history(sides, palette, width, column))
     room = height - len(lines) - len(last)
@@ -142,31 +143,79 @@ def _hosts_line(sides: Sides, palette: Palette, width: int, column: int) -> Stri
             style = palette.text if level is Level.GOOD else palette.of(level)
             age = f" {brief(figures.age)}" if level in (Level.HELD, Level.BREACH) and figures.age is not None else ""
             word = Row(palette).add(f"{glyph}{number} {health}{age}", style)
+            if word.used > column - 1:
+                word = Row(palette).add(f"{glyph}{number} {health}", style)
             if cell.used + word.used + 2 <= column - 1 or not cell.used:
                 cell.gap(2 if cell.used else 0).join(word)
         if not figures.healths:
             cell.add("none", palette.muted)
         if figures.alarms:
             cell.gap(2).add(f"{palette.glyphs.breach} {figures.alarms} alarms", palette.breach)
-        row.add(cell.text(), None, 0) if not cell.used else row.join(cell)
+        row.join(cell)
     return row.strip(width)
 
 
 def heat_rows(hosts: Sequence[HostView], palette: Palette, width: int, height: int, column: int) -> list[Strip]:
-    """Every GPU as one cell, hosts of legacy on the left, of target on the right; a blank line before."""
+    """Every GPU: a line each where there is room, else a line a host, else several hosts a line; a blank line before."""
     if height < 2:
         return []
     each = [[h for h in hosts if h.side == side] for side in SIDES]
+    left, right = LABEL + column - 2, width - LABEL - column
+    blocks = [_block(mine, palette, room, height - 1) for mine, room in zip(each, (left, right), strict=True)]
     lines = [Strip([])]
-    names = min(max((len(h.name) for h in hosts), default=0), max(4, column - 12))
-    for i in range(min(height - 1, max(len(e) for e in each))):
+    for i in range(max(len(b) for b in blocks)):
         row = Row(palette)
-        for j, mine in enumerate(each):
-            row.to(LABEL + j * column if j else 0)
-            if i < len(mine):
-                row.join(host_heat(mine[i], palette, names))
+        for start, block in zip((0, LABEL + column), blocks, strict=True):
+            row.to(start).join(block[i] if i < len(block) else Row(palette))
         lines.append(row.strip(width))
     return lines
+
+
+def _block(hosts: Sequence[HostView], palette: Palette, width: int, height: int) -> list[Row]:
+    """One side in so many lines and cells."""
+    if sum(len(h.gpus) or 1 for h in hosts) <= height and width >= 24:
+        names = min(max((len(h.name) for h in hosts), default=0), 12)
+        return [row for h in hosts for row in _gpu_lines(h, palette, width, names)]
+    if len(hosts) <= height:
+        names = min(max((len(h.name) for h in hosts), default=0), max(4, width - 12))
+        return [host_heat(h, palette, names) for h in hosts]
+    rows = [Row(palette)]
+    for host in shown_first(hosts, height * max(1, (width + 1) // 9), lambda h: level_of_host(h.health)):
+        if rows[-1].used + 9 > width + 1:
+            rows.append(Row(palette))
+        rows[-1].join(_cells_of(host, palette)).gap()
+    return rows[:height]
+
+
+def _gpu_lines(host: HostView, palette: Palette, width: int, names: int) -> list[Row]:
+    if not host.gpus:
+        return [host_heat(host, palette, names).add(host.health, palette.muted)]
+    return [gpu_line(gpu, host, palette, width, names, first=i == 0) for i, gpu in enumerate(host.gpus)]
+
+
+def gpu_line(gpu: GpuView, host: HostView, palette: Palette, width: int, names: int, *, first: bool) -> Row:
+    """`lam-b1 0 ▇▇▇▆▇▇▇▅▇▇  94 %`: its history as far as there is room."""
+    level = level_of_host(host.health)
+    late = is_late(host.age, host.period)
+    style = palette.stale if late else palette.side(host.side)
+    row = Row(palette).add(host.name if first else "", palette.muted if level is Level.GOOD else palette.of(level), names)
+    row.gap().add(str(gpu.index), palette.muted, 2, "right").gap()
+    room = width - row.used - 7
+    if gpu.alarm:
+        return row.add(f"{palette.glyphs.breach} {gpu.alarm}", palette.breach, room + 7)
+    row.join(sparkline(palette, gpu.history, min(room, 120), style, top=1.0))
+    return row.add(share(gpu.utilization, 0), palette.stale if late else palette.text, 7, "right")
+
+
+def _cells_of(host: HostView, palette: Palette) -> Row:
+    """Eight cells a host; a host that is not seen shows its sign instead."""
+    level = level_of_host(host.health)
+    if level is not Level.GOOD or not host.gpus:
+        return Row(palette).add(palette.glyphs.of(level) * 8, palette.of(level))
+    cells = Row(palette)
+    for gpu in host.gpus[:8]:
+        cells.add(heat(palette, gpu.utilization), palette.breach if gpu.alarm else palette.side(host.side))
+    return cells.to(8)
 
 
 def host_heat(host: HostView, palette: Palette, names: int) -> Row:

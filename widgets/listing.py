@@ -89,6 +89,7 @@ class ListPanel(Panel, Generic[T]):
         self, *, id: str | None = None, classes: str | None = None, name: str | None = None, disabled: bool = False
     ) -> None:
         super().__init__(id=id, classes=classes, name=name, disabled=disabled)
+        self.set_reactive(ListPanel.sort, self.SORTS[0])
         self._top = 0
         self._key: str | None = None
         self._places = 1
@@ -129,7 +130,6 @@ class ListPanel(Panel, Generic[T]):
         self._top = first_shown(self._top, self.cursor, self._places, len(entries))
         visible = entries[self._top : self._top + self._places]
         drawn = [self._line(i + self._top, entry, palette, width) for i, entry in enumerate(visible)]
-        drawn += [Strip([])] * (self._places - len(drawn)) if detail else []
         return [*lines, *drawn, *detail]
 
     def _detail_lines(self, entries: Sequence[Entry[T]], palette: Palette, width: int, height: int) -> list[Strip]:

@@ -11,7 +11,7 @@ from backends.snapshot import GateView, Phase, Snapshot, TriggerView
 from themes.meaning import level_of_verdict
 from themes.palette import Palette
 from widgets.columns import fact
-from widgets.figures import duration, number, watch
+from widgets.figures import duration, number, percent, watch
 from widgets.fitting import WEIGHT
 from widgets.listing import ORDER_OF_PLAN, Entry, ListPanel
 from widgets.row import Row
@@ -40,11 +40,16 @@ def gate_row(gate: GateView, now: datetime, palette: Palette, width: int) -> Row
     if gate.at is not None:
         when.add(f"{duration((now - gate.at).total_seconds())} ago", palette.muted)
     if gate.value is not None and gate.limit is not None:
-        row.add(f"{number(gate.value)} of {number(gate.limit)}", palette.muted).gap(2)
+        row.add(f"{gate_figure(gate.value, gate.limit)} of {gate_figure(gate.limit, gate.limit)}", palette.muted).gap(2)
     room = width - row.used - when.used - 2
     if gate.reason and room > 6:
         row.add(gate.reason, palette.text, min(room, len(gate.reason)) if len(gate.reason) > room else None)
     return row.right(when, width)
+
+
+def gate_figure(value: float | None, limit: float | None) -> str:
+    """A value or limit of a gate: a share as percent, as the plan writes it."""
+    return percent(value) if limit is not None and abs(limit) < 1 else number(value)
 
 
 def _names(width: int) -> int:
@@ -134,7 +139,9 @@ class PlanGates(ListPanel[GateOrTrigger]):
             level = level_of_verdict(gate.verdict)
             rows = [fact(palette, "gate", f"{gate.name}, to leave {gate.phase.value}")]
             rows.append(fact(palette, "verdict", gate.verdict.value, palette.of(level)))
-            rows.append(fact(palette, "seen", f"{number(gate.value)}, at most {number(gate.limit)}"))
+            rows.append(
+                fact(palette, "seen", f"{gate_figure(gate.value, gate.limit)}, at most {gate_figure(gate.limit, gate.limit)}")
+            )
             rows.append(fact(palette, "reason", gate.reason or "-"))
             return [row.strip(width) for row in rows[:height]]
         assert trigger is not None

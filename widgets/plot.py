@@ -9,12 +9,13 @@ from rich.style import Style
 from textual.strip import Strip
 
 from themes.palette import Palette
-from widgets.figures import number
+from widgets.figures import number, place
 from widgets.row import Row
 
 Curve = Sequence[tuple[float, float]]
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 AXIS = 8
+STEEP = 6  # times the distance of median and lowest: what lies higher above the median is not drawn
 
 
 def finite(curve: Curve) -> list[tuple[float, float]]:
@@ -24,7 +25,7 @@ def finite(curve: Curve) -> list[tuple[float, float]]:
 
 def overlaid(legacy: Curve, target: Curve, palette: Palette, width: int, height: int) -> list[Strip]:
     """Both curves, their scale on the left, the places on the axis below; target is drawn over legacy."""
-    curves = [(finite(legacy), palette.legacy, palette.glyphs.legacy), (finite(target), palette.target, "o")]
+    curves = [(finite(legacy), palette.legacy, "."), (finite(target), palette.target, "o")]
     points = [p for curve, _, _ in curves for p in curve]
     if not points or width < AXIS + 8 or height < 3:
         return []
@@ -33,24 +34,28 @@ def overlaid(legacy: Curve, target: Curve, palette: Palette, width: int, height:
     rows, cells = height - 1, width - AXIS
     grid: list[list[tuple[str, Style] | None]] = [[None] * cells for _ in range(rows)]
     for curve, style, sign in curves:
-        dots = _dots(curve, (x0, x1, y0, y1), cells, rows)
+        dots = _dots(curve, (x0, x1, y0, y1), cells, rows, sign == ".")
         for (column, row), bits in dots.items():
             grid[row][column] = (sign if palette.glyphs.ascii else chr(0x2800 + bits), style)
-    lines = [_plot_line(grid[i], palette, _label(i, rows, y0, y1)).strip(width) for i in range(rows)]
+    cut = "↑" if max(p[1] for p in points) > y1 else ""
+    labels = [_label(i, rows, y0, y1) + (cut if i == 0 else "") for i in range(rows)]
+    lines = [_plot_line(grid[i], palette, labels[i]).strip(width) for i in range(rows)]
     return [*lines, _axis(palette, x0, x1, width)]
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
-    """The scale: the outermost percent on top is cut, so that a first epoch does not flatten the rest."""
+    """The scale. A steep beginning is cut off, so that it does not flatten the rest, where the difference is to be seen."""
     ordered = sorted(values)
-    low, high = ordered[0], ordered[-1]
+    low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
     if high <= low:
         return low - abs(low) * 0.01 - 1e-9, high + abs(high) * 0.01 + 1e-9
-    return low, high
+    return low, min(high, middle + STEEP * (middle - low)) if middle > low else high
 
 
-def _dots(curve: Curve, box: tuple[float, float, float, float], cells: int, rows: int) -> dict[tuple[int, int], int]:
-    """Which dots of which cells are set; neighbours in x are joined."""
+def _dots(
+    curve: Curve, box: tuple[float, float, float, float], cells: int, rows: int, dashed: bool
+) -> dict[tuple[int, int], int]:
+    """Which dots of which cells are set; neighbours in x are joined. With `dashed` every third dot is left out."""
     x0, x1, y0, y1 = box
     wide, high = cells * 2 - 1, rows * 4 - 1
     dots: dict[tuple[int, int], int] = {}
@@ -58,9 +63,11 @@ def _dots(curve: Curve, box: tuple[float, float, float, float], cells: int, rows
     for x, y in curve:
         here = (
             round((x - x0) / (x1 - x0) * wide) if x1 > x0 else 0,
-            high - round((min(max(y, y0), y1) - y0) / (y1 - y0) * high),
+            high - round((y - y0) / (y1 - y0) * high),
         )
         for column, line in _between(before or here, here):
+            if not 0 <= line <= high or (dashed and column % 6 > 3):
+                continue
             key = (column // 2, line // 4)
             dots[key] = dots.get(key, 0) | _DOTS[line % 4][column % 2]
         before = here
@@ -97,7 +104,8 @@ def _plot_line(cells: Sequence[tuple[str, Style] | None], palette: Palette, labe
 
 
 def _axis(palette: Palette, x0: float, x1: float, width: int) -> Strip:
-    row = Row(palette).to(AXIS).add(number(x0), palette.muted)
-    middle = number((x0 + x1) / 2)
-    row.to(AXIS + (width - AXIS - len(middle)) // 2).add(middle, palette.muted)
-    return row.right(Row(palette).add(number(x1), palette.muted), width).strip(width)
+    row = Row(palette).to(AXIS).add(place(x0), palette.muted)
+    dashed, solid = ("..", "oo") if palette.glyphs.ascii else ("╌╌", "──")
+    legend = Row(palette).add(f"{dashed} legacy", palette.legacy).gap(3).add(f"{solid} target", palette.target)
+    row.to(AXIS + max(0, (width - AXIS - legend.used) // 2)).join(legend)
+    return row.right(Row(palette).add(place(x1), palette.muted), width).strip(width)

@@ -76,6 +76,12 @@ class Row:
             self.join(other)
         return self
 
+    def also(self, other: Row, width: int, gap: int = 2) -> Row:
+        """`other` after some blanks, but only where all of it fits."""
+        if other.used and self.used + gap + other.used <= width:
+            self.gap(gap).join(other)
+        return self
+
     def join(self, other: Row) -> Row:
         """The pieces of `other` after these."""
         self._pieces.extend(other._pieces)

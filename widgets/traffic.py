@@ -38,7 +38,7 @@ def traffic_rows(routes: Sequence[RouteView], palette: Palette, width: int, heig
     for i, route in enumerate(chosen):
         lines.append(route_line(route, palette, width, names))
         if i in wanting:
-            lines.append(_detail(route, palette, names).strip(width))
+            lines.append(_detail(route, palette, width, names).strip(width))
     roomy = height - len(lines)
     if roomy >= len(chosen) and len(wanting) == len(chosen):
         return _with_steps(chosen, palette, width, names)
@@ -57,14 +57,14 @@ def _with_steps(routes: Sequence[RouteView], palette: Palette, width: int, names
     lines: list[Strip] = []
     for route in routes:
         lines.append(route_line(route, palette, width, names))
-        lines.append(_detail(route, palette, names).strip(width))
+        lines.append(_detail(route, palette, width, names).strip(width))
         lines.append(steps_row(route, palette, names + 1).strip(width))
     return lines
 
 
 def route_line(route: RouteView, palette: Palette, width: int, names: int) -> Strip:
     """`chat   legacy ▇▇▇▇▇▇▄▄ target  25 %`."""
-    cells = max(4, min(48, width - names - 22))
+    cells = max(4, width - names - 22)
     row = Row(palette).add(route.name, palette.strong, names).gap()
     row.add("legacy ", palette.legacy).join(split_bar(palette, route.desired / 100, cells))
     row.add(" target ", palette.target)
@@ -72,7 +72,7 @@ def route_line(route: RouteView, palette: Palette, width: int, names: int) -> St
     return row.add(weight(route.desired), style, 5, "right").strip(width)
 
 
-def _detail(route: RouteView, palette: Palette, names: int) -> Row:
+def _detail(route: RouteView, palette: Palette, width: int, names: int) -> Row:
     glyphs = palette.glyphs
     row = Row(palette).to(names + 1)
     if route.error:
@@ -89,8 +89,10 @@ def _detail(route: RouteView, palette: Palette, names: int) -> Row:
         row.gap(2).add(f"{glyphs.waiting} in flight", palette.accent)
     elif route.soak is not None:
         row.gap(2).add("soak ", palette.muted).add(watch(route.soak.elapsed, route.soak.at_least), palette.text)
-    elif route.data_plane is not None:
-        row.gap(2).add("clients ", palette.muted).add(share(route.data_plane), palette.text)
+    clients = Row(palette)
+    if route.data_plane is not None:
+        clients.add("clients ", palette.muted).add(share(route.data_plane, 0), palette.text)
+    row.also(clients, width)
     return row
 
 

@@ -82,7 +82,7 @@ def dataset_line(dataset: DatasetView, palette: Palette, width: int, names: int)
     level = dataset_level(dataset)
     done = fraction_done(dataset)
     row = Row(palette).add(dataset.name, palette.strong, names).gap()
-    cells = max(4, min(64, width - names - 10))
+    cells = max(4, width - names - 10)
     style = palette.good if level is Level.GOOD else palette.accent if level is Level.WAITING else palette.of(level)
     tells = dataset.status in ("in sync", "failed") or done is None
     word: str = dataset.status if tells else share(done)
@@ -101,25 +101,37 @@ def detail_rows(dataset: DatasetView, palette: Palette, width: int) -> list[Row]
         row = Row(palette).to(2).add(f"{glyphs.back} reverse ", palette.target)
         rows.append(row.add(lag_words(lag), palette.text))
     if dataset.status in ("copying", "listing"):
-        rows.append(_pair(palette, size_of(dataset.bytes_done or None, dataset.bytes_total), rate(dataset.rate), width, 18))
+        rows.append(_pair(palette, size_of(dataset.bytes_done or None, dataset.bytes_total), rate(dataset.rate), width, 17))
         late = palette.held if dataset.eta_never else palette.text
         row = Row(palette).to(2).add(eta(dataset.eta_low, dataset.eta_high, dataset.eta_never), late)
-        rows.append(row.to(max(row.used + 2, 20)).add(lag_words(dataset.lag), palette.muted))
-    proofs = Row(palette).to(2).add("proven ", palette.muted).add(count(dataset.proven), palette.text).gap(2)
+        rows.append(row.to(max(row.used + 2, 19)).add(lag_words(dataset.lag), palette.muted))
+    proofs = Row(palette).to(2).add("proven ", palette.muted).add(count(dataset.proven), palette.text)
     style = palette.breach if dataset.failed else palette.muted
-    proofs.add(f"failed {count(dataset.failed)}", style)
-    if dataset.status == "in sync":
-        proofs.gap(2).add(lag_words(dataset.lag), palette.muted)
+    proofs.also(Row(palette).add(f"failed {count(dataset.failed)}", style), width)
     if dataset.repaired:
-        proofs.gap(2).add(f"repaired {count(len(dataset.repaired))}", palette.held)
+        proofs.also(Row(palette).add(f"repaired {count(len(dataset.repaired))}", palette.held), width)
+    if dataset.status == "in sync":
+        proofs.also(Row(palette).add(lag_words(dataset.lag), palette.muted), width)
     if dataset.failed:
         rows.insert(0, proofs)
     elif dataset.status not in ("waiting",) or dataset.proven:
         rows.append(proofs)
+    if dataset.bytes_total is not None and dataset.status != "in sync":
+        words = f"{count(dataset.objects_done)} of {count(dataset.objects_total)} objects"
+        rows.append(Row(palette).to(2).add(words, palette.muted))
     for failure in dataset.failures:
         key = Row(palette).to(2).add(f"{glyphs.breach} ", palette.breach).add(failure.key, palette.text)
         rows.append(key.gap(2).add(failure.reason, palette.muted))
+    rows.append(Row(palette).to(2).add(f"{dataset.source} {glyphs.arrow} {dataset.target}", palette.muted))
+    rows.extend(_slow(dataset, palette))
     return rows
+
+
+def _slow(dataset: DatasetView, palette: Palette) -> list[Row]:
+    return [
+        Row(palette).to(2).add("slowest ", palette.muted).add(size_of(s.done, s.size)).gap(2).add(s.key, palette.muted)
+        for s in dataset.slowest
+    ]
 
 
 def _pair(palette: Palette, left: str, right: str, width: int, column: int) -> Row:

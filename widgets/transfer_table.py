@@ -64,9 +64,20 @@ def proof_words(proofs: ProofCounts) -> str:
     return " · ".join(f"{count(n)} by {what}" for n, what in parts if n) or "-"
 
 
+def _moved(dataset: DatasetView, palette: Palette) -> Row:
+    """`11.2 of 12.0 TiB, 2,793,000 of 3,000,000 objects  ETA 58 min ±6  lag 848 GiB 41m`."""
+    objects = f"{count(dataset.objects_done)} of {count(dataset.objects_total)} objects"
+    row = fact(palette, "moved", f"{size_of(dataset.bytes_done or None, dataset.bytes_total)}, {objects}").gap(2)
+    if dataset.status in ("copying", "listing"):
+        style = palette.held if dataset.eta_never else palette.text
+        row.add(eta(dataset.eta_low, dataset.eta_high, dataset.eta_never), style).gap(2)
+    return row.add(lag_words(dataset.lag), palette.muted)
+
+
 def dataset_detail(dataset: DatasetView, palette: Palette, width: int, height: int) -> list[Strip]:
     """Where from, where to, who writes, what proves it; then failures, repairs, the slowest."""
     rows = [
+        _moved(dataset, palette),
         fact(palette, "from", f"{dataset.source} {palette.glyphs.arrow} {dataset.target}"),
         fact(palette, "writer", f"{dataset.writer}, epoch {dataset.epoch}, {dataset.direction}, round {dataset.round}"),
         fact(palette, "proven", f"{count(dataset.proven)}: {proof_words(dataset.proofs)}"),

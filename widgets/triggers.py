@@ -17,7 +17,7 @@ from widgets.fitting import left_out, shown_first
 from widgets.panel import Panel, nothing_yet
 from widgets.row import Row
 
-VALUE, LIMIT = 8, 12
+VALUE, LIMIT, SPARK = 8, 11, 5
 
 
 def trigger_level(trigger: TriggerView) -> Level:
@@ -64,7 +64,7 @@ def trigger_rows(triggers: Sequence[TriggerView], palette: Palette, width: int, 
 
 
 def _names_width(names: Sequence[str], width: int) -> int:
-    return min(max((len(n) for n in names), default=0), max(8, min(20, width - 31)))
+    return min(max((len(n) for n in names), default=0), max(8, min(20, width - VALUE - LIMIT - SPARK - 3)))
 
 
 def trigger_line(trigger: TriggerView, palette: Palette, width: int, names: int) -> Strip:
@@ -82,12 +82,13 @@ def trigger_line(trigger: TriggerView, palette: Palette, width: int, names: int)
         row.add(after, palette.held if late else palette.muted, LIMIT)
     else:
         row.gap().add(trigger.reason or "no data yet", palette.stale if late else palette.muted, VALUE + LIMIT - 1)
-    cells = min(width - start - 1, 60)
+    basis = 22 if width >= 80 else 0
+    cells = min(width - start - 1 - basis, 120)
     if cells >= 4:
         quiet = palette.stale if late else palette.accent if level is Level.GOOD else style
-        row.gap().join(sparkline(palette, trigger.history, cells, quiet))
-    if width - row.used > len(trigger.compared_with) + 6 and trigger.compared_with:
-        row.gap(2).add(f"{trigger.compared_with}", palette.muted)
+        row.gap().join(sparkline(palette, trigger.history, cells, quiet, top=trigger.limit))
+    if basis and trigger.compared_with:
+        row.gap(2).add(f"vs {trigger.compared_with}", palette.muted, basis - 2)
     return row.strip(width)
 
 

@@ -10,12 +10,14 @@ from backends.snapshot import Level, PointView, Snapshot, ValidationView
 from backends.verdict import Verdict
 from themes.meaning import level_of_verdict
 from themes.palette import Palette
-from widgets.figures import change, number, percent, seconds
+from widgets.delta import delta_strip
+from widgets.figures import change, number, percent, place, seconds
 from widgets.panel import Panel, nothing_yet
 from widgets.plot import overlaid
 from widgets.row import Row
 
 PLOT_FROM = 5  # lines of height from which curves are drawn
+DELTA_FROM = 10  # and from which the delta along them is
 
 
 def first_to_show(views: Sequence[ValidationView]) -> ValidationView | None:
@@ -50,7 +52,9 @@ def validation_rows(views: Sequence[ValidationView], palette: Palette, width: in
     rest = [other_line(v, palette, width, min(names, 20)) for v in others]
     if height >= PLOT_FROM and (first.legacy_curve or first.target_curve):
         rest = rest[: max(0, height - PLOT_FROM)]
-        lines.extend(overlaid(first.legacy_curve, first.target_curve, palette, width, height - 1 - len(rest)))
+        delta = [delta_strip(first, palette, width)] if height >= DELTA_FROM else []
+        room = height - len(lines) - len(rest) - len(delta)
+        lines.extend([*overlaid(first.legacy_curve, first.target_curve, palette, width, room), *delta])
     return [*lines, *rest][:height]
 
 
@@ -71,10 +75,10 @@ def points_line(view: ValidationView, palette: Palette, width: int) -> Strip:
 
 def _point(point: PointView, view: ValidationView, palette: Palette, first: bool) -> tuple[Row, Row]:
     """A point in full and in few cells."""
-    at = f"{view.by} {number(point.at)} " if first else f"{number(point.at)} "
+    at = f"{view.by} {place(point.at)} " if first else f"{place(point.at)} "
     wide, slim = Row(palette).add(at, palette.muted), Row(palette).add(at, palette.muted)
     if point.verdict is None:
-        now = f" ({number(point.target_now)})" if point.target_now is not None else ""
+        now = f" ({place(point.target_now)})" if point.target_now is not None else ""
         wide.add(f"waiting{now}", palette.muted)
         slim.add("waiting", palette.muted)
         return wide, slim

@@ -2,72 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Sequence
-
-from rich.style import Style
 from textual.strip import Strip
 
 from backends.snapshot import Snapshot, ValidationView
 from themes.meaning import level_of_verdict
 from themes.palette import Palette
+from widgets.delta import delta_strip
 from widgets.figures import age, change, percent
 from widgets.fitting import WEIGHT
 from widgets.listing import ORDER_OF_PLAN, Entry, ListPanel
-from widgets.plot import AXIS, Curve, finite, overlaid
+from widgets.plot import overlaid
 from widgets.row import Row
 from widgets.validation import other_line, points_line
-
-
-def deltas(legacy: Curve, target: Curve) -> list[tuple[float, float]]:
-    """(target - legacy) / |legacy| at the target's places within legacy's range, legacy interpolated between its own."""
-    old, new = sorted(finite(legacy)), finite(target)
-    places = [x for x, _ in old]
-    found: list[tuple[float, float]] = []
-    for x, y in new:
-        base = _at(old, places, x)
-        if base:
-            found.append((x, (y - base) / abs(base)))
-    return found
-
-
-def _at(curve: Sequence[tuple[float, float]], places: Sequence[float], x: float) -> float | None:
-    if not places or x < places[0] or x > places[-1]:
-        return None
-    i = bisect_left(places, x)
-    if places[i] == x:
-        return curve[i][1]
-    (x0, y0), (x1, y1) = curve[i - 1], curve[i]
-    return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
-
-
-def delta_strip(view: ValidationView, palette: Palette, width: int) -> Strip:
-    """The delta along the same axis as the curves: its height is its part of what is allowed, its sign colour and glyph."""
-    found = deltas(view.legacy_curve, view.target_curve)
-    places = [x for x, _ in finite(view.legacy_curve)] + [x for x, _ in finite(view.target_curve)]
-    row = Row(palette).add("delta", palette.muted, AXIS - 1, "right").gap()
-    cells = width - AXIS
-    if not found or not view.tolerance or cells < 4 or max(places) <= min(places):
-        return row.add("-", palette.muted).strip(width)
-    low, high = min(places), max(places)
-    columns: list[float | None] = [None] * cells
-    for x, delta in found:
-        at = min(cells - 1, int((x - low) / (high - low) * (cells - 1) + 0.5))
-        before = columns[at]
-        columns[at] = delta if before is None or abs(delta) > abs(before) else before
-    for value in columns:
-        row.add(*_delta_cell(value, view.tolerance, palette))
-    return row.strip(width)
-
-
-def _delta_cell(value: float | None, tolerance: float, palette: Palette) -> tuple[str, Style]:
-    if value is None:
-        return " ", palette.text
-    part = abs(value) / tolerance
-    if part > 1:
-        return (palette.glyphs.breach, palette.breach)
-    steps = palette.glyphs.rise
-    return steps[min(len(steps) - 1, int(part * len(steps)))], palette.good
 
 
 def view_lines(view: ValidationView, palette: Palette, width: int, height: int) -> list[Strip]:
