@@ -32,15 +32,17 @@ class Finding:
 class Evidence:
     """Writes findings to a file; to nowhere where there is no path."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, dataset: str, *, append: bool = False) -> None:
         self._path = path
+        self._dataset = dataset
+        self._mode = "a" if append else "w"
         self._file: IO[str] | None = None
         self._lines: list[str] = []
 
     async def __aenter__(self) -> Self:
         if self._path is not None:
             try:
-                self._file = await asyncio.to_thread(self._path.open, "w", encoding="ascii")
+                self._file = await asyncio.to_thread(self._path.open, self._mode, encoding="ascii")
             except OSError as error:
                 raise CouldNot(f"cannot write the report {self._path}: {error.strerror}", where=str(self._path)) from error
         return self
@@ -53,7 +55,7 @@ class Evidence:
     async def add(self, finding: Finding) -> None:
         if self._file is None:
             return
-        self._lines.append(_line(finding))
+        self._lines.append(_line(self._dataset, finding))
         if len(self._lines) >= _LINES_AT_ONCE:
             await self._flush()
 
@@ -67,9 +69,10 @@ class Evidence:
             raise CouldNot(f"cannot write the report {self._path}: {error.strerror}", where=str(self._path)) from error
 
 
-def _line(finding: Finding) -> str:
+def _line(dataset: str, finding: Finding) -> str:
     """ASCII: keys that are no UTF-8 keep their bytes as escapes."""
     out = {
+        "dataset": dataset,
         "key": finding.key,
         "size": finding.size,
         "algorithm": finding.algorithm,

@@ -18,6 +18,7 @@ from backends.ssh.pool import SshPool
 from backends.statedir import make_state_dir
 from backends.stores.base import Store
 from backends.stores.open import open_store
+from backends.transfer.gap import KeptGap, keep_gap, side_spec
 from backends.transfer.index import Index
 from backends.transfer.models import Direction, Progress, RoundOptions, RoundResult
 from backends.transfer.round import sync_round
@@ -91,18 +92,37 @@ class TransferSession:
         *,
         re_read: bool = False,
         report: Path | None = None,
+        append: bool = False,
         progress: Progress | None = None,
     ) -> VerifyResult:
         """Prove both sides equal, object by object. Raises `ListingFailed` and other `CouldNot`."""
         spec = self.dataset(dataset)
         legacy, target = self._sides(spec)
         return await verify_dataset(
-            dataset, legacy, target, self.index, re_read=re_read, report=report, options=self._options(spec), progress=progress
+            dataset,
+            legacy,
+            target,
+            self.index,
+            re_read=re_read,
+            report=report,
+            append=append,
+            options=self._options(spec),
+            progress=progress,
         )
 
     async def keep_handover_index(self, dataset: str, epoch: int) -> int:
         """Keep what is known of each object now as the index of this handover; returns how many objects."""
         return await self.index.keep_handover(dataset, epoch)
+
+    async def keep_gap(self, dataset: str, epoch: int) -> KeptGap:
+        """Keep what only the target has in a side prefix beside legacy's tree. Raises `StoreError` and other `CouldNot`."""
+        spec = self.dataset(dataset)
+        _, target = self._sides(spec)
+        side = self._open_store(f"{spec.from_} (side)", side_spec(self.plan.stores[spec.from_], epoch))
+        try:
+            return await keep_gap(dataset, epoch, target, side, self.index, self._options(spec))
+        finally:
+            await side.close()
 
     def _options(
         self,

@@ -55,13 +55,17 @@ async def verify_dataset(
     *,
     re_read: bool,
     report: Path | None,
+    append: bool = False,
     options: RoundOptions | None = None,
     progress: Progress | None = None,
 ) -> VerifyResult:
-    """Compare all of `source` (legacy) with all of `target`. Raises `ListingFailed` when a side cannot be listed to its end."""
+    """Compare all of `source` (legacy) with all of `target`. Raises `ListingFailed` when a side cannot be listed to its end.
+
+    `report` gets a line an object, `append` keeps what it has.
+    """
     options, progress = options or RoundOptions(), progress or Progress()
     passage = Passage.of(dataset, source, target, index, options, progress)
-    async with Evidence(report) as evidence:
+    async with Evidence(report, dataset, append=append) as evidence:
         return await Verification(passage, options, evidence, re_read=re_read).run()
 
 
