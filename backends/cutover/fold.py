@@ -15,6 +15,7 @@ from backends.snapshot import Phase, State
 
 Writer = Literal["legacy", "none", "target"]
 Direction = Literal["forward", "backward", "safety"]
+StepStatus = Literal["waiting", "running", "confirmed", "failed", "skipped"]
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ class RunFold:
     actor: str
     started_at: datetime
     steps: list[dict[str, Any]]
-    status: list[str]
+    status: list[StepStatus]
     detail: list[str]
     committed: bool = False  # its commit point has been passed
     ended_at: datetime | None = None
@@ -306,7 +307,7 @@ def _foreign(m: Migration, event: Event, data: dict[str, Any]) -> None:
             route.foreign = None
 
 
-def _mark(m: Migration, data: dict[str, Any], status: str, detail: str = "") -> None:
+def _mark(m: Migration, data: dict[str, Any], status: StepStatus, detail: str = "") -> None:
     """Note a step's status in the open run."""
     run, index = m.open_run, data.get("step")
     if run is not None and index is not None and 0 <= index < len(run.status):

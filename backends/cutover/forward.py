@@ -70,11 +70,16 @@ def _move(world: World, soaks: dict[str, SoakView], only: str | None) -> Move | 
     if m.state is State.ARMED or m.state is State.SOAKING:
         return _shift(world, soaks, only)
     if m.state is State.DUAL:
-        return _windowed(world, plan.windows.dual, "dual", Move("commit", "commit: no planned way back", State.COMMITTED, Phase.DECOMMISSION))
+        return _windowed(
+            world, plan.windows.dual, "dual", Move("commit", "commit: no planned way back", State.COMMITTED, Phase.DECOMMISSION)
+        )
     if m.state is State.COMMITTED:
         return Move("retire", "retire legacy", State.RETIRING, Phase.DECOMMISSION)
     return _windowed(
-        world, plan.windows.retire, "retire", Move("decommission", "decommission legacy", State.DECOMMISSIONED, Phase.DECOMMISSION)
+        world,
+        plan.windows.retire,
+        "retire",
+        Move("decommission", "decommission legacy", State.DECOMMISSIONED, Phase.DECOMMISSION),
     )
 
 
@@ -153,7 +158,7 @@ def route_steps(plan: Plan, route: Route, m: Migration) -> list[Step]:
     workload = workload_of(plan, route)
     if workload is None or not workload.writes or m.route(route.name).confirmed > 0:
         return [SetWeight(route.name, weight, m.route(route.name).confirmed)]
-    return handover_steps(plan, workload, m) + [SetWeight(route.name, weight, direction="safety")]
+    return [*handover_steps(plan, workload, m), SetWeight(route.name, weight, direction="safety")]
 
 
 def handover_steps(plan: Plan, workload: Workload, m: Migration) -> list[Step]:
@@ -185,7 +190,7 @@ def compensation_steps(plan: Plan, m: Migration) -> list[Step]:
     for workload in plan.workloads:
         half = [d for d in workload.writes if m.token(d).writer == "none" and m.token(d).epoch % 2 == 0]
         steps += [SetToken(d, "legacy", m.token(d).epoch, direction="backward") for d in half]
-        if half or (workload.name, "legacy") in m.quiesced:
-            if all(m.token(d).writer != "target" for d in workload.writes):
-                steps.append(Resume(workload.name, "legacy", direction="backward", limit=quiesce_limit(workload)))
+        is_home = all(m.token(d).writer != "target" for d in workload.writes)
+        if is_home and (half or (workload.name, "legacy") in m.quiesced):
+            steps.append(Resume(workload.name, "legacy", direction="backward", limit=quiesce_limit(workload)))
     return steps

@@ -35,6 +35,10 @@ class ObservedClock:
         """Observed seconds of the migration."""
         return self._before + (boot_clock() - self._start)
 
+    def uptime(self) -> float:
+        """Seconds since this clock began."""
+        return boot_clock() - self._start
+
     def wall_jump(self) -> float:
         """By how much the wall clock has moved against the boot clock since the last call, seconds."""
         boot, wall = boot_clock(), time.time()

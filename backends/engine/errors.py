@@ -1,11 +1,11 @@
 """Errors of the engine.
 
-    EngineError
-    ├── EngineGone      nobody answers on the socket
-    ├── StateLocked     another engine, or another `sync`, holds the migration's folder
-    ├── JournalBroken   the journal's chain does not hold: never guessed around
-    ├── JournalFull     the journal cannot be written (disk full, read-only)
-    └── NetworkFolder   the state folder lies on a network file system
+EngineError
+├── EngineGone      nobody answers on the socket
+├── StateLocked     another engine, or another `sync`, holds the migration's folder
+├── JournalBroken   the journal's chain does not hold: never guessed around
+├── JournalFull     the journal cannot be written (disk full, read-only)
+└── NetworkFolder   the state folder lies on a network file system
 """
 
 from __future__ import annotations

@@ -76,12 +76,14 @@ class Journal:
 
     async def open(self) -> list[Event]:
         """Open or make the journal and read it whole. Raises `JournalBroken` where its chain does not hold."""
-        return await self._run(self._open)
+        events: list[Event] = await self._run(self._open)
+        return events
 
     async def append(self, kind: str, data: dict[str, Any], *, actor: str, observed: float, may_spill: bool = False) -> Event:
         """Make an event durable and return it. With `may_spill` a journal that cannot be written does not stop us."""
         async with self._lock:
-            return await asyncio.shield(self._run(self._append, kind, data, actor, observed, may_spill))
+            event: Event = await asyncio.shield(self._run(self._append, kind, data, actor, observed, may_spill))
+            return event
 
     async def close(self) -> None:
         await self._run(self._close)

@@ -22,7 +22,9 @@ class StateLock:
         """Raises `StateLocked` naming the holder where somebody else has it."""
         kind = filesystem_of(self._path.parent)
         if kind in _NETWORK:
-            raise NetworkFolder(f"the state folder is on {kind}", where=str(self._path.parent), hint="use --state on a local disk")
+            raise NetworkFolder(
+                f"the state folder is on {kind}", where=str(self._path.parent), hint="use --state on a local disk"
+            )
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

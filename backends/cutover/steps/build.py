@@ -10,8 +10,7 @@ from backends.cutover.steps.weight import Drain, SetWeight
 from backends.cutover.steps.writer import Compare, Fence, LastRound, Quiesce, Resume, SettleGap, SetToken
 
 _KINDS: dict[str, Any] = {
-    cls.kind: cls
-    for cls in (CheckSide, Compare, Drain, Fence, LastRound, Quiesce, Resume, SetToken, SettleGap, SetWeight)
+    cls.kind: cls for cls in (CheckSide, Compare, Drain, Fence, LastRound, Quiesce, Resume, SetToken, SettleGap, SetWeight)
 }
 
 

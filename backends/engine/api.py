@@ -1,0 +1,165 @@
+"""The engine's API: JSON over HTTP on a Unix socket. The peer's uid is checked with SO_PEERCRED; nothing listens on TCP."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import socket
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from backends.engine.commands import error_body, run_command
+from backends.engine.snapshots import snapshot_of
+from backends.errors import CutoverError, UsageError
+from backends.escape import plain
+from backends.snapshot import SIDES, Health, Snapshot
+from backends.verdict import Verdict
+
+if TYPE_CHECKING:
+    from backends.engine.core import Engine
+
+FASTEST = 0.25  # seconds between two snapshots of a stream: at most 4 a second
+SLOWEST = 2.0  # a stream says so often that it lives
+BODY_LIMIT = 1 << 20
+
+
+class Api:
+    """One engine's socket."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._runner: web.AppRunner | None = None
+        self._cached: tuple[float, Snapshot, bytes] | None = None
+        self._stream_ends = asyncio.Event()
+
+    async def start(self, path: Path) -> None:
+        """Listen: socket 0600 in a folder 0700."""
+        app = web.Application(middlewares=[self._guarded], client_max_size=BODY_LIMIT)
+        app.router.add_get("/v1/snapshot", self._snapshot)
+        app.router.add_get("/v1/events", self._events)
+        app.router.add_post("/v1/commands/{name}", self._command)
+        app.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+        await self._runner.setup()
+        path.unlink(missing_ok=True)
+        old = os.umask(0o177)
+        try:
+            await web.UnixSite(self._runner, str(path)).start()
+        finally:
+            os.umask(old)
+        os.chmod(path, 0o600)
+
+    async def stop(self) -> None:
+        self._stream_ends.set()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        """Only our own user; every error as the contract's object."""
+        uid = peer_uid(request)
+        if uid not in (os.getuid(), 0):
+            body = {"error": {"code": "denied", "message": f"uid {uid} is not the owner", "where": "", "hint": ""}}
+            return web.json_response(body, status=403)
+        try:
+            answer: web.StreamResponse = await handler(request)
+            return answer
+        except CutoverError as error:
+            return web.json_response(error_body(error), status=409 if error.exit_code == 3 else 400)
+
+    def _current(self) -> tuple[Snapshot, bytes]:
+        """A snapshot, and its JSON; made at most 4 times a second, however many watch."""
+        now = asyncio.get_running_loop().time()
+        if self._cached is None or now - self._cached[0] >= FASTEST:
+            snapshot = snapshot_of(self._engine)
+            self._cached = (now, snapshot, snapshot.model_dump_json().encode())
+        return self._cached[1], self._cached[2]
+
+    async def _snapshot(self, request: web.Request) -> web.Response:
+        self._cached = None
+        return web.Response(body=self._current()[1] + b"\n", content_type="application/json")
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        reply = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+        await reply.prepare(request)
+        sent, sent_at = -1, 0.0
+        try:
+            while not self._stream_ends.is_set():
+                now = asyncio.get_running_loop().time()
+                if self._engine.version != sent or now - sent_at >= SLOWEST:
+                    sent, sent_at = self._engine.version, now
+                    await reply.write(self._current()[1] + b"\n")
+                await asyncio.sleep(FASTEST)
+        except (ConnectionResetError, BrokenPipeError):
+            return reply  # the one who watched has gone
+        return reply
+
+    async def _command(self, request: web.Request) -> web.Response:
+        try:
+            body = await request.json() if request.can_read_body else {}
+        except ValueError as error:
+            raise UsageError("the command's body is no JSON") from error
+        name = request.match_info["name"]
+        task = self._engine.spawn(run_command(self._engine, name, actor_of(request), body), f"command {plain(name, 40)}")
+        # The tail is detached from the client: one who hangs up stops nothing.
+        return web.json_response(await asyncio.shield(task))
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        snapshot, _ = self._current()
+        body = generate_latest(metrics_of(snapshot))
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+
+
+def peer_uid(request: web.Request) -> int:
+    """The uid of who is at the other end of the socket; -1 where it cannot be told."""
+    sock = request.transport.get_extra_info("socket") if request.transport is not None else None
+    if sock is None:
+        return -1
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", raw)
+    return int(uid)
+
+
+def actor_of(request: web.Request) -> str:
+    """Who commands: the peer's user name; the name that a client gives beside it is shown as unverified."""
+    uid = peer_uid(request)
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = f"uid {uid}"
+    said = request.headers.get("X-Cutover-Actor", "")
+    return f"{name} ({plain(said, 40)}, unverified)" if said and said != name else name
+
+
+def metrics_of(snapshot: Snapshot) -> CollectorRegistry:
+    """The figures that an operator's Prometheus may want."""
+    registry = CollectorRegistry()
+    state = Gauge("cutover_state", "1 for the present state", ["state"], registry=registry)
+    state.labels(snapshot.state.value).set(1)
+    held = Gauge("cutover_held", "Number of holds", registry=registry)
+    held.set(len(snapshot.held))
+    ready = Gauge("cutover_rollback_ready", "1 when rollback is ready", registry=registry)
+    ready.set(1 if snapshot.rollback.ready else 0)
+    weight = Gauge("cutover_route_weight_percent", "Weight on target", ["route", "kind"], registry=registry)
+    for route in snapshot.routes:
+        weight.labels(route.name, "desired").set(route.desired)
+        if route.observed is not None:
+            weight.labels(route.name, "observed").set(route.observed)
+    lag = Gauge("cutover_dataset_lag_bytes", "What target lacks", ["dataset"], registry=registry)
+    for dataset in snapshot.datasets:
+        if dataset.lag.bytes is not None:
+            lag.labels(dataset.name).set(dataset.lag.bytes)
+    trigger = Gauge("cutover_trigger_breached", "1 when the trigger is breached", ["trigger"], registry=registry)
+    for one in snapshot.triggers:
+        trigger.labels(one.name).set(1 if one.verdict is Verdict.BREACH else 0)
+    alive = Gauge("cutover_side_alive", "1 when the side is alive", ["side"], registry=registry)
+    for side in SIDES:
+        if side in snapshot.sides:
+            alive.labels(side).set(1 if snapshot.sides[side].health is Health.ALIVE else 0)
+    return registry

@@ -1,0 +1,227 @@
+"""What a client may ask of the engine: one function a command, its arguments checked, its answer plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from backends.cutover.events import Kind
+from backends.cutover.rollback import Mode
+from backends.engine.moves import hold
+from backends.engine.snapshots import advance_preview, may_roll_back, rollback_preview
+from backends.errors import CutoverError, RefusedByRule, UsageError
+from backends.escape import plain
+from backends.snapshot import PreviewView, State
+
+if TYPE_CHECKING:
+    from backends.engine.core import Engine
+
+CARRIES = (State.SHIFTING, State.SOAKING, State.DUAL, State.ROLLING_BACK, State.ROLLBACK_BLOCKED, State.COMMITTED, State.RETIRING)
+
+
+class Args(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ReasonArgs(Args):
+    reason: str = ""
+
+
+class AdvanceArgs(ReasonArgs):
+    route: str | None = None
+    preview_hash: str | None = None
+
+
+class RollbackArgs(ReasonArgs):
+    mode: Mode = "graceful"
+    confirm: str = ""
+    preview_hash: str | None = None
+    accept_unknown: bool = False
+
+
+class PreviewArgs(Args):
+    command: Literal["advance", "hold", "resume", "rollback"]
+    mode: Mode = "graceful"
+    accept_unknown: bool = False
+    route: str | None = None
+
+
+class SyncArgs(Args):
+    dataset: str | None = None
+    direction: Literal["forward", "reverse"] = "forward"
+    dry_run: bool = False
+    retry_failed: bool = False
+
+
+class SeatArgs(Args):
+    take: bool = True
+
+
+class DownArgs(Args):
+    anyway: bool = False
+
+
+class PreviewChanged(RefusedByRule):
+    """The world is not what was previewed: ask again."""
+
+    code = "preview_changed"
+
+    def __init__(self) -> None:
+        super().__init__("PREVIEW", "the world has changed since the preview", hint="look at the new preview and confirm again")
+
+
+async def advance(engine: Engine, actor: str, args: AdvanceArgs) -> dict[str, Any]:
+    """One step forward, to CONFIRMED."""
+    if args.preview_hash is not None and args.preview_hash != advance_preview(engine, args.route).hash:
+        raise PreviewChanged
+    move = await engine.advance(actor=actor, reason=args.reason, only=args.route)
+    return _now(engine) | {"moved": move.text}
+
+
+async def hold_(engine: Engine, actor: str, args: ReasonArgs) -> dict[str, Any]:
+    """Stop forward movement."""
+    await hold(engine, actor, args.reason or "held by hand", actor=actor)
+    return _now(engine)
+
+
+async def resume(engine: Engine, actor: str, args: ReasonArgs) -> dict[str, Any]:
+    """Lift the holds, or arm anew after a rollback."""
+    await engine.resume(actor=actor, reason=args.reason)
+    return _now(engine)
+
+
+async def rollback(engine: Engine, actor: str, args: RollbackArgs) -> dict[str, Any]:
+    """Take production back; the name must have been typed, and the preview must still hold."""
+    if args.confirm != engine.plan.name:
+        raise RefusedByRule("CONFIRM", "the migration's name was not typed", hint=f"--confirm {engine.plan.name}")
+    m = engine.migration
+    if not may_roll_back(m):
+        raise RefusedByRule("STATE", f"{m.state}: there is nothing to roll back", hint="cutover status")
+    if args.preview_hash is not None and not engine.is_going_back:
+        plan = engine.rollback_plan(args.mode, args.accept_unknown)
+        if args.preview_hash != plan.hash(engine.plan_hash):
+            raise PreviewChanged
+    reason = args.reason or "asked for by an operator"
+    state = await engine.rollback(mode=args.mode, actor=actor, reason=reason, accept_unknown=args.accept_unknown)
+    if state is State.ROLLBACK_BLOCKED:
+        blocked = engine.rollback_plan(args.mode, args.accept_unknown).blocked_by
+        raise RefusedByRule("SR1", f"rollback_blocked: {'; '.join(blocked) or 'see cutover history'}", hint="cutover status")
+    return _now(engine)
+
+
+async def preview(engine: Engine, actor: str, args: PreviewArgs) -> dict[str, Any]:
+    """What a command would do now."""
+    if args.command == "rollback":
+        view = rollback_preview(engine, engine.rollback_plan(args.mode, args.accept_unknown))
+    elif args.command == "advance":
+        view = advance_preview(engine, args.route)
+    else:
+        view = _simple_preview(engine, args.command)
+    return view.model_dump(mode="json")
+
+
+def _simple_preview(engine: Engine, command: str) -> PreviewView:
+    m = engine.migration
+    if command == "hold":
+        return PreviewView(command="hold", reason="nothing moves forward until it is lifted; rollback stays possible")
+    if m.needs_resume:
+        return PreviewView(command="resume", reason="arms the migration anew: phase staging, every gate again; needs a reason")
+    if not m.holds and m.state is not State.ROLLBACK_BLOCKED:
+        return PreviewView(command="resume", allowed=False, refused_by="STATE", reason="nothing is held")
+    held = "; ".join(f"{h.by}: {h.reason}" for h in m.holds)
+    return PreviewView(command="resume", reason=f"lifts {held}" if held else "back to where it was, held")
+
+
+async def sync(engine: Engine, actor: str, args: SyncArgs) -> dict[str, Any]:
+    """One round of sync now, by the engine's own hand; obeys the writer tokens."""
+    names = [d.name for d in engine.plan.datasets]
+    if args.dataset is not None and args.dataset not in names:
+        raise UsageError(f"the plan has no dataset {plain(args.dataset)}", hint=f"one of {', '.join(names)}")
+    results = []
+    for name in [args.dataset] if args.dataset else names:
+        check_token(engine.migration.token(name).writer, name, args.direction)
+        result = await engine.world.round(name, args.direction, dry_run=args.dry_run, retry_failed=args.retry_failed)
+        results.append(result)
+    return {"ok": True, "datasets": [asdict(r) for r in results]}
+
+
+def check_token(writer: str, dataset: str, direction: str) -> None:
+    """SR2: nothing is copied onto the side that holds the token. Raises `RefusedByRule`."""
+    onto = "target" if direction == "forward" else "legacy"
+    if writer == onto:
+        raise RefusedByRule("SR2", f"{onto} writes {dataset}: nothing is copied onto it", hint="cutover status shows the tokens")
+
+
+async def seat(engine: Engine, actor: str, args: SeatArgs) -> dict[str, Any]:
+    """Take the seat; who had it sees so."""
+    await engine.record(Kind.SEAT, {"holder": actor if args.take else None}, actor=actor)
+    return _now(engine)
+
+
+async def down(engine: Engine, actor: str, args: DownArgs) -> dict[str, Any]:
+    """End the engine when nothing is in flight."""
+    m = engine.migration
+    if engine.is_moving:
+        raise RefusedByRule("BUSY", "an operation is in flight", hint="wait for its end")
+    if m.state in CARRIES and m.exposure != "none" and not args.anyway:
+        text = f"{m.state}: target carries traffic and nobody would watch it"
+        raise RefusedByRule("STATE", text, hint="--anyway, if that is meant")
+    await engine.record(Kind.ENGINE_STOPPED, {"reason": f"cutover down by {actor}"}, actor=actor)
+    engine.stopping.set()
+    return _now(engine)
+
+
+def _now(engine: Engine) -> dict[str, Any]:
+    m = engine.migration
+    weights = {r.name: m.route(r.name).confirmed for r in engine.plan.routes}
+    held = [{"by": h.by, "reason": h.reason} for h in m.holds]
+    return {
+        "ok": True,
+        "state": m.state.value,
+        "phase": m.phase.value if m.phase else None,
+        "routes": weights,
+        "held": held,
+        "seq": m.seq,
+    }
+
+
+Handler = Callable[[Any, str, Any], Awaitable[dict[str, Any]]]
+
+COMMANDS: dict[str, tuple[type[Args], Handler]] = {
+    "advance": (AdvanceArgs, advance),
+    "hold": (ReasonArgs, hold_),
+    "resume": (ReasonArgs, resume),
+    "rollback": (RollbackArgs, rollback),
+    "preview": (PreviewArgs, preview),
+    "sync": (SyncArgs, sync),
+    "seat": (SeatArgs, seat),
+    "down": (DownArgs, down),
+}
+
+
+async def run_command(engine: Engine, name: str, actor: str, body: Any) -> dict[str, Any]:
+    """Give a command. Raises `CutoverError`."""
+    if name not in COMMANDS:
+        raise UsageError(f"there is no command {plain(name)}", hint=f"one of {', '.join(COMMANDS)}")
+    if engine.recovering and name not in ("preview", "rollback", "hold"):
+        raise RefusedByRule("BUSY", "the engine is recovering", hint="in a moment")
+    model, handler = COMMANDS[name]
+    try:
+        args = model.model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise UsageError(f"{name}: {plain(first['msg'])}", where=plain(where)) from error
+    if engine.recovering:
+        await engine.recovered.wait()
+    return await handler(engine, actor, args)
+
+
+def error_body(error: CutoverError) -> dict[str, Any]:
+    """The contract's error object, with the exit code."""
+    body = error.as_json()
+    body["error"]["exit_code"] = error.exit_code
+    return body

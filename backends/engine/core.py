@@ -1,0 +1,272 @@
+"""The engine: one migration's journal, fold and world, and the one place where commands and automatic decisions meet.
+
+Forward and backward runs never overlap: a rollback cancels a forward run at once (SR6) and then begins. What a client asked for goes
+on when the client goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Coroutine
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn
+
+from backends.cutover.events import Event, Kind
+from backends.cutover.fold import Migration, apply, fold
+from backends.cutover.forward import Move, next_move
+from backends.cutover.rollback import Mode, RollbackPlan
+from backends.cutover.rules import Refusal
+from backends.engine.clock import ObservedClock, boot_id, utc_now
+from backends.engine.follow import Followers
+from backends.engine.guard import Guard
+from backends.engine.journal import Journal
+from backends.engine.judge import Judge
+from backends.engine.moves import block, carry_back, carry_out, change_state, hold, rollback_plan
+from backends.engine.runner import Runner
+from backends.engine.world import LiveWorld
+from backends.errors import CutoverError, RefusedByRule
+from backends.plan.models import Plan
+from backends.snapshot import EngineView, Lag, Phase, SoakView, State
+
+RECENT = 400
+VERSION = version("gpu-cutover")
+
+
+class Engine:
+    """Everything of one migration. Made by `backends.engine.process.serve`."""
+
+    def __init__(self, state: Path, journal: Journal, events: list[Event]) -> None:
+        self.state_dir = state
+        self.journal = journal
+        self.migration: Migration = fold(events)
+        self.recent: deque[Event] = deque(events[-RECENT:], maxlen=RECENT)
+        self.clock = ObservedClock(self.migration.observed)
+        self.started_at: datetime = utc_now()
+        self.pid = os.getpid()
+        self.recovering = True
+        self.plan: Plan
+        self.base: Path
+        self.plan_hash = ""
+        self.world: LiveWorld
+        self.runner: Runner
+        self.judge: Judge
+        self.followers: Followers
+        self.guard: Guard
+        self.socket = ""
+        self.version = 0  # rises with every change, for streams
+        self.stopping = asyncio.Event()
+        self.recovered = asyncio.Event()
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self._forward: asyncio.Task[None] | None = None
+        self._backward: asyncio.Task[State] | None = None
+        self._backward_mode: Mode = "graceful"
+        self._turn = asyncio.Lock()
+        self._back_turn = asyncio.Lock()
+        self._recording = asyncio.Lock()
+
+    def adopt_plan(self, plan: Plan, base: Path, plan_hash: str) -> None:
+        """The plan and the world that it names."""
+        self.plan, self.base, self.plan_hash = plan, base, plan_hash
+        self.journal.plan_hash = plan_hash
+        self.world = LiveWorld(plan, base, self.state_dir, self)
+        self.runner = Runner(self, self.world)
+        self.judge = Judge(self)
+        self.followers = Followers(self)
+        self.guard = Guard(self)
+
+    # Journal
+
+    async def record(self, kind: str, data: dict[str, Any], *, actor: str = "engine") -> Event:
+        """Make an event durable, fold it, and tell who watches. During a rollback a journal that cannot be written is no reason to stop."""
+        # Shielded: what is in the journal is in the fold, also when the one who asked is cancelled meanwhile.
+        event: Event = await asyncio.shield(self.spawn(self._record(kind, data, actor), "record"))
+        return event
+
+    async def _record(self, kind: str, data: dict[str, Any], actor: str) -> Event:
+        async with self._recording:
+            backward = self.migration.state is State.ROLLING_BACK or data.get("state") == "rolling_back"
+            event = await self.journal.append(kind, data, actor=actor, observed=self.clock.now(), may_spill=backward)
+            apply(self.migration, event)
+            self.recent.append(event)
+            self.touch()
+            return event
+
+    def touch(self) -> None:
+        """Something that a snapshot shows has changed."""
+        self.version += 1
+
+    def observed_now(self) -> float:
+        return self.clock.now()
+
+    # Decisions
+
+    def soaks(self) -> dict[str, SoakView]:
+        """How long each route has been at its weight, and how many samples that has brought."""
+        out = {}
+        for route in self.plan.routes:
+            held = self.migration.route(route.name)
+            elapsed = max(0.0, self.clock.now() - held.since) if held.confirmed > 0 else 0.0
+            samples = self.judge.samples_since(route.workload, held.since_at)
+            needed = route.soak.samples if samples is not None else 0
+            out[route.name] = SoakView(elapsed=elapsed, at_least=route.soak.at_least, samples=samples or 0, samples_needed=needed)
+        return out
+
+    def next_move(self, only: str | None = None) -> Move | Refusal:
+        return next_move(self.world, self.judge.gates(), self.soaks(), only)
+
+    def reverse_lag(self) -> Lag:
+        """What target holds and legacy does not yet, over the datasets that target writes."""
+        return self.followers.reverse_lag()
+
+    def rollback_plan(self, mode: Mode, accept_unknown: bool = False) -> RollbackPlan:
+        return rollback_plan(self, mode, accept_unknown)
+
+    # Runs
+
+    async def advance(self, *, actor: str, reason: str = "", only: str | None = None) -> Move:
+        """One step forward, to its end. Raises `RefusedByRule`."""
+        async with self._turn:
+            if self._forward is not None and not self._forward.done():
+                raise RefusedByRule("BUSY", "another advance is in flight", hint="wait for its end")
+            move = self.next_move(only)
+            if isinstance(move, Refusal):
+                await self._refuse("advance", move, actor)
+            self._forward = self.spawn(carry_out(self, move, actor=actor, reason=reason), "advance")
+        try:
+            await asyncio.shield(self._forward)
+        except asyncio.CancelledError:
+            if self._forward.cancelled():
+                raise RefusedByRule("SR6", "a rollback has taken precedence") from None
+            raise
+        return move
+
+    async def rollback(
+        self, *, mode: Mode, actor: str, reason: str, accept_unknown: bool = False, limit: float | None = None
+    ) -> State:
+        """Take production back; returns the state that it ends in. Cancels what moves forward; joins a rollback under way, or turns
+        it into an emergency one where that is asked for."""
+        async with self._back_turn:
+            task = await self._begin_rollback(mode, actor, reason, accept_unknown, limit)
+        return State.ROLLBACK_BLOCKED if task is None else await asyncio.shield(task)
+
+    async def _begin_rollback(
+        self, mode: Mode, actor: str, reason: str, accept_unknown: bool, limit: float | None
+    ) -> asyncio.Task[State] | None:
+        """The task of a rollback under way or just begun; None where it is blocked."""
+        running = self._backward
+        if running is not None and not running.done():
+            if mode == self._backward_mode or mode == "graceful":
+                return running
+            await self._stop(running, "turned into an emergency rollback")
+        await self._stop(self._forward, "superseded by a rollback")
+        plan = self.rollback_plan(mode, accept_unknown)
+        if plan.blocked_by:
+            await block(self, "; ".join(plan.blocked_by))
+            return None
+        self._backward_mode = mode
+        body = carry_back(self, plan, actor=actor, reason=reason, accept_unknown=accept_unknown)
+        self._backward = self.spawn(self._limited(body, limit), "rollback")
+        return self._backward
+
+    async def _limited(self, body: Coroutine[Any, Any, State], limit: float | None) -> State:
+        """A triggered graceful rollback stops and tells when its time is over."""
+        try:
+            async with asyncio.timeout(limit):
+                return await body
+        except TimeoutError:
+            text = f"the graceful rollback did not end within {limit:.0f} s; an emergency rollback would not wait"
+            await self.runner.end(f"blocked: {text}")
+            await block(self, text)
+            return State.ROLLBACK_BLOCKED
+
+    async def _stop(self, task: asyncio.Task[Any] | None, reason: str) -> None:
+        """SR6: cancel a run. What it left open is taken as done, so that the rollback's absolute effects undo it."""
+        if task is None or task.done():
+            return
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        for op in list(self.migration.ops.values()):
+            data: dict[str, Any] = {"id": op.id, "kind": op.kind, "args": op.args, "reason": reason}
+            data["found"] = op.args.get("weight") if op.kind == "weight" else None
+            await self.record(Kind.FAILED, data)
+        await self.runner.end(reason)
+
+    async def _refuse(self, command: str, refusal: Refusal, actor: str) -> NoReturn:
+        data = {"command": command, "rule": refusal.rule, "reason": refusal.reason}
+        await self.record(Kind.REFUSED, data, actor=actor)
+        raise RefusedByRule(refusal.rule, refusal.reason, hint=refusal.would_allow)
+
+    async def resume(self, *, actor: str, reason: str) -> None:
+        """Lift every hold. After a rollback: arm anew, which needs a reason; after a block: back to where it was, held."""
+        m = self.migration
+        if m.needs_resume:
+            if m.state is not State.ROLLED_BACK:
+                raise RefusedByRule("STATE", f"{m.state}: not settled yet", hint="fence target and settle the gap first")
+            if not reason.strip():
+                raise RefusedByRule("STATE", "rolled back: a resume needs a reason", hint="cutover resume --reason TEXT")
+            await self.record(Kind.RELEASED, {"reason": reason}, actor=actor)
+            self.judge.forget()
+            await change_state(self, State.PREPARING, Phase.STAGING, reason=reason, rearm=True, actor=actor)
+            return
+        if m.state is State.ROLLBACK_BLOCKED:
+            back = m.before_block or State.SOAKING
+            await change_state(self, back, reason=reason, actor=actor)
+            await hold(self, "resume", "back from rollback_blocked: look before going on", actor=actor)
+            return
+        if not m.holds:
+            raise RefusedByRule("STATE", "nothing is held", hint="cutover status")
+        await self.record(Kind.RELEASED, {"reason": reason or "-"}, actor=actor)
+
+    # Tasks
+
+    def spawn(self, body: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """A task of the engine's own: kept, named, and its end looked at."""
+        task = asyncio.get_running_loop().create_task(body, name=name)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
+        self.touch()
+
+    @property
+    def is_moving(self) -> bool:
+        """Is a run in flight?"""
+        return any(t is not None and not t.done() for t in (self._forward, self._backward))
+
+    @property
+    def is_going_back(self) -> bool:
+        """Is a rollback under way, or begun and not yet in the state?"""
+        return self._backward is not None and not self._backward.done()
+
+    def uptime(self) -> float:
+        """Seconds since this engine started, by the boot clock."""
+        return self.clock.uptime()
+
+    def view(self) -> EngineView:
+        return EngineView(pid=self.pid, started=self.started_at, socket=self.socket, version=VERSION, recovering=self.recovering)
+
+    async def by_itself(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+        """Start something automatic; a refusal of it is already in the journal."""
+
+        async def body() -> None:
+            try:
+                await coroutine
+            except CutoverError as error:
+                await self.record(Kind.NOTE, {"text": f"{name}: {error.message}"})
+
+        self.spawn(body(), name)
+
+    async def tick(self) -> None:
+        """Observed time into the journal; a jump of the wall clock is told."""
+        jump = self.clock.wall_jump()
+        if jump:
+            await self.record(Kind.CLOCK_JUMP, {"seconds": round(jump, 1)})
+        await self.record(Kind.TICK, {"boot": boot_id(), "observed": round(self.clock.now(), 1)})

@@ -1,0 +1,255 @@
+"""Rounds of sync that run by themselves: onto the target while legacy writes, onto legacy while the target does.
+
+Nothing ever copies onto the side that holds the token; while nobody holds it only the handover's own last rounds run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from backends.cutover.events import Kind
+from backends.cutover.states import syncs
+from backends.errors import CutoverError
+from backends.escape import plain
+from backends.plan.models import Dataset
+from backends.snapshot import DatasetView, FailureView, GateView, Lag, Phase, ProofCounts, SlowView, State
+from backends.transfer.models import Direction, Progress, RoundResult
+from backends.verdict import Verdict
+
+if TYPE_CHECKING:
+    from backends.engine.core import Engine
+
+SyncStatus = Literal["waiting", "listing", "copying", "in sync", "failed"]
+IDLE = 0.5  # seconds between two looks whether a round is due
+AFTER_FAILURE = 10.0
+RATE_WINDOW = 60.0
+
+
+@dataclass(slots=True)
+class Follower:
+    """What is known of one dataset's rounds."""
+
+    spec: Dataset
+    progress: Progress = field(default_factory=Progress)
+    direction: Direction = "forward"
+    last: dict[Direction, RoundResult] = field(default_factory=dict)
+    last_at: float | None = None
+    last_wall: float | None = None
+    rounds: int = 0
+    error: str | None = None
+    repaired: list[FailureView] = field(default_factory=list)
+    samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=600))
+    sent: int = 0  # bytes of all rounds that have ended
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def sample(self, now: float) -> None:
+        self.samples.append((now, self.sent + self.progress.copied_bytes))
+        while self.samples and now - self.samples[0][0] > RATE_WINDOW:
+            self.samples.popleft()
+
+    def rate(self) -> float | None:
+        """Bytes a second over the last minute; None in the first seconds."""
+        if len(self.samples) < 2:
+            return None
+        (t0, b0), (t1, b1) = self.samples[0], self.samples[-1]
+        return (b1 - b0) / (t1 - t0) if t1 - t0 >= 1.0 else None
+
+
+class Followers:
+    """All datasets of the plan."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.all = {d.name: Follower(d) for d in engine.plan.datasets}
+
+    async def run(self, name: str) -> None:
+        """Rounds of one dataset, for ever."""
+        follower = self.all[name]
+        while True:
+            direction = self._due(follower)
+            if direction is None:
+                await self._idle(follower, IDLE)
+                continue
+            await self._round(follower, direction)
+
+    async def _idle(self, follower: Follower, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await follower.wake.wait()
+        except TimeoutError:
+            return
+        finally:
+            follower.wake.clear()
+
+    def _due(self, follower: Follower) -> Direction | None:
+        m = self._engine.migration
+        if self._engine.recovering or not syncs(m.state):
+            return None
+        writer = m.token(follower.spec.name).writer
+        direction: Direction | None = "forward" if writer == "legacy" else "reverse" if writer == "target" else None
+        if direction is None or (direction == "reverse" and not follower.spec.reverse):
+            return None
+        if direction == "forward" and m.state is State.ROLLBACK_BLOCKED:
+            return None
+        if follower.last_at is None or direction != follower.direction:
+            return direction
+        if follower.error is not None:
+            period = AFTER_FAILURE
+        elif follower.spec.follow is not None:
+            period = follower.spec.follow
+        elif direction in follower.last and direction == "forward" and follower.last[direction].is_proven:
+            return None
+        else:
+            period = AFTER_FAILURE
+        return direction if time.monotonic() - follower.last_at >= period else None
+
+    async def _round(self, follower: Follower, direction: Direction) -> None:
+        progress = Progress()
+        follower.direction, follower.progress = direction, progress
+        try:
+            await self._engine.world.round(follower.spec.name, direction, progress)
+            follower.error = None
+        except CutoverError as error:
+            await self._failed(follower, direction, error)
+        finally:
+            follower.last_at = time.monotonic()
+            self._engine.touch()
+
+    async def _failed(self, follower: Follower, direction: Direction, error: CutoverError) -> None:
+        said, follower.error = follower.error, error.message
+        follower.progress.status = "failed"
+        if said != error.message:
+            data = {"dataset": follower.spec.name, "direction": direction, "error": plain(error.message)}
+            await self._engine.record(Kind.ROUND, data)
+
+    async def note(self, result: RoundResult) -> None:
+        """Take a round's end, from whoever ran it; into the journal where something happened."""
+        follower = self.all[result.dataset]
+        first = result.direction not in follower.last
+        follower.last[result.direction] = result
+        follower.last_wall = time.time()
+        follower.rounds += 1
+        follower.sent += result.bytes
+        if follower.progress.copied_bytes:
+            follower.progress.copied_bytes = 0
+        new = [FailureView(key=f.key, reason=f.reason) for f in result.repaired]
+        follower.repaired = (follower.repaired + new)[-20:]
+        if first or result.copied or result.failed or new:
+            await self._engine.record(Kind.ROUND, self._told(result, new))
+
+    def _told(self, result: RoundResult, repaired: list[FailureView]) -> dict[str, object]:
+        proven = sum(n for proof, n in result.proofs.items() if proof != "size_only")
+        return {
+            "dataset": result.dataset, "direction": result.direction, "listed": result.listed, "copied": result.copied,
+            "unchanged": result.unchanged, "failed": result.failed, "bytes": result.bytes, "seconds": round(result.seconds, 3),
+            "proofs": dict(result.proofs), "proven": proven, "objects_total": result.objects_total,
+            "bytes_total": result.bytes_total, "lag_objects": result.lag_objects, "resent_bytes": result.resent_bytes,
+            "repaired": [r.model_dump() for r in repaired],
+            "failures": [{"key": f.key, "reason": f.reason} for f in result.failures[:20]],
+        }  # fmt: skip
+
+    def gate(self, dataset: str, phase: Phase) -> GateView:
+        """`verified: all`: the last forward round copied and proved everything that it listed."""
+        follower = self.all[dataset]
+        name = f"{dataset} verified"
+        last = follower.last.get("forward")
+        if follower.error is not None:
+            return GateView(name=name, phase=phase, verdict=Verdict.ERROR, reason=follower.error)
+        if last is None:
+            told = self._engine.migration.rounds.get(dataset)
+            return GateView(name=name, phase=phase, verdict=Verdict.INCONCLUSIVE, reason=_not_yet(follower, told))
+        proven = sum(n for proof, n in last.proofs.items() if proof != "size_only")
+        value = proven / last.objects_total if last.objects_total else 1.0
+        reason = f"{proven} of {last.objects_total} proven, {last.failed} failed"
+        if last.failed:
+            verdict = Verdict.BREACH
+        else:
+            verdict = Verdict.PASS if proven >= last.objects_total and not last.lag_objects else Verdict.INCONCLUSIVE
+        return GateView(name=name, phase=phase, verdict=verdict, reason=reason, value=value, limit=1.0)
+
+    def reverse_lag(self) -> Lag:
+        """Over all datasets whose token target holds, or held until now."""
+        m = self._engine.migration
+        objects = bytes_ = 0
+        seconds = 0.0
+        for name, follower in self.all.items():
+            if m.token(name).epoch % 2 == 0:
+                continue
+            last = follower.last.get("reverse")
+            if last is None or not follower.spec.reverse:
+                return Lag()
+            since = time.time() - (follower.last_wall or time.time())
+            live = follower.progress if follower.direction == "reverse" else None
+            waiting = live.to_copy_objects - live.copied_objects if live is not None and live.status == "copying" else 0
+            objects += max(last.lag_objects, waiting)
+            bytes_ += last.lag_bytes
+            seconds = max(seconds, last.lag_seconds, since)
+        return Lag(objects=objects, bytes=bytes_, seconds=round(seconds, 1))
+
+    def view(self, name: str) -> DatasetView:
+        """The dataset as the snapshot shows it."""
+        follower, p = self.all[name], self.all[name].progress
+        follower.sample(time.monotonic())
+        token = self._engine.migration.token(name)
+        last = follower.last.get(follower.direction)
+        forward = _lag(follower, "forward")
+        proofs = ProofCounts.model_validate(last.proofs) if last is not None else ProofCounts()
+        total_known = p.objects_total > 0 or last is not None
+        left = max(0, p.to_copy_bytes - p.copied_bytes) if p.status == "copying" else 0
+        low, high = _eta(left, follower.rate())
+        return DatasetView(
+            name=name, source=follower.spec.from_, target=follower.spec.to, writer=token.writer, epoch=token.epoch,
+            direction=follower.direction, status=_status(follower), listed=p.listed or None,
+            objects_total=p.objects_total if total_known else None, objects_done=min(p.objects_done, p.objects_total),
+            bytes_total=p.bytes_total if total_known else None, bytes_done=min(p.bytes_done, p.bytes_total),
+            rate=follower.rate(), eta_low=low, eta_high=high, eta_never=left > 0 and follower.rate() == 0.0,
+            lag=forward, reverse_lag=_lag(follower, "reverse") if "reverse" in follower.last else None,
+            proven=sum(n for k, n in last.proofs.items() if k != "size_only") if last is not None else 0, proofs=proofs,
+            failed=last.failed if last is not None else p.failed,
+            failures=tuple(FailureView(key=f.key, reason=f.reason) for f in last.failures[:20]) if last is not None else (),
+            repaired=tuple(follower.repaired), slowest=_slowest(p), round=follower.rounds, error=follower.error,
+        )  # fmt: skip
+
+
+def _not_yet(follower: Follower, told: dict[str, object] | None) -> str:
+    p = follower.progress
+    if told is not None and not p.listed:
+        return f"{told.get('proven', 0)} of {told.get('objects_total', 0)} proven before the restart; a new round is due"
+    return f"{p.objects_done} of {p.objects_total} so far" if p.objects_total else "no round has ended yet"
+
+
+def _status(follower: Follower) -> SyncStatus:
+    if follower.error is not None:
+        return "failed"
+    last = follower.last.get(follower.direction)
+    if follower.progress.status in ("listing", "copying"):
+        # A listing after a round in sync is no news.
+        in_sync = last is not None and last.is_proven and follower.progress.to_copy_objects == 0
+        return "in sync" if in_sync else follower.progress.status
+    return "in sync" if last is not None and last.is_proven else follower.progress.status
+
+
+def _lag(follower: Follower, direction: Direction) -> Lag:
+    p, last = follower.progress, follower.last.get(direction)
+    if follower.direction == direction and p.status == "copying":
+        age = time.time() - p.oldest_missing_at.timestamp() if p.oldest_missing_at is not None else None
+        return Lag(objects=p.to_copy_objects - p.copied_objects, bytes=max(0, p.to_copy_bytes - p.copied_bytes), seconds=age)
+    if last is None:
+        return Lag()
+    return Lag(objects=last.lag_objects, bytes=last.lag_bytes, seconds=last.lag_seconds)
+
+
+def _eta(left: int, rate: float | None) -> tuple[float | None, float | None]:
+    """A range: the last minute's rate, a fifth faster to a third slower."""
+    if not left or not rate:
+        return None, None
+    return left / (rate * 1.2), left / (rate / 1.33)
+
+
+def _slowest(p: Progress) -> tuple[SlowView, ...]:
+    waiting = sorted(p.active.items(), key=lambda item: item[1][1] - item[1][0], reverse=True)[:5]
+    return tuple(SlowView(key=key, done=done, size=size) for key, (done, size) in waiting)

@@ -1,0 +1,168 @@
+"""What the engine does by itself, beside triggers: a dead or unseen side, somebody else's weight, `advance: auto`, observed time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from backends.cutover.events import Kind
+from backends.cutover.forward import Move
+from backends.cutover.health import Decision, decide
+from backends.cutover.rollback import writers_on_target
+from backends.engine.moves import block, change_state, hold
+from backends.engine.runner import StepFailed
+from backends.errors import CutoverError
+from backends.snapshot import SIDES, Health, SideName, State
+
+if TYPE_CHECKING:
+    from backends.engine.core import Engine
+
+PERIOD = 0.5
+GRACE = 10.0  # seconds after a start in which a side that has not answered yet is no news
+GUARDED = (State.ARMED, State.SHIFTING, State.SOAKING, State.DUAL, State.COMMITTED, State.RETIRING)
+ROUTE_PERIOD = 1.0
+SHARE_PERIOD = 5.0  # looking at the data plane costs real requests
+ROUTE_LIMIT = 10.0
+SETTLE_PERIOD = 5.0
+
+
+class Guard:
+    """Looks twice a second, acts where the rules say so."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._told: dict[SideName, Health] = {}
+        self._said = ""
+        self.seen: dict[str, tuple[int, float]] = {}  # route -> weight at the authority, monotonic time
+        self.route_errors: dict[str, str] = {}
+        self.shares: dict[str, float | None] = {}
+        self._shared_at: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Health, drift and automatic advance, until cancelled."""
+        tick_every = min(60.0, max(1.0, self._engine.plan.windows.dual / 8))
+        ticked = settled = time.monotonic()
+        while True:
+            await self._sides()
+            await self._health()
+            await self._auto()
+            now = time.monotonic()
+            if now - ticked >= tick_every:
+                ticked = now
+                await self._engine.tick()
+            if self._engine.migration.state is State.RECONCILING and now - settled >= SETTLE_PERIOD:
+                await self._settle()
+                settled = time.monotonic()
+            self._engine.touch()
+            await asyncio.sleep(PERIOD)
+
+    async def _sides(self) -> None:
+        for side in SIDES:
+            seen = self._engine.world.side(side)
+            if self._young() and seen.health is Health.UNKNOWN:
+                continue
+            if self._told.get(side) is not seen.health:
+                self._told[side] = seen.health
+                data = {"side": side, "health": seen.health.value, "reason": seen.reason}
+                await self._engine.record(Kind.SIDE, data)
+
+    def _young(self) -> bool:
+        return self._engine.uptime() < GRACE
+
+    async def _health(self) -> None:
+        engine = self._engine
+        m = engine.migration
+        if m.state not in GUARDED or engine.recovering:
+            return
+        legacy, target = engine.world.side("legacy"), engine.world.side("target")
+        if self._young() and Health.UNKNOWN in (legacy.health, target.health):
+            return
+        decision = decide(legacy.health, target.health, m.exposure)
+        if decision.action == "plan":
+            self._said = ""
+            return
+        side, seen = ("target", target) if legacy.health is Health.ALIVE else ("legacy", legacy)
+        await self._decided(decision, f"{decision.words} ({side}: {seen.reason})")
+
+    async def _decided(self, decision: Decision, words: str) -> None:
+        engine = self._engine
+        if decision.action == "rollback":
+            await self._emergency(words)
+        elif decision.action == "blocked" and not engine.is_going_back:
+            await block(engine, words)
+        elif decision.action == "hold":
+            await hold(engine, "health", words)
+        elif words != self._said:
+            self._said = words
+            await engine.record(Kind.NOTE, {"text": words})
+
+    async def _emergency(self, words: str) -> None:
+        """Never an automatic emergency that would leave a data gap, unless the plan accepts it."""
+        engine = self._engine
+        if engine.is_going_back:
+            return
+        gap = engine.reverse_lag()
+        leaves_gap = bool(writers_on_target(engine.plan, engine.migration)) and gap.objects != 0
+        accepted = any(t.emergency_gap == "accepted" for t in engine.plan.triggers)
+        if leaves_gap and not accepted:
+            await hold(engine, "health", f"{words}: an emergency rollback would leave a data gap; an operator decides")
+            return
+        await hold(engine, "health", words)
+        run = engine.rollback(mode="emergency", actor="health", reason=words)
+        await engine.by_itself(run, "automatic rollback")
+
+    async def _auto(self) -> None:
+        """Routes with `advance: auto` go on when soak and gates are done; never after a rollback, never held."""
+        engine = self._engine
+        if engine.migration.state is not State.SOAKING or engine.is_moving or engine.recovering or engine.migration.holds:
+            return
+        for route in engine.plan.routes:
+            if route.advance == "auto" and isinstance(engine.next_move(route.name), Move):
+                await engine.by_itself(engine.advance(actor="auto", only=route.name), f"advance of {route.name}")
+                return
+
+    async def _settle(self) -> None:
+        """Reconciling: fence the target and settle the gap as soon as it can be done."""
+        from backends.cutover.steps.writer import Fence, SettleGap
+
+        engine = self._engine
+        steps = [Fence(w.name) for w in engine.plan.workloads if w.writes and w.name in engine.world.controls]
+        gaps = [SettleGap(d) for w in engine.plan.workloads for d in w.writes if engine.migration.token(d).was_target]
+        try:
+            extras = await engine.runner.run("reconcile", [*steps, *gaps], actor="engine", reason="settle what is left")
+        except (StepFailed, CutoverError) as error:
+            await engine.runner.end(f"not yet: {error.message}")
+            return
+        done = not engine.migration.unfenced and extras.get("settled", True)
+        await engine.runner.end("settled" if done else "not yet")
+        if done:
+            await change_state(engine, State.ROLLED_BACK, reason="target is fenced and the gap is settled")
+
+    async def watch_route(self, name: str) -> None:
+        """Read one route's authority once a period; a weight that is not ours is FOREIGN, and holds."""
+        while True:
+            await self._read_route(name)
+            await asyncio.sleep(ROUTE_PERIOD)
+
+    async def _read_route(self, name: str) -> None:
+        engine, route = self._engine, self._engine.world.routes[name]
+        before = engine.migration.route(name).confirmed
+        try:
+            async with asyncio.timeout(ROUTE_LIMIT):
+                weight = (await route.read()).weight
+                if time.monotonic() - self._shared_at.get(name, 0.0) >= SHARE_PERIOD:
+                    self._shared_at[name] = time.monotonic()
+                    self.shares[name] = (await route.confirm(weight)).share
+        except (CutoverError, TimeoutError) as error:
+            self.route_errors[name] = str(error) or "no answer in time"
+            return
+        self.route_errors.pop(name, None)
+        self.seen[name] = (weight, time.monotonic())
+        held = engine.migration.route(name)
+        quiet = not engine.is_moving and not held.in_flight and held.confirmed == before
+        if quiet and engine.migration.armed is not None and weight != held.confirmed and held.foreign is None:
+            reason = f"route {name} holds {weight}, not {held.confirmed}: somebody else set it"
+            data = {"route": name, "reason": reason, "found": weight, "expected": held.confirmed}
+            await engine.record(Kind.FOREIGN, data)
+            await hold(engine, f"route {name}", reason)

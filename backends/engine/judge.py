@@ -1,0 +1,254 @@
+"""Watching: figures of both sides are followed, triggers and gates judged, and what follows from a verdict is done.
+
+INCONCLUSIVE and ERROR never promote and never roll back by themselves; where figures are silent or cannot be had while clients are
+on the target, they hold. Verdicts are journaled when they change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from backends.cutover.events import Kind
+from backends.engine.moves import hold
+from backends.plan.defaults import gates_of, triggers_of
+from backends.plan.models import Gate, Measure, Source, Trigger
+from backends.snapshot import GateView, Phase, State, TriggerView, ValidationView
+from backends.validation.feed import Feed
+from backends.validation.gate import judge_gate
+from backends.validation.trigger import TriggerResult, judge_trigger
+from backends.validation.view import validation_view
+from backends.verdict import Verdict
+
+if TYPE_CHECKING:
+    from backends.engine.core import Engine
+
+POLL_LIMIT = 15.0
+HISTORY = 60
+REALTIME_LATENCY_MS = 100.0
+DEFAULT_WINDOWS = (120.0, 600.0)
+ACTING = (State.SHIFTING, State.SOAKING, State.DUAL, State.COMMITTED, State.RETIRING)
+GATED = (State.PREPARING, State.ARMED, State.SOAKING)
+
+
+class Judge:
+    """All measures, triggers and gates of the plan."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        plan = engine.plan
+        self._measures = {m.name: m for m in plan.measures}
+        self._classes = {w.name: w.class_ for w in plan.workloads}
+        self.triggers = triggers_of(plan)
+        self._phase_gates = {phase: gates_of(plan, phase) for phase in Phase}
+        self._feeds: dict[tuple[str, str], Feed] = {}
+        shared: dict[Source, Feed] = {}
+        for measure in plan.measures:
+            pinned = self._points_of(measure.name)
+            for side, source in (("legacy", measure.legacy), ("target", measure.target)):
+                feed = shared.get(source) or Feed(source, engine.world.reader, pinned=pinned)
+                shared[source] = self._feeds[measure.name, side] = feed
+        self._unique = tuple(shared.values())
+        self._results: dict[str, TriggerResult] = {}
+        self._gates: dict[tuple[Phase, str], GateView] = {}
+        self._history: dict[str, deque[float | None]] = {t.name: deque(maxlen=HISTORY) for t in self.triggers}
+        shortest = min((self._windows(t)[0] for t in self.triggers), default=20.0)
+        self.period = min(5.0, max(0.25, shortest / 4))
+
+    def _points_of(self, measure: str) -> tuple[float, ...]:
+        gates = [g for phase in Phase for g in gates_of(self._engine.plan, phase)]
+        return tuple(sorted({p for g in gates if g.measure == measure for p in g.at}))
+
+    def _windows(self, trigger: Trigger) -> tuple[float, float]:
+        return trigger.windows or DEFAULT_WINDOWS
+
+    async def run(self) -> None:
+        """Poll, judge, act; until cancelled."""
+        while True:
+            started = time.monotonic()
+            await asyncio.gather(*(self._poll(feed) for feed in self._unique))
+            if not self._engine.recovering:
+                await self.judge(time.time())
+            self._engine.touch()
+            await asyncio.sleep(max(0.05, self.period - (time.monotonic() - started)))
+
+    async def _poll(self, feed: Feed) -> None:
+        try:
+            async with asyncio.timeout(POLL_LIMIT):
+                await feed.poll()
+        except TimeoutError:
+            feed.error = f"no answer within {POLL_LIMIT:.0f} s"
+
+    async def judge(self, now: float) -> None:
+        """One look at everything."""
+        for trigger in self.triggers:
+            result = self._judge_trigger(trigger, now)
+            self._results[trigger.name] = result
+            self._history[trigger.name].append(result.value)
+            await self._tell(Kind.TRIGGER, trigger.name, result.verdict, result.value, result.limit, result.reason)
+            await self._act(trigger, result)
+        await self._judge_gates(now)
+
+    def _judge_trigger(self, trigger: Trigger, now: float) -> TriggerResult:
+        measure = self._measures[trigger.measure]
+        legacy, target = self._feeds[measure.name, "legacy"], self._feeds[measure.name, "target"]
+        since, exposed = self._exposure(measure.workload)
+        return judge_trigger(
+            trigger, measure, legacy, target, windows=self._windows(trigger), since=since, now=now, exposed=exposed,
+            absolute=self._absolute(measure),
+            legacy_exposed=self._legacy_exposed(measure.workload),
+        )  # fmt: skip
+
+    def _absolute(self, measure: Measure) -> float | None:
+        """Realtime workloads have an absolute limit of latency too, in the figures' own unit (milliseconds)."""
+        realtime = self._classes.get(measure.workload) == "realtime"
+        return REALTIME_LATENCY_MS if realtime and measure.kind == "latency" else None
+
+    def _legacy_exposed(self, workload: str) -> bool:
+        """Does legacy still carry some of this workload's clients?"""
+        routes = [self._engine.migration.route(r.name) for r in self._engine.plan.routes if r.workload == workload]
+        return any(min(r.desired, r.confirmed) < 100 for r in routes)
+
+    def _exposure(self, workload: str) -> tuple[float, bool]:
+        """When the present weight began (unix time), and whether any weight is on target."""
+        routes = [self._engine.migration.route(r.name) for r in self._engine.plan.routes if r.workload == workload]
+        since = max((r.since_at for r in routes), default=0.0)
+        return since, any(max(r.desired, r.confirmed) > 0 for r in routes)
+
+    async def _tell(
+        self, kind: Kind, name: str, verdict: Verdict, value: float | None, limit: float | None, reason: str, phase: str = ""
+    ) -> None:
+        """Into the journal where the verdict has changed."""
+        m = self._engine.migration
+        known = (m.triggers if kind is Kind.TRIGGER else m.gates).get(name)
+        if known is not None and known.verdict == verdict.value and known.phase == phase:
+            return
+        data = {"name": name, "verdict": verdict.value, "value": _finite(value), "limit": _finite(limit), "reason": reason}
+        await self._engine.record(kind, data | {"phase": phase})
+
+    async def _act(self, trigger: Trigger, result: TriggerResult) -> None:
+        engine = self._engine
+        _, exposed = self._exposure(self._measures[trigger.measure].workload)
+        if engine.migration.state not in ACTING or not exposed:
+            return
+        by = f"trigger {trigger.name}"
+        if result.verdict is Verdict.BREACH:
+            await self._breached(trigger, result, by)
+        elif trigger.action != "tell" and (result.silent or result.verdict is Verdict.ERROR):
+            await hold(engine, by, f"blind: {result.reason}" if result.silent else result.reason)
+        elif trigger.action != "tell" and result.too_good:
+            await hold(engine, by, result.reason)
+
+    async def _breached(self, trigger: Trigger, result: TriggerResult, by: str) -> None:
+        engine = self._engine
+        if trigger.action == "hold":
+            await hold(engine, by, result.reason)
+        elif trigger.action == "rollback" and not engine.is_going_back:
+            await hold(engine, by, result.reason)
+            run = engine.rollback(mode=trigger.mode, actor=by, reason=result.reason, limit=trigger.limit)
+            await engine.by_itself(run, "automatic rollback")
+
+    async def _judge_gates(self, now: float) -> None:
+        engine = self._engine
+        current = engine.migration.phase if engine.migration.state in GATED else None
+        for phase, gates in self._phase_gates.items():
+            for gate in gates:
+                view = self._gate(gate, phase, now)
+                self._gates[phase, gate.name] = view
+                if phase is current:
+                    await self._tell(Kind.GATE, view.name, view.verdict, view.value, view.limit, view.reason, phase.value)
+                    if view.verdict is Verdict.BREACH:
+                        await hold(engine, f"gate {view.name}", view.reason)
+
+    def _gate(self, gate: Gate, phase: Phase, now: float) -> GateView:
+        if gate.dataset is not None:
+            return self._engine.followers.gate(gate.dataset, phase)
+        measure = self._measures[gate.measure or ""]
+        feeds = self._feeds[measure.name, "legacy"], self._feeds[measure.name, "target"]
+        result = judge_gate(gate, measure, *feeds, now=now)
+        return GateView(
+            name=gate.name, phase=phase, verdict=result.verdict, reason=result.reason,
+            value=_finite(result.value), limit=_finite(result.limit),
+        )  # fmt: skip
+
+    def gates(self) -> tuple[GateView, ...]:
+        """Every gate of the plan; one that was not judged yet is INCONCLUSIVE."""
+        m = self._engine.migration
+        out = []
+        for phase, gates in self._phase_gates.items():
+            for gate in gates:
+                view = self._gates.get((phase, gate.name))
+                if view is None:
+                    view = GateView(name=gate.name, phase=phase, verdict=Verdict.INCONCLUSIVE, reason="not judged yet")
+                told = m.gates.get(gate.name)
+                at = told.at if told is not None else None
+                out.append(view.model_copy(update={"current": phase is m.phase, "at": at}))
+        return tuple(out)
+
+    def is_blind(self) -> str:
+        """Which figures are silent while clients are on the target; empty where none are."""
+        return "; ".join(r.reason for n, r in self._results.items() if r.silent and self._exposure(self._workload(n))[1])
+
+    def _workload(self, trigger: str) -> str:
+        return self._measures[trigger].workload
+
+    def samples_since(self, workload: str, since: float) -> int | None:
+        """Samples of the target since a time, of the measure that brings most; None where no measure counts."""
+        counts = [
+            len(self._feeds[m.name, "target"].series.window(since, math.inf))
+            for m in self._measures.values()
+            if m.workload == workload and m.target.by == "time"
+        ]
+        return max(counts, default=None)
+
+    def trigger_views(self) -> tuple[TriggerView, ...]:
+        """Triggers as the snapshot shows them."""
+        return tuple(self._trigger_view(t) for t in self.triggers)
+
+    def _trigger_view(self, trigger: Trigger) -> TriggerView:
+        measure, result = self._measures[trigger.measure], self._results.get(trigger.name)
+        view = TriggerView(
+            name=trigger.name,
+            measure=measure.name,
+            workload=measure.workload,
+            kind=measure.kind,
+            action=trigger.action,
+            mode=trigger.mode,
+            windows=self._windows(trigger),
+            period=self.period,
+            history=tuple(_finite(v) for v in self._history[trigger.name]),
+            verdict=Verdict.INCONCLUSIVE,
+            reason="not judged yet",
+        )
+        if result is None:
+            return view
+        judged = {
+            "verdict": result.verdict,
+            "value": _finite(result.value),
+            "limit": _finite(result.limit),
+            "unit": result.unit,
+            "compared_with": result.compared_with,
+            "reason": result.reason,
+            "age": result.age,
+        }
+        return view.model_copy(update=judged)
+
+    def validation_views(self, now: float) -> tuple[ValidationView, ...]:
+        """Measures that are compared at places or have a gate."""
+        return tuple(self._validation(m, now) for m in self._measures.values())
+
+    def _validation(self, measure: Measure, now: float) -> ValidationView:
+        gates = tuple(g for phase in self._phase_gates.values() for g in phase if g.measure == measure.name)
+        legacy, target = self._feeds[measure.name, "legacy"], self._feeds[measure.name, "target"]
+        return validation_view(measure, measure.workload, legacy, target, gates, now)
+
+    def forget(self) -> None:
+        """After a rollback: gates anew."""
+        self._gates.clear()
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

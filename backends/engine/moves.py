@@ -1,0 +1,190 @@
+"""Carrying a move or a rollback out: from the decision to the state that follows, a failure's way back included."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backends.cutover.events import Kind
+from backends.cutover.forward import Move, compensation_steps
+from backends.cutover.rollback import Mode, RollbackPlan, plan_rollback
+from backends.cutover.states import TABLE
+from backends.cutover.steps.build import step_of
+from backends.cutover.steps.weight import SetWeight
+from backends.engine.failpoints import failpoint
+from backends.engine.runner import StepFailed
+from backends.errors import CutoverError, RefusedByRule
+from backends.snapshot import Phase, State
+
+if TYPE_CHECKING:
+    from backends.engine.core import Engine
+
+
+async def change_state(engine: Engine, state: State, phase: Phase | None = None, **data: Any) -> None:
+    """Journal a change of state. The phase follows from the state unless it is one of `preparing`."""
+    if phase is None:
+        phase = TABLE[state].phase
+    failpoint(f"state.{state}.before")
+    body = {"state": state.value, "phase": phase.value if phase else None, "from": engine.migration.state.value}
+    await engine.record(Kind.STATE, body | data, actor=data.pop("actor", "engine"))
+    failpoint(f"state.{state}.after")
+
+
+async def settle_state(engine: Engine, reason: str = "") -> None:
+    """After a run: the state that the weights say."""
+    m = engine.migration
+    settled = {"none": State.ARMED, "some": State.SOAKING, "all": State.DUAL}[m.exposure]
+    if m.state is not settled:
+        await change_state(engine, settled, reason=reason)
+
+
+async def hold(engine: Engine, by: str, reason: str, *, actor: str = "engine") -> None:
+    """Stop forward movement; said once for each reason of a holder."""
+    if any(h.by == by and h.reason == reason for h in engine.migration.holds):
+        return
+    await engine.record(Kind.HELD, {"by": by, "reason": reason}, actor=actor)
+
+
+async def carry_out(engine: Engine, move: Move, *, actor: str, reason: str) -> None:
+    """One advance, to its end."""
+    if move.kind == "arm":
+        await _arm(engine, actor)
+    if move.kind != "shift":
+        await change_state(engine, move.to_state, move.to_phase, reason=reason, actor=actor)
+        return
+    await change_state(engine, State.SHIFTING, reason=move.text, actor=actor)
+    try:
+        await engine.runner.run("advance", move.steps, actor=actor, reason=reason or move.text)
+    except (StepFailed, RefusedByRule) as error:
+        await abandon(engine, error.message, by="advance")
+        raise
+    await engine.runner.end("confirmed")
+    await settle_state(engine)
+
+
+async def _arm(engine: Engine, actor: str) -> None:
+    """Pin what is there: the plan, its scripts, the routes' weights. Refused where target already carries weight."""
+    weights: dict[str, int] = {}
+    for name, route in engine.world.routes.items():
+        async with asyncio.timeout(15):
+            weights[name] = (await route.read()).weight
+        if weights[name] > 0:
+            raise RefusedByRule(
+                "PREFLIGHT",
+                f"route {name} already has weight {weights[name]} on target, which the plan does not say",
+                hint="set it to 0, or find out who set it",
+            )
+    scripts = await asyncio.to_thread(script_hashes, engine)
+    data = {"plan_hash": engine.plan_hash, "weights": weights, "scripts": scripts}
+    await engine.record(Kind.ARMED, data, actor=actor)
+    failpoint("armed.after")
+
+
+def script_hashes(engine: Engine) -> dict[str, str]:
+    """SHA-256 of every script of the plan that lies beside it (relative argv[0] with a slash)."""
+    plan, base = engine.plan, engine.base
+    argvs = [a for r in plan.routes if r.command for a in (r.command.set, r.command.get)]
+    for workload in plan.workloads:
+        if (q := workload.quiesce) is not None:
+            argvs += [a for a in (q.command, q.resume, q.status) if a and q.on == "engine"]
+    out: dict[str, str] = {}
+    for argv in argvs:
+        path = Path(argv[0])
+        if "/" in argv[0] and not path.is_absolute() and (base / path).is_file():
+            out[argv[0]] = hashlib.sha256((base / path).read_bytes()).hexdigest()
+    return out
+
+
+async def abandon(engine: Engine, reason: str, *, by: str) -> None:
+    """A forward run broke off: undo what is before its commit point, hold, and say so."""
+    m = engine.migration
+    run = m.open_run
+    committed = run is not None and run.committed
+    if not committed:
+        await _set_back(engine)
+        for index, step in enumerate(compensation_steps(engine.plan, m)):
+            try:
+                await engine.runner.perform(step, run=run.id if run else "", index=1000 + index)
+            except CutoverError as error:
+                reason = f"{reason}; undoing it failed too: {error.message}"
+                break
+    await engine.runner.end(f"abandoned: {reason}")
+    await hold(engine, by, reason)
+    await settle_state(engine, reason)
+
+
+async def _set_back(engine: Engine) -> None:
+    """A weight whose operation failed half-way goes back to what it was; what was confirmed stays."""
+    m = engine.migration
+    run = m.open_run
+    for index, told in enumerate(run.steps if run is not None else ()):
+        args = told["args"]
+        if told["kind"] != "weight" or run is None or run.status[index] != "failed" or args.get("expected") is None:
+            continue
+        route = m.route(args["route"])
+        if route.foreign is not None or route.confirmed == args["expected"]:
+            continue
+        try:
+            step = SetWeight(args["route"], args["expected"], direction="backward")
+            await engine.runner.perform(step, run=run.id, index=2000 + index)
+        except CutoverError as error:
+            await hold(engine, f"route {args['route']}", error.message)
+
+
+async def finish_tail(engine: Engine) -> None:
+    """After the commit point only forward: the rest of a handover's steps, which are `safety`, once more."""
+    run = engine.migration.open_run
+    if run is None:
+        return
+    for index, told in enumerate(run.steps):
+        if run.status[index] == "confirmed":
+            continue
+        step = step_of(told["kind"], told["args"])
+        if step.direction != "forward":
+            await engine.runner.perform(step, run=run.id, index=index)
+
+
+def rollback_plan(engine: Engine, mode: Mode, accept_unknown: bool) -> RollbackPlan:
+    """What a rollback would do now, with what we know of the gap."""
+    return plan_rollback(engine.world, mode, accept_unknown=accept_unknown, gap=engine.reverse_lag())
+
+
+async def carry_back(engine: Engine, plan: RollbackPlan, *, actor: str, reason: str, accept_unknown: bool) -> State:
+    """A rollback, to its end; returns the state that it ended in."""
+    await change_state(engine, State.ROLLING_BACK, reason=reason, actor=actor)
+    try:
+        extras = await engine.runner.run(
+            "rollback", plan.steps, actor=actor, reason=reason, mode=plan.mode, accept_unknown=accept_unknown
+        )
+    except (StepFailed, RefusedByRule) as error:
+        await engine.runner.end(f"blocked: {error.message}")
+        await block(engine, error.message)
+        return State.ROLLBACK_BLOCKED
+    unsettled = engine.migration.unfenced or extras.get("settled") is False
+    end = State.RECONCILING if unsettled else State.ROLLED_BACK
+    await engine.runner.end(end.value)
+    await change_state(engine, end, reason=_end_words(extras))
+    return end
+
+
+def _end_words(extras: dict[str, Any]) -> str:
+    if extras.get("unfenced"):
+        return "target could not be fenced"
+    if extras.get("settled") is False:
+        return "the gap is not settled"
+    if extras.get("equal") is False:
+        return "both sides differ: see cutover verify"
+    return ""
+
+
+async def block(engine: Engine, reason: str) -> None:
+    """Legacy cannot take the load: say so, and leave production where it is served."""
+    m = engine.migration
+    if m.state is State.ROLLBACK_BLOCKED:
+        await engine.record(Kind.REFUSED, {"command": "rollback", "rule": "SR1", "reason": reason})
+        return
+    came = {"none": State.ARMED, "some": State.SOAKING, "all": State.DUAL}[m.exposure]
+    before = m.state if m.state not in (State.ROLLING_BACK, State.SHIFTING) else came
+    await change_state(engine, State.ROLLBACK_BLOCKED, reason=reason, came_from=before.value)

@@ -1,0 +1,209 @@
+"""The engine as a process: serving until told to end, and being started by a command that then goes its own way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from backends.cutover.events import Kind
+from backends.cutover.rollback import Mode
+from backends.engine.api import Api
+from backends.engine.client import EngineClient, error_of
+from backends.engine.core import Engine
+from backends.engine.errors import EngineGone
+from backends.engine.journal import Journal
+from backends.engine.lock import StateLock
+from backends.engine.paths import log_of, make_socket_path, socket_of
+from backends.engine.recovery import recover
+from backends.errors import CouldNot, CutoverError, RefusedByRule
+from backends.plan.load import CheckedPlan, load_plan, parse_plan, require_good
+from backends.snapshot import SIDES, State
+from backends.statedir import make_state_dir
+
+START_LIMIT = 60.0
+LOG_KEPT = 5 << 20
+
+
+async def serve(state: Path, plan_path: Path | None, ready_fd: int | None) -> None:
+    """Run one migration's engine until `down`, SIGTERM or SIGINT."""
+    make_state_dir(state)
+    lock = StateLock(state)
+    lock.take("the engine")
+    journal = Journal(state)
+    try:
+        engine = Engine(state, journal, await journal.open())
+        await _adopt_plan(engine, plan_path)
+        await _serve(engine, ready_fd)
+    finally:
+        await journal.close()
+        lock.release()
+
+
+async def _adopt_plan(engine: Engine, plan_path: Path | None) -> None:
+    """The plan of the journal, or the one given: another one only before arming."""
+    m = engine.migration
+    checked = load_plan(plan_path) if plan_path is not None else _plan_of_journal(engine)
+    assert checked.plan is not None
+    if m.plan_hash and checked.hash != m.plan_hash and m.state not in (State.PLANNED, State.PREPARING, State.ROLLED_BACK):
+        raise RefusedByRule(
+            "STATE", f"{m.state}: the plan is pinned and this one differs", where=str(checked.path), hint="use the armed plan"
+        )
+    if m.name and m.name != checked.plan.name:
+        raise RefusedByRule(
+            "STATE", f"this folder holds the migration {m.name}", where=str(engine.state_dir), hint="another --state"
+        )
+    engine.adopt_plan(checked.plan, checked.base, checked.hash)
+    if not m.name:
+        await engine.record(Kind.CREATED, {"name": checked.plan.name})
+    if checked.hash != m.plan_hash or str(checked.path) != m.plan_path:
+        names = {"routes": [r.name for r in checked.plan.routes], "datasets": [d.name for d in checked.plan.datasets]}
+        data = {"path": str(checked.path.absolute()), "hash": checked.hash, "text": checked.text}
+        await engine.record(Kind.PLAN_LOADED, data | names)
+
+
+def _plan_of_journal(engine: Engine) -> CheckedPlan:
+    m = engine.migration
+    if not m.plan_text:
+        raise CouldNot("this folder holds no migration", where=str(engine.state_dir), hint="cutover up PLAN")
+    return require_good(parse_plan(m.plan_text, Path(m.plan_path)))
+
+
+async def _serve(engine: Engine, ready_fd: int | None) -> None:
+    path = make_socket_path(engine.state_dir)
+    engine.socket = str(path)
+    api = Api(engine)
+    loop = asyncio.get_running_loop()
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sig, engine.stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    async with engine.world:
+        await engine.record(Kind.ENGINE_STARTED, {"pid": engine.pid})
+        await api.start(path)
+        try:
+            if ready_fd is not None:
+                _tell_ready(ready_fd, {"ready": True})
+            await _work(engine)
+        finally:
+            await api.stop()
+            path.unlink(missing_ok=True)
+
+
+async def _work(engine: Engine) -> None:
+    """Everything that runs beside each other; ends when `stopping` is set."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(engine.world.sides[s].run(), name=f"side {s}") for s in SIDES]
+        tasks.append(group.create_task(engine.world.fleet.run(), name="gpus"))
+        tasks.append(group.create_task(_recovered(engine), name="recovery"))
+        tasks.append(group.create_task(engine.judge.run(), name="judge"))
+        tasks.append(group.create_task(engine.guard.run(), name="guard"))
+        tasks += [group.create_task(engine.guard.watch_route(n), name=f"route {n}") for n in engine.world.routes]
+        tasks += [group.create_task(engine.followers.run(n), name=f"dataset {n}") for n in engine.followers.all]
+        await engine.stopping.wait()
+        for task in [*tasks, *engine.tasks]:
+            task.cancel()
+
+
+async def _recovered(engine: Engine) -> None:
+    outcome = await recover(engine)
+    engine.recovering = False
+    engine.recovered.set()
+    if outcome == "rollback":
+        m = engine.migration
+        mode: Mode = "emergency" if m.run is not None and m.run.mode == "emergency" else "graceful"
+        run = engine.rollback(mode=mode, actor="engine", reason="a rollback goes on after a restart")
+        await engine.by_itself(run, "rollback after a restart")
+
+
+def _tell_ready(fd: int, message: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        os.write(fd, json.dumps(message).encode() + b"\n")
+        os.close(fd)
+
+
+def main(state: str, plan: str | None, ready_fd: int | None) -> int:
+    """The process's own main: errors go to who started it, and to the log."""
+    import uvloop
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(Path(state), Path(plan) if plan else None, ready_fd))
+    except CutoverError as error:
+        if ready_fd is not None:
+            body = error.as_json()
+            body["error"]["exit_code"] = error.exit_code
+            _tell_ready(ready_fd, body)
+        sys.stderr.write(f"cutover engine: {error.message}\n")
+        return error.exit_code
+    return 0
+
+
+def start_engine(state: Path, plan: Path | None) -> None:
+    """Start the engine as a process of its own and wait until it answers. Raises what kept it from starting."""
+    make_state_dir(state)
+    log = log_of(state)
+    if log.exists() and log.stat().st_size > LOG_KEPT:
+        log.replace(log.with_suffix(".log.1"))
+    read_fd, write_fd = os.pipe()
+    argv = [sys.executable, "-m", "backends.engine", "--state", str(state), "--ready-fd", str(write_fd)]
+    argv += ["--plan", str(plan.absolute())] if plan is not None else []
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, pass_fds=[write_fd], cwd="/"
+        )  # fmt: skip
+    os.close(write_fd)
+    try:
+        line = _read_ready(read_fd)
+    finally:
+        os.close(read_fd)
+    if not line:
+        code = process.poll()
+        raise CouldNot(f"the engine did not start (exit {code})", where=str(log), hint="the log says why")
+    message = json.loads(line)
+    if "error" in message:
+        process.wait(timeout=10)
+        raise error_of(message)
+    # The engine outlives us: it is not our child to wait for.
+    process.returncode = 0
+
+
+def _read_ready(fd: int) -> bytes:
+    import select
+
+    deadline, data = time.monotonic() + START_LIMIT, b""
+    while not data.endswith(b"\n"):
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([fd], [], [], left)[0]:
+            return b""
+        chunk = os.read(fd, 65536)
+        if not chunk:
+            return data
+        data += chunk
+    return data
+
+
+@contextlib.asynccontextmanager
+async def connected(state: Path) -> AsyncIterator[EngineClient]:
+    """A client of the engine that runs in this folder. Raises `EngineGone` where none answers."""
+    async with EngineClient(socket_of(state)) as client:
+        yield client
+
+
+async def answers(state: Path) -> bool:
+    """Does an engine answer in this folder?"""
+    if not socket_of(state).exists():
+        return False
+    async with EngineClient(socket_of(state)) as client:
+        try:
+            await client.snapshot(timeout=5.0)
+        except EngineGone:
+            return False
+    return True

@@ -1,0 +1,151 @@
+"""After a start: reality is read first, for every operation that was open when the last engine ended (cutover.md, section 5).
+
+Applied: confirm. Not applied: backward and safety operations are sent again; forward ones fail, "abandoned on restart", held. A rollback
+always goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from backends.cutover.events import Kind
+from backends.cutover.fold import Op
+from backends.cutover.steps.base import Seen, Step
+from backends.cutover.steps.build import step_of
+from backends.cutover.steps.weight import SetWeight
+from backends.engine.clock import utc_now
+from backends.engine.moves import abandon, finish_tail, hold, settle_state
+from backends.engine.runner import StepFailed
+from backends.errors import CutoverError, RefusedByRule
+from backends.snapshot import State
+
+if TYPE_CHECKING:
+    from backends.engine.core import Engine
+
+LOOK_LIMIT = 15.0
+
+
+async def recover(engine: Engine) -> str | None:
+    """Settle what was open. Returns `rollback` where one has to go on."""
+    m = engine.migration
+    told: list[str] = []
+    await engine.world.orphans_gone()
+    for op in list(m.ops.values()):
+        told.append(await _settle(engine, op))
+    run = m.open_run
+    if run is not None and run.kind == "rollback":
+        await engine.runner.end("interrupted by a restart, goes on")
+        told.append("the rollback goes on")
+        outcome = "rollback"
+    elif m.state is State.ROLLING_BACK:
+        told.append("the rollback goes on")
+        outcome = "rollback"
+    else:
+        outcome = None
+        await _settle_run(engine, told)
+    await _foreign_weights(engine, told)
+    if told:
+        await engine.record(Kind.RECOVERED, {"text": "; ".join(told)})
+    return outcome
+
+
+async def _settle(engine: Engine, op: Op) -> str:
+    step = step_of(op.kind, op.args)
+    brief = {"id": op.id, "kind": op.kind, "args": op.args}
+    seen = await _look(engine, step, op)
+    if not seen.done and step.outlives_us:
+        await _wait_for_orphan(step, op)
+        seen = await _look(engine, step, op)
+    if seen.done:
+        extra = dict(seen.extra) | {"detail": f"applied before the restart; {seen.detail}"}
+        await engine.record(Kind.CONFIRMED, brief | extra)
+        return f"{step.text}: was applied"
+    if step.direction != "forward" and engine.migration.state is not State.ROLLING_BACK:
+        try:
+            await engine.runner.carry_on(step, brief)
+        except (StepFailed, RefusedByRule) as error:
+            return f"{step.text}: sent again, failed: {error.message}"
+        return f"{step.text}: sent again"
+    data = brief | {"reason": f"abandoned on restart; {seen.detail}", "found": seen.found}
+    await engine.record(Kind.FAILED, data)
+    return f"{step.text}: abandoned on restart"
+
+
+async def _wait_for_orphan(step: Step, op: Op) -> None:
+    """A remote command may outlive us: not before its own limit has passed is anything concluded."""
+    left = step.limit - (utc_now() - op.at).total_seconds() if op.at is not None else 0.0
+    if left > 0:
+        await asyncio.sleep(min(left, step.limit))
+
+
+async def _look(engine: Engine, step: Step, op: Op) -> Seen:
+    """Is it so? Journal-only effects and rounds of an intent that was never confirmed are not."""
+    if step.kind in ("token", "last_round", "compare", "fence", "settle_gap"):
+        return Seen(False, "not confirmed before the restart")
+    deadline = asyncio.get_running_loop().time() + LOOK_LIMIT
+    reason = "could not be read"
+    while asyncio.get_running_loop().time() < deadline:
+        try:
+            async with asyncio.timeout(LOOK_LIMIT):
+                return await _read(engine, step)
+        except (CutoverError, TimeoutError) as error:
+            reason = str(error) or reason
+            await asyncio.sleep(0.5)
+    return Seen(False, reason)
+
+
+async def _read(engine: Engine, step: Step) -> Seen:
+    if not isinstance(step, SetWeight):
+        return await step.observe(engine.world)
+    found = (await engine.world.routes[step.route].read()).weight
+    if found != step.weight:
+        return Seen(False, f"the authority holds {found}", found)
+    for _ in range(20):
+        seen = await step.observe(engine.world)
+        if seen.done:
+            return seen
+        await asyncio.sleep(0.2)
+    return seen
+
+
+async def _settle_run(engine: Engine, told: list[str]) -> None:
+    m = engine.migration
+    run = m.open_run
+    if run is None:
+        if m.state is State.SHIFTING:
+            await settle_state(engine, "restart")
+        return
+    if all(s == "confirmed" for s in run.status):
+        await engine.runner.end("confirmed")
+        await settle_state(engine, "restart")
+        return
+    if run.committed:
+        try:
+            await finish_tail(engine)
+        except (StepFailed, RefusedByRule) as error:
+            told.append(error.message)
+            await abandon(engine, error.message, by="restart")
+            return
+        told.append("the handover was past its commit point and was finished")
+        await engine.runner.end("confirmed")
+        await settle_state(engine, "restart")
+        return
+    await abandon(engine, "abandoned on restart: the advance had not taken effect as a whole", by="restart")
+
+
+async def _foreign_weights(engine: Engine, told: list[str]) -> None:
+    """Somebody else may have moved a route while no engine ran."""
+    m = engine.migration
+    for name, route in engine.world.routes.items():
+        try:
+            async with asyncio.timeout(LOOK_LIMIT):
+                found = (await route.read()).weight
+        except (CutoverError, TimeoutError):
+            continue
+        if found != m.route(name).confirmed and m.armed is not None and m.state is not State.ROLLING_BACK:
+            reason = f"route {name} holds {found}, not {m.route(name).confirmed}: changed while no engine ran"
+            data: dict[str, Any] = {"route": name, "reason": reason, "found": found, "expected": m.route(name).confirmed}
+            await engine.record(Kind.FOREIGN, data)
+            await hold(engine, f"route {name}", reason)
+            told.append(reason)

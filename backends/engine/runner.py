@@ -1,0 +1,177 @@
+"""Performing steps: INTENT durable before the effect, SENT, OBSERVED, CONFIRMED, or FAILED, or FOREIGN.
+
+Forward steps that fail are compensated and hold; backward and safety steps are sent again until their limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from backends.cutover.events import Event, Kind
+from backends.cutover.fold import Migration
+from backends.cutover.rules import refusal_of
+from backends.cutover.steps.base import Seen, Step
+from backends.cutover.steps.weight import SetWeight
+from backends.cutover.world import World
+from backends.engine.failpoints import failpoint
+from backends.errors import CouldNot, CutoverError, RefusedByRule
+from backends.traffic.base import ForeignChange, RouteError
+
+POLL = 0.2  # seconds between two looks at the world
+RETRY = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Recorder(Protocol):
+    """Where events go: the engine's journal and fold."""
+
+    @property
+    def migration(self) -> Migration: ...
+
+    async def record(self, kind: str, data: dict[str, Any], *, actor: str = "engine") -> Event: ...
+
+
+class StepFailed(CouldNot):
+    """A step did not come to be. `foreign`: because somebody else had changed the world."""
+
+    code = "step_failed"
+
+    def __init__(self, step: Step, reason: str, *, foreign: bool = False) -> None:
+        super().__init__(f"{step.text}: {reason}")
+        self.step = step
+        self.reason = reason
+        self.foreign = foreign
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex[:12]
+
+
+class Runner:
+    """Performs steps, one at a time."""
+
+    def __init__(self, recorder: Recorder, world: World) -> None:
+        self._recorder = recorder
+        self._world = world
+
+    async def run(
+        self, kind: str, steps: Sequence[Step], *, actor: str, reason: str, mode: str = "", accept_unknown: bool = False
+    ) -> dict[str, Any]:
+        """All steps in order, as one run of the journal; returns what the steps said beside being done. Ends the run itself only
+        when all were confirmed: who calls decides what a failure means."""
+        run = new_id()
+        told = [{"kind": s.kind, "args": s.args(), "text": s.text, "seconds": s.seconds} for s in steps]
+        data = {"id": run, "kind": kind, "mode": mode, "reason": reason, "steps": told}
+        failpoint(f"run.{kind}.before-started")
+        await self._recorder.record(Kind.RUN_STARTED, data, actor=actor)
+        failpoint(f"run.{kind}.after-started")
+        extras: dict[str, Any] = {}
+        for index, step in enumerate(steps):
+            extras |= await self.perform(step, run=run, index=index, accept_unknown=accept_unknown)
+        failpoint(f"run.{kind}.before-ended")
+        return extras
+
+    async def end(self, outcome: str) -> None:
+        """Close the open run with its outcome."""
+        run = self._recorder.migration.open_run
+        if run is not None:
+            data = {"id": run.id, "kind": run.kind, "outcome": outcome}
+            await self._recorder.record(Kind.RUN_ENDED, data)
+            failpoint(f"run.{run.kind}.after-ended")
+
+    async def perform(self, step: Step, *, run: str, index: int, accept_unknown: bool = False) -> dict[str, Any]:
+        """One step, to CONFIRMED. Raises `RefusedByRule` before any effect, `StepFailed` after."""
+        refusal = refusal_of(step, self._world, accept_unknown=accept_unknown)
+        if refusal is not None:
+            raise RefusedByRule(refusal.rule, f"{step.text}: {refusal.reason}", hint=refusal.would_allow)
+        point = f"{step.kind}.{step.direction}"
+        failpoint(f"{point}.before-intent")
+        op: dict[str, Any] = {"id": new_id(), "kind": step.kind, "args": step.args(), "direction": step.direction}
+        op |= {"run": run, "step": index, "limit": step.limit, "text": step.text}
+        await self._adopt_foreign(step, op)
+        await self._recorder.record(Kind.INTENT, op)
+        failpoint(f"{point}.after-intent")
+        return await self._carry_out(step, op)
+
+    async def carry_on(self, step: Step, op: dict[str, Any]) -> dict[str, Any]:
+        """Send again an operation whose INTENT is in the journal: backward and safety ones, after a restart."""
+        return await self._carry_out(step, op)
+
+    async def _carry_out(self, step: Step, op: dict[str, Any]) -> dict[str, Any]:
+        point = f"{step.kind}.{step.direction}"
+        try:
+            async with asyncio.timeout(step.limit):
+                await self._send(step)
+                failpoint(f"{point}.after-send")
+                await self._recorder.record(Kind.SENT, _brief(op))
+                failpoint(f"{point}.after-sent")
+                seen = await self._observe(step)
+        except TimeoutError:
+            seen = Seen(False, f"not seen within {step.limit:.0f} s")
+        except ForeignChange as error:
+            await self._foreign(op, error)
+            raise StepFailed(step, error.message, foreign=True) from error
+        except CutoverError as error:
+            seen = Seen(False, error.message)
+        if not seen.done:
+            await self._fail(step, op, seen.detail)
+        await self._recorder.record(Kind.OBSERVED, _brief(op) | {"detail": seen.detail})
+        failpoint(f"{point}.after-observed")
+        extra = dict(seen.extra)
+        await self._recorder.record(Kind.CONFIRMED, _brief(op) | {"detail": seen.detail} | extra)
+        failpoint(f"{point}.after-confirmed")
+        return extra
+
+    async def _send(self, step: Step) -> None:
+        """Forward: once. Backward and safety: again until the step's own limit ends it."""
+        for pause in RETRY:
+            try:
+                return await step.send(self._world)
+            except ForeignChange:
+                raise
+            except CutoverError:
+                if step.direction == "forward":
+                    raise
+                await asyncio.sleep(pause)
+        await step.send(self._world)
+
+    async def _observe(self, step: Step) -> Seen:
+        """Look until it is so; the step's limit ends it. A look that fails is no answer, and is repeated."""
+        seen = Seen(False, "not looked at")
+        while not seen.done:
+            with contextlib.suppress(RouteError):
+                seen = await step.observe(self._world)
+                if seen.done:
+                    return seen
+            await asyncio.sleep(POLL)
+        return seen
+
+    async def _fail(self, step: Step, op: dict[str, Any], reason: str) -> None:
+        found = None
+        if isinstance(step, SetWeight):
+            with contextlib.suppress(CutoverError, TimeoutError):
+                async with asyncio.timeout(5):
+                    found = (await self._world.routes[step.route].read()).weight
+        await self._recorder.record(Kind.FAILED, _brief(op) | {"reason": reason, "found": found})
+        raise StepFailed(step, reason)
+
+    async def _foreign(self, op: dict[str, Any], error: ForeignChange) -> None:
+        data = _brief(op) | {"route": op["args"].get("route"), "reason": error.message}
+        await self._recorder.record(Kind.FOREIGN, data | {"expected": error.expected, "found": error.found})
+
+    async def _adopt_foreign(self, step: Step, op: dict[str, Any]) -> None:
+        """A rollback takes somebody else's value as what is expected, notes it, and goes on."""
+        if not isinstance(step, SetWeight) or step.direction == "forward":
+            return
+        route = self._recorder.migration.route(step.route)
+        if route.foreign is not None:
+            reason = f"{step.route}: {route.foreign} (taken as it is, the rollback goes on)"
+            data = {"route": step.route, "reason": reason, "adopted": True, "found": route.confirmed}
+            await self._recorder.record(Kind.FOREIGN, data)
+
+
+def _brief(op: dict[str, Any]) -> dict[str, Any]:
+    return {k: op[k] for k in ("id", "kind", "args", "step") if k in op}

@@ -1,0 +1,148 @@
+"""The real world of a migration: SSH, routes, workloads, stores, probes, opened from the plan and read by steps and rules."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from backends.children import Children
+from backends.cutover.fold import Migration
+from backends.cutover.world import RoundEnd, SideHealth
+from backends.engine.sides import SideWatch
+from backends.errors import CutoverError
+from backends.plan.models import Plan
+from backends.probes.fleet import GpuFleet
+from backends.probes.hosts import ssh_hosts, ssh_settings
+from backends.snapshot import SIDES, SideName
+from backends.ssh.pool import SshPool
+from backends.traffic.base import Route
+from backends.traffic.open import open_route
+from backends.transfer.models import Direction, Progress, RoundResult
+from backends.transfer.session import TransferSession
+from backends.validation.files import FileReader
+from backends.workloads.base import WorkloadControl
+from backends.workloads.control import open_workload
+
+if TYPE_CHECKING:
+    from backends.engine.core import Engine
+
+ROUNDS_TO_ZERO = 20
+ORPHAN_LIMIT = 90.0
+
+
+class LiveWorld:
+    """Opened with `async with`; everything in it is closed at the end."""
+
+    def __init__(self, plan: Plan, base: Path, state_dir: Path, engine: Engine) -> None:
+        self.plan = plan
+        self.base = base
+        self._engine = engine
+        self._state_dir = state_dir
+        self._stack = AsyncExitStack()
+        self._routes: dict[str, Route] = {}
+        self._controls: dict[str, WorkloadControl] = {}
+        self._busy: dict[str, asyncio.Lock] = {d.name: asyncio.Lock() for d in plan.datasets}
+        hosts = ssh_hosts(plan)
+        self.children = Children(state_dir / "children.json")
+        self.ssh = SshPool(ssh_settings(plan, base), [host for _, host in hosts])
+        self.fleet = GpuFleet(self.ssh, hosts)
+        self.reader = FileReader(self.ssh)
+        self.session = TransferSession(plan, base, state_dir, self.ssh)
+        self.sides: dict[SideName, SideWatch] = {side: SideWatch(side, plan, self.ssh) for side in SIDES}
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self.ssh)
+        await self._stack.enter_async_context(self.session)
+        for spec in self.plan.routes:
+            route = open_route(spec, base=self.base, children=self.children)
+            self._stack.push_async_callback(route.close)
+            self._routes[spec.name] = route
+        for workload in self.plan.workloads:
+            control = open_workload(workload, self.ssh, base=self.base, children=self.children)
+            if control is not None:
+                self._controls[workload.name] = control
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
+
+    @property
+    def migration(self) -> Migration:
+        return self._engine.migration
+
+    @property
+    def routes(self) -> Mapping[str, Route]:
+        return self._routes
+
+    @property
+    def controls(self) -> Mapping[str, WorkloadControl]:
+        return self._controls
+
+    def observed_now(self) -> float:
+        return self._engine.observed_now()
+
+    def side(self, side: SideName) -> SideHealth:
+        return self.sides[side].health()
+
+    async def look_at_side(self, side: SideName) -> SideHealth:
+        return await self.sides[side].look_now()
+
+    async def orphans_gone(self) -> None:
+        """Wait until no child of an engine before us acts any more, for as long as a child may live."""
+        for _ in range(int(ORPHAN_LIMIT / 0.1)):
+            if not await asyncio.to_thread(self.children.still_running):
+                return
+            await asyncio.sleep(0.1)
+
+    def is_busy(self, dataset: str) -> bool:
+        """Is a round of this dataset in progress?"""
+        return self._busy[dataset].locked()
+
+    async def round(
+        self,
+        dataset: str,
+        direction: Direction,
+        progress: Progress | None = None,
+        *,
+        dry_run: bool = False,
+        retry_failed: bool = False,
+    ) -> RoundResult:
+        """One round; rounds of one dataset never overlap. A round onto the side that holds the token is refused by who asks."""
+        async with self._busy[dataset]:
+            result = await self.session.round(dataset, direction, progress=progress, dry_run=dry_run, retry_failed=retry_failed)
+        if not dry_run:
+            await self._engine.followers.note(result)
+        return result
+
+    async def round_to_zero(self, dataset: str, *, reverse: bool) -> RoundEnd:
+        direction: Direction = "reverse" if reverse else "forward"
+        detail = "no round came to its end"
+        for _ in range(ROUNDS_TO_ZERO):
+            result = await self.round(dataset, direction)
+            detail = f"{result.copied} copied, lag {result.lag_objects}, {result.failed} failed"
+            if result.is_proven:
+                return RoundEnd(True, True, f"{detail}, {result.objects_total} proven")
+            await asyncio.sleep(0.2)
+        return RoundEnd(False, False, detail)
+
+    async def compare(self, dataset: str) -> RoundEnd:
+        async with self._busy[dataset]:
+            seen = await self.session.verify(dataset)
+        equal = not seen.problems
+        return RoundEnd(equal, equal, f"{seen.equal} of {seen.checked} equal, {len(seen.problems)} problems")
+
+    async def settle_gap(self, dataset: str) -> RoundEnd:
+        """Keep what only the target has in a side prefix; a target that is gone leaves the gap unsettled."""
+        epoch = self.migration.token(dataset).epoch
+        try:
+            async with self._busy[dataset]:
+                kept = await self.session.keep_gap(dataset, epoch)
+        except CutoverError as error:
+            return RoundEnd(False, False, f"not settled: {error.message}")
+        return RoundEnd(True, True, f"{kept.objects} objects only on target kept under {kept.where}")
+
+    async def keep_index(self, dataset: str, epoch: int) -> None:
+        await self.session.keep_handover_index(dataset, epoch)

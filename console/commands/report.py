@@ -1,0 +1,40 @@
+"""`cutover report`: the after-action report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from backends.errors import CouldNot, UsageError
+from console.output import command_body, emit_json, json_option, say, state_option
+
+
+@click.command("report")
+@click.argument("name", required=False)
+@click.option("-o", "out", type=click.Path(path_type=Path), help="Where to write it (.md); default: stdout.")
+@state_option
+@json_option
+@command_body
+def command(name: str | None, out: Path | None, state_dir: str | None, as_json: bool) -> int:
+    """What happened, as Markdown, from the journal alone.
+
+    Example: cutover report chat-2026 -o chat-2026.md
+    """
+    from backends.cutover.report import report
+    from backends.engine.journal import read_events
+    from console.engine import folder
+
+    if out is not None and out.suffix not in (".md", ""):
+        raise UsageError(f"{out.suffix} is not yet supported", where=str(out), hint="-o FILE.md")
+    text = report(read_events(folder(state_dir, name)))
+    if as_json:
+        emit_json({"markdown": text, "file": str(out) if out else None})
+    if out is not None:
+        try:
+            out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise CouldNot(f"the report cannot be written: {error.strerror}", where=str(out)) from error
+    elif not as_json:
+        say(text)
+    return 0

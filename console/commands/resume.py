@@ -1,0 +1,29 @@
+"""`cutover resume`: lift the hold; after a rollback, arm anew."""
+
+from __future__ import annotations
+
+import click
+
+from console.output import command_body, emit_json, json_option, say, state_option
+
+
+@click.command("resume")
+@click.argument("name", required=False)
+@click.option("--reason", default="", help="Into the journal; needed after a rollback.")
+@state_option
+@json_option
+@command_body
+def command(name: str | None, reason: str, state_dir: str | None, as_json: bool) -> int:
+    """Lift every hold. After rolled_back: back to phase staging, every gate anew.
+
+    Example: cutover resume --reason "the driver is fixed"
+    """
+    from console.engine import command as give
+    from console.engine import folder
+
+    answer = give(folder(state_dir, name), "resume", {"reason": reason})
+    if as_json:
+        emit_json(answer)
+    else:
+        say(f"resumed: {answer['state']}")
+    return 0

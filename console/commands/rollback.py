@@ -1,0 +1,100 @@
+"""`cutover rollback`: take production back to legacy."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backends.errors import RefusedByRule, UsageError
+from backends.escape import plain
+from console.output import command_body, emit_json, json_option, say, state_option, tell
+
+
+@click.command("rollback")
+@click.argument("name", required=False)
+@click.option("--emergency", is_flag=True, help="Route back now; fence the target and settle its data after.")
+@click.option("--dry-run", is_flag=True, help="Print the executor's own steps and change nothing.")
+@click.option("--confirm", help="The migration's name; without it the name is asked for on the terminal.")
+@click.option("--accept-unknown", is_flag=True, help="Go although legacy cannot be seen.")
+@click.option("--reason", default="", help="Into the journal.")
+@state_option
+@json_option
+@command_body
+def command(
+    name: str | None,
+    emergency: bool,
+    dry_run: bool,
+    confirm: str | None,
+    accept_unknown: bool,
+    reason: str,
+    state_dir: str | None,
+    as_json: bool,
+) -> int:
+    """Roll back, to its end: exit 0 rolled_back (or reconciling), 3 rollback_blocked. Starts the engine where none runs.
+
+    Example: cutover rollback chat-2026 --confirm chat-2026
+    """
+    from console.engine import command as give
+    from console.engine import ensure_engine, folder
+
+    path = folder(state_dir, name)
+    if ensure_engine(path):
+        tell("no engine was running: started it")
+    mode = "emergency" if emergency else "graceful"
+    args: dict[str, Any] = {"mode": mode, "accept_unknown": accept_unknown}
+    if dry_run:
+        return _dry_run(path, args, as_json)
+    if confirm is None:
+        confirm, args["preview_hash"] = _ask(path, args)
+    answer = give(path, "rollback", args | {"confirm": confirm, "reason": reason})
+    if as_json:
+        emit_json(answer)
+    else:
+        say(f"{answer['state']}: every route is back at its weight on legacy")
+    return 0
+
+
+def _preview(path: Path, args: dict[str, Any]) -> Any:
+    from console.engine import talk
+
+    return talk(path, lambda client: client.preview("rollback", args))
+
+
+def _dry_run(path: Path, args: dict[str, Any], as_json: bool) -> int:
+    preview = _preview(path, args)
+    if as_json:
+        emit_json(preview)
+    else:
+        for line in preview_lines(preview):
+            say(line)
+    if not preview.allowed:
+        if not as_json:
+            raise RefusedByRule(preview.refused_by or "STATE", preview.reason, hint=preview.would_allow)
+        return 3
+    return 0
+
+
+def preview_lines(preview: Any) -> list[str]:
+    """The steps, the seconds, the gap and the warnings, in words."""
+    lines = [f"rollback {preview.mode}, about {preview.seconds or 0:.0f} s, {len(preview.steps)} steps:"]
+    lines += [f"  {i}. {plain(step.text)}" for i, step in enumerate(preview.steps, 1)]
+    lines += [f"  note: {plain(w)}" for w in preview.warnings]
+    return lines
+
+
+def _ask(path: Path, args: dict[str, Any]) -> tuple[str, str]:
+    """Show the steps and ask for the migration's name, on the terminal only."""
+    if not sys.stdin.isatty():
+        raise UsageError("the rollback must be confirmed", hint="--confirm NAME, or a terminal to type it on")
+    from console.engine import snapshot
+
+    preview = _preview(path, args)
+    for line in preview_lines(preview):
+        tell(line)
+    if not preview.allowed:
+        raise RefusedByRule(preview.refused_by or "STATE", preview.reason, hint=preview.would_allow)
+    typed = click.prompt(f"type {snapshot(path).name} to roll back", err=True, default="", show_default=False)
+    return typed.strip(), preview.hash

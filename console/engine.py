@@ -1,0 +1,80 @@
+"""How commands reach the engine: find the migration's folder, talk to its engine, start one where none runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from backends.engine.client import EngineClient
+from backends.engine.errors import EngineGone
+from backends.engine.paths import journal_of, socket_of
+from backends.errors import CouldNot
+from backends.snapshot import Snapshot
+from backends.statedir import state_dir
+
+T = TypeVar("T")
+
+
+def folder(state: str | None, name: str | None) -> Path:
+    """The folder of an existing migration. Raises `CouldNot` where there is none."""
+    path = state_dir(state, name)
+    if not journal_of(path).is_file():
+        raise CouldNot("there is no migration here", where=str(path), hint="start one: cutover up PLAN")
+    return path
+
+
+def talk(path: Path, body: Callable[[EngineClient], Awaitable[T]]) -> T:
+    """Run `body` with a client of the folder's engine. Raises `EngineGone`."""
+
+    async def run() -> T:
+        if not socket_of(path).exists():
+            raise EngineGone("no engine runs", where=str(path), hint="cutover up PLAN starts it")
+        async with EngineClient(socket_of(path)) as client:
+            return await body(client)
+
+    return asyncio.run(run())
+
+
+def command(path: Path, name: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Give the engine a command and wait for its end."""
+    return talk(path, lambda client: client.command(name, args))
+
+
+def snapshot(path: Path) -> Snapshot:
+    """The engine's state; with no engine the journal's last word."""
+    try:
+        return talk(path, lambda client: client.snapshot())
+    except EngineGone:
+        return journal_snapshot(path)
+
+
+def journal_snapshot(path: Path) -> Snapshot:
+    """What the journal alone says."""
+    from backends.cutover.fold import fold
+    from backends.engine.journal import read_events
+    from backends.engine.snapshots import snapshot_from_journal
+
+    events = read_events(path)
+    return snapshot_from_journal(fold(events), events, path)
+
+
+def ensure_engine(path: Path, plan: Path | None = None) -> bool:
+    """Start the folder's engine where none answers; True where it was started."""
+    from backends.engine.process import answers, start_engine
+
+    if asyncio.run(answers(path)):
+        return False
+    start_engine(path, plan)
+    return True
+
+
+def starter(path: Path) -> Callable[[], Awaitable[None]]:
+    """Starts the folder's engine once more: what the console calls when it finds it gone."""
+    from backends.engine.process import start_engine
+
+    async def start() -> None:
+        await asyncio.to_thread(start_engine, path, None)
+
+    return start

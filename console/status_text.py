@@ -1,0 +1,81 @@
+"""The state in plain lines: for `cutover status`, and for screen readers with `--watch`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from backends.escape import plain
+from backends.snapshot import DatasetView, HostView, Snapshot, TriggerView
+from backends.verdict import Verdict
+from themes.meaning import UNICODE, level_of_verdict
+from widgets.figures import duration, share, size
+
+
+def _glyph(verdict: Verdict) -> str:
+    return UNICODE.of(level_of_verdict(verdict))
+
+
+def status_lines(s: Snapshot) -> Iterator[str]:
+    """Everything that matters, most important first."""
+    engine = f"engine pid {s.engine.pid}" if s.engine else "no engine runs: this is the journal's last word"
+    phase = f", phase {s.phase}" if s.phase else ""
+    simulation = "SIMULATION  " if s.simulation else ""
+    yield f"{simulation}{plain(s.name)}: {s.state}{phase}  ({engine})"
+    for hold in s.held:
+        yield f"! held by {plain(hold.by)}: {plain(hold.reason)}"
+    if s.blind:
+        yield f"! blind: {plain(s.blind_reason)}"
+    yield from _rollback(s)
+    for route in s.routes:
+        seen = "-" if route.observed is None else f"{route.observed} %"
+        foreign = f"  FOREIGN {plain(route.foreign)}" if route.foreign else ""
+        yield f"route {plain(route.name)}: {route.desired} % on target, observed {seen}{foreign}"
+    for gate in s.gates:
+        if gate.current or s.engine is None:
+            yield f"{_glyph(gate.verdict)} gate {plain(gate.name)}: {gate.verdict}  {plain(gate.reason)}"
+    for trigger in s.triggers:
+        yield _trigger(trigger)
+    for dataset in s.datasets:
+        yield _dataset(dataset)
+    for host in s.hosts:
+        yield _host(host)
+    if s.next is not None:
+        yield _next(s)
+
+
+def _rollback(s: Snapshot) -> Iterator[str]:
+    r = s.rollback
+    if r.ready:
+        yield f"rollback ready, {duration(r.seconds_to_safe)} to safe, gap {r.gap.objects or 0} objects, legacy {r.legacy}"
+    else:
+        why = "; ".join(plain(b) for b in r.blocked_by) or "nothing to roll back to"
+        yield f"ROLLBACK NOT READY: {why}"
+    for warning in r.warnings:
+        yield f"  note: {plain(warning)}"
+
+
+def _trigger(t: TriggerView) -> str:
+    value = "-" if t.value is None else share(t.value) if t.unit == "fraction" else f"{t.value:.4g}"
+    limit = "-" if t.limit is None else share(t.limit) if t.unit == "fraction" else f"{t.limit:.4g}"
+    return f"{_glyph(t.verdict)} trigger {plain(t.name)}: {t.verdict}  {value} of {limit}  {plain(t.reason)}"
+
+
+def _dataset(d: DatasetView) -> str:
+    lag = "-" if d.lag.objects is None else f"{d.lag.objects} objects, {size(d.lag.bytes)}"
+    done = f"{d.objects_done} of {d.objects_total}" if d.objects_total is not None else "-"
+    error = f"  error: {plain(d.error)}" if d.error else ""
+    return f"dataset {plain(d.name)}: {d.status}, {done} objects, lag {lag}, writer {d.writer}, failed {d.failed}{error}"
+
+
+def _host(h: HostView) -> str:
+    busy = [g.utilization for g in h.gpus if g.utilization is not None]
+    mean = share(sum(busy) / len(busy)) if busy else "-"
+    error = f"  {plain(h.error)}" if h.error else ""
+    return f"host {plain(h.name)} ({h.side}): {h.health}, {len(h.gpus)} GPUs, utilisation {mean}{error}"
+
+
+def _next(s: Snapshot) -> str:
+    assert s.next is not None
+    if s.next.allowed:
+        return f"next: {'; '.join(plain(step.text) for step in s.next.steps)}"
+    return f"next: refused by {s.next.refused_by}: {plain(s.next.reason)} (allowed by: {plain(s.next.would_allow)})"
