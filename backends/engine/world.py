@@ -93,7 +93,7 @@ class LiveWorld:
     async def orphans_gone(self) -> None:
         """Wait until no child of an engine before us acts any more, for as long as a child may live."""
         for _ in range(int(ORPHAN_LIMIT / 0.1)):
-            if not await asyncio.to_thread(self.children.still_running):
+            if not await self.children.still_running():
                 return
             await asyncio.sleep(0.1)
 
