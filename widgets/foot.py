@@ -47,6 +47,13 @@ class FootButton(Widget, can_focus=True):
         self.words = words
         self.can_focus = entry.enabled
 
+    def show(self, entry: FootEntry, words: str) -> None:
+        """Say something else, where it differs."""
+        if (entry, words) != (self.entry, self.words):
+            wider = cell_len(words) != cell_len(self.words)
+            self.entry, self.words, self.can_focus = entry, words, entry.enabled
+            self.refresh(layout=wider)
+
     def get_content_width(self, container: object, viewport: object) -> int:
         return cell_len(self.words) + 2
 
@@ -59,7 +66,8 @@ class FootButton(Widget, can_focus=True):
             return row.gap().strip(self.size.width).apply_style(self.visual_style.rich_style)
         if self.entry.danger:
             style = palette.alarm
-            return Row(palette).add(f" {self.words} ", style).strip(self.size.width, fill=style)
+            arrow = palette.glyphs.step if self.has_focus else " "
+            return Row(palette).add(f"{arrow}{self.words} ", style).strip(self.size.width, fill=style)
         row.add(key, palette.accent + palette.strong).gap().add(label, palette.text)
         return row.gap().strip(self.size.width).apply_style(self.visual_style.rich_style)
 
@@ -92,11 +100,26 @@ class FootBar(Horizontal):
             yield FootButton(entry, words)
 
     async def watch_entries(self) -> None:
-        if self.is_mounted:
-            await self.recompose()
+        await self._show()
 
     async def on_resize(self) -> None:
-        await self.recompose()
+        await self._show()
+
+    async def _show(self) -> None:
+        """Buttons stay where they are, and keep the focus, as long as the same ones fit."""
+        if not self.is_mounted:
+            return
+        wanted = fitting_entries(self.entries, self.size.width or 80)
+        buttons = list(self.query(FootButton))
+        if [b.entry.action for b in buttons] != [e.action for e, _ in wanted]:
+            focused = next((b.entry.action for b in buttons if b.has_focus), None)
+            await self.recompose()
+            for button in self.query(FootButton):
+                if button.entry.action == focused:
+                    button.focus()
+            return
+        for button, (entry, words) in zip(buttons, wanted, strict=True):
+            button.show(entry, words)
 
 
 def fitting_entries(entries: tuple[FootEntry, ...], width: int) -> list[tuple[FootEntry, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.style import Style
 from textual.strip import Strip
 
 from backends.snapshot import Snapshot, State, StepView
@@ -29,19 +30,31 @@ def state_words(snapshot: Snapshot) -> str:
     return f"{words} {weight} %" if shown and snapshot.routes else words
 
 
-def head_line(snapshot: Snapshot, palette: Palette, width: int, *, observe: bool = False) -> Strip:
+FRESH = 10.0  # seconds for which a change of state is marked at its place
+
+
+def is_fresh(snapshot: Snapshot) -> bool:
+    """Whether the state has just changed."""
+    return any(e.kind == "state" and 0 <= (snapshot.at - e.at).total_seconds() <= FRESH for e in snapshot.events)
+
+
+def head_line(snapshot: Snapshot, palette: Palette, width: int, *, observe: bool = False, old: float | None = None) -> Strip:
     """`chat-2026 ▸ shifting 25 %    seat ops@bastion1    03:12:44 UTC`; what is held stands beside the state."""
     glyphs = palette.glyphs
     left = Row(palette).gap().add(snapshot.name, palette.strong).gap()
     left.add(glyphs.step, palette.muted).gap()
-    left.add(state_words(snapshot), palette.of(level_of_state(snapshot.state)) + palette.strong)
+    style = palette.of(level_of_state(snapshot.state)) + palette.strong
+    left.add(state_words(snapshot), style + Style(underline=True) if is_fresh(snapshot) else style)
     if snapshot.held:
         left.gap(2).add(f" {glyphs.held} HELD ", palette.caution)
     if snapshot.blind:
         left.gap(2).add(f" {glyphs.waiting} BLIND ", palette.caution)
     if snapshot.simulation:
         left.gap(2).add(" SIMULATION ", palette.note)
-    time = Row(palette).add(f"{clock(snapshot.at)} UTC", palette.text).gap()
+    if old is None:
+        time = Row(palette).add(f"{clock(snapshot.at)} UTC", palette.text).gap()
+    else:
+        time = Row(palette).add(f" {duration(old)} old ", palette.caution).gap()
     seat = _seat(snapshot, palette, width - left.used - time.used - 4, observe)
     if seat.used:
         left.to(max(left.used + 2, width - time.used - seat.used - 4)).join(seat)
@@ -145,8 +158,10 @@ class HeadLine(Panel, can_focus=False):
     """
     observe = False
 
-    def draw(self, snapshot: Snapshot, palette: Palette, width: int, height: int) -> list[Strip]:
-        return [head_line(snapshot, palette, width, observe=self.observe)]
+    def _draw_lines(self) -> list[Strip]:
+        if self.snapshot is None or self.failed is not None:
+            return super()._draw_lines()
+        return [head_line(self.snapshot, self.palette, self.size.width, observe=self.observe, old=self.stale)]
 
 
 class NextLine(Panel, can_focus=False):

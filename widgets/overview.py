@@ -59,5 +59,5 @@ class Overview(Widget):
         if not self.is_mounted:
             return
         for panel in self.query(Panel):
-            panel.stale = None if isinstance(panel, HeadLine | ReadinessLine) else self.stale
+            panel.stale = self.stale
             panel.snapshot = self.snapshot

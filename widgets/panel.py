@@ -23,7 +23,7 @@ from textual.widget import Widget
 from backends.snapshot import Snapshot
 from themes.palette import Palette, palette_of
 from widgets.figures import duration
-from widgets.row import Row, clean, restyle, wrapped
+from widgets.row import Row, clean, fit, restyle, wrapped
 
 WAITING = "waiting for the engine"
 
@@ -65,7 +65,7 @@ class Panel(Widget, can_focus=True):
         super().__init__(id=id, classes=classes, name=name, disabled=disabled)
         self._lines: list[Strip] | None = None
         self._lines_size = Size(0, 0)
-        self._labels: tuple[str, str] = ("", "")
+        self._labels: tuple[str, str, int] = ("", "", 0)
 
     # What a panel gives
 
@@ -149,11 +149,17 @@ class Panel(Widget, can_focus=True):
             under = f"{duration(self.stale)} old"
         else:
             under = "" if self.snapshot is None or self.failed else clean(self.footing(self.snapshot), ascii_only)
-        if (title, under) != self._labels:
-            self._labels = (title, under)
-            self.border_title = Content(title) if title else None
-            self.border_subtitle = Content(under) if under else None
+        labels = (title, under, self.outer_size.width)
+        if labels != self._labels:
+            self._labels = labels
+            self.border_title = Content(self._bounded(title)) if title else None
+            self.border_subtitle = Content(self._bounded(under)) if under else None
             self.set_class(self.stale is not None, "-stale")
+
+    def _bounded(self, label: str) -> str:
+        """A label as long as the border can hold, cut with our own ellipsis."""
+        room = max(1, self.outer_size.width - 6)
+        return label if cell_len(label) <= room else fit(label, room, ellipsis=self.palette.glyphs.ellipsis)
 
     def notify_style_update(self) -> None:
         super().notify_style_update()

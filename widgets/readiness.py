@@ -43,7 +43,7 @@ def readiness_line(snapshot: Snapshot, palette: Palette, width: int, *, gone: st
         )
     if snapshot.state is State.ROLLING_BACK:
         return _under_way(snapshot, palette, width)
-    if not readiness.possible:
+    if not readiness.possible or snapshot.state is State.PLANNED:
         return _nothing_to_take_back(snapshot, palette, width)
     if not readiness.ready:
         reasons = "; ".join(readiness.blocked_by) or "not proven"
@@ -55,18 +55,20 @@ def _loud(glyph: str, words: str, style: Style, palette: Palette, width: int) ->
     return Row(palette).add(glyph, style).add(words, style).strip(width, fill=style)
 
 
+GAP_AT, LEGACY_AT, HORIZON_AT = 36, 61, 88  # columns, so that no figure moves its neighbours
+
+
 def _ready(readiness: ReadinessView, palette: Palette, width: int) -> Strip:
     row = Row(palette).gap().add(f"{palette.glyphs.good} ROLLBACK READY", palette.good + palette.strong)
     row.gap(2).add(duration(readiness.seconds_to_safe), palette.text).add(" to safe", palette.muted)
-    pieces = [_gap(readiness, palette), _legacy(readiness, palette), _horizon(readiness, palette)]
     if readiness.unfenced:
-        pieces.insert(0, Row(palette).add(f"{palette.glyphs.held} unfenced", palette.held))
-    if readiness.warnings:
-        text = f"{palette.glyphs.held} {readiness.warnings[0]}"
-        pieces.insert(0, Row(palette).add(text, palette.held))
-    for piece in pieces:
-        if piece.used and row.used + 3 + piece.used <= width:
-            row.gap(4 if row.used + 4 + piece.used <= width else 3).join(piece)
+        row.also(Row(palette).add(f"{palette.glyphs.held} unfenced", palette.held), width)
+    gap, legacy, horizon = _gap(readiness, palette), _legacy(readiness, palette), _horizon(readiness, palette)
+    for column, piece in ((GAP_AT, gap), (min(LEGACY_AT, width - legacy.used - 1), legacy), (HORIZON_AT, horizon)):
+        if max(row.used + 2, column) + piece.used <= width:
+            row.to(max(row.used + 2, column)).join(piece)
+    for warning in readiness.warnings:
+        row.also(Row(palette).add(f"{palette.glyphs.held} {warning}", palette.held), width)
     return row.strip(width)
 
 
@@ -80,7 +82,7 @@ def _legacy(readiness: ReadinessView, palette: Palette) -> Row:
     style = palette.text if readiness.legacy is Health.ALIVE and not late else palette.held
     row = Row(palette).add("legacy ", palette.muted).add(words, style)
     if readiness.legacy_age is not None:
-        row.add(f", {duration(readiness.legacy_age)} ago", style if late else palette.muted)
+        row.add(f",{duration(readiness.legacy_age):>5} ago", style if late else palette.muted)
     return row
 
 
@@ -131,9 +133,11 @@ class ReadinessLine(Panel, can_focus=False):
         return [readiness_line(snapshot, palette, width, gone=self.gone)]
 
     def _draw_lines(self) -> list[Strip]:
-        if self.snapshot is not None and self.gone is not None:
-            return self.draw(self.snapshot, self.palette, *self.size)
-        return super()._draw_lines()
+        if self.snapshot is None or self.failed is not None:
+            return super()._draw_lines()
+        silent = None if self.stale is None else f"no word for {duration(self.stale)}"
+        width = self.size.width
+        return [readiness_line(self.snapshot, self.palette, width, gone=self.gone or silent)]
 
     def watch_gone(self) -> None:
         self.redraw()
