@@ -131,7 +131,7 @@ class Journal:
 
     def _insert(self, kind: str, body: str, actor: str, observed: float, at: datetime) -> Event:
         assert self._db is not None
-        seq, stamp, observed = self._head.seq + 1, at.isoformat(), round(observed, 3)
+        seq, stamp, observed = self._head.seq + 1, at.isoformat(), round(float(observed), 3)
         digest = event_hash(self._head.hash, seq, stamp, actor, kind, body, self.plan_hash, observed)
         row = (seq, seq - 1, stamp, actor, kind, body, self.plan_hash, SCHEMA, observed, self._head.hash, digest)
         self._db.execute(f"INSERT INTO events ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)
