@@ -1,13 +1,25 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and the last lines of a run: which tests were skipped because something was missing.
+
+A test that needs a real server skips with a reason that begins with `server missing:`; with CI=true that is a failure of
+the run. One that needs the recordings, which are not part of the project, is skipped plainly.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
+SERVER_MISSING = "server missing:"
+RECORDINGS_ABSENT = "recordings are absent"
+
+# How long an example takes says more of the machine's load than of the code.
+settings.register_profile("cutover", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("cutover")
 
 
 def data_dir() -> Path | None:
@@ -21,5 +33,41 @@ def recordings() -> Path:
     """The folder of recordings; skips the test by name where it is absent."""
     path = data_dir()
     if path is None:
-        pytest.skip("recordings are absent: set CUTOVER_DATA")
+        pytest.skip(f"{RECORDINGS_ABSENT}: set CUTOVER_DATA")
     return path
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    reporter = _reporter(session.config)
+    if reporter is not None and exitstatus == pytest.ExitCode.OK and _is_ci() and any(_skipped(reporter, SERVER_MISSING)):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    servers = list(_skipped(terminalreporter, SERVER_MISSING))
+    recorded = list(_skipped(terminalreporter, RECORDINGS_ABSENT))
+    if servers:
+        verdict = "a failure, since CI=true" if _is_ci() else "skipped"
+        terminalreporter.section(f"{len(servers)} tests without their server: {verdict}", red=_is_ci(), yellow=True)
+    if recorded and not servers:
+        terminalreporter.section(f"{len(recorded)} tests without their recordings: skipped", yellow=True)
+    for name, reason in servers + recorded:
+        terminalreporter.line(f"SKIPPED {name}: {reason}")
+
+
+def _reporter(config: pytest.Config) -> pytest.TerminalReporter | None:
+    found = config.pluginmanager.get_plugin("terminalreporter")
+    return found if isinstance(found, pytest.TerminalReporter) else None
+
+
+def _is_ci() -> bool:
+    return os.environ.get("CI", "").lower() == "true"
+
+
+def _skipped(reporter: pytest.TerminalReporter, begins_with: str) -> Iterator[tuple[str, str]]:
+    """Name and reason of each test skipped for a reason that begins so."""
+    for report in reporter.stats.get("skipped", ()):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reason = reason.removeprefix("Skipped: ")
+        if reason.startswith(begins_with):
+            yield report.nodeid, reason
