@@ -7,14 +7,16 @@ machine in the plan's folder, without a shell. There is no look at the data plan
 from __future__ import annotations
 
 import asyncio
+import grp
 import os
+import pwd
 import re
 import shutil
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from backends.children import ChildFailed, ChildResult, Children
+from backends.children import ChildFailed, Children, ChildResult
 from backends.escape import plain
 from backends.plan.models import CommandRoute as CommandSpec
 from backends.traffic.base import Confirmation, ForeignChange, Observed, RouteError
@@ -111,7 +113,8 @@ def _check_owner(path: Path) -> None:
         raise UntrustedProgram(f"cannot run {plain(str(path))}: {error.strerror}", where=str(path)) from error
     for entry, info in entries:
         is_sticky = stat.S_ISDIR(info.st_mode) and bool(info.st_mode & stat.S_ISVTX)
-        if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_sticky:
+        writable = info.st_mode & (stat.S_IWOTH if _is_own_group(info.st_gid) else stat.S_IWGRP | stat.S_IWOTH)
+        if writable and not is_sticky:
             raise UntrustedProgram(
                 f"{plain(str(entry))} can be written by others: it is not run",
                 where=str(entry),
@@ -121,3 +124,12 @@ def _check_owner(path: Path) -> None:
             raise UntrustedProgram(
                 f"{plain(str(entry))} belongs to another user: it is not run", where=str(entry), hint="own it yourself"
             )
+
+
+def _is_own_group(gid: int) -> bool:
+    """Whether a group holds nobody but us, as Debian makes one for each user: files are group-writable by default there."""
+    try:
+        group, user = grp.getgrgid(gid), pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
