@@ -127,10 +127,10 @@ def _region_hint(headers: Mapping[str, str]) -> str:
 
 def from_http(error: http.PyreqwestError, *, store: str, what: str, reading: bool) -> StoreError:
     """What the HTTP client could not do. A body that broke off while reading is `ShortBody`."""
-    if isinstance(error, http.ConnectTimeoutError | http.ConnectError):
+    if isinstance(error, http.RequestTimeoutError):  # also where it waited for an answer it says that it connected
+        return StoreUnreachable(f"{store}: {what}: no answer in time", hint="look at endpoint and network")
+    if isinstance(error, http.ConnectError):
         return StoreUnreachable(f"{store}: {what}: no connection: {_cause(error)}", hint="look at endpoint and network")
-    if isinstance(error, http.RequestTimeoutError):
-        return StoreUnreachable(f"{store}: {what}: no answer in time")
     if reading and isinstance(error, http.ReadError | http.BodyDecodeError):
         return ShortBody(f"{store}: {what}: the answer broke off: {_cause(error)}")
     return StoreUnreachable(f"{store}: {what}: {_cause(error)}")
