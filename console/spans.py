@@ -38,6 +38,10 @@ class Frame:
         """Nothing is known of the terminal any more."""
         self._rows.clear()
 
+    def forget_row(self, y: int) -> None:
+        """Nothing is known of this line any more."""
+        self._rows.pop(y, None)
+
     def remember(self, y: int, x: int, cells: Sequence[Cell]) -> None:
         """These cells were written."""
         row = self._row(y, x + len(cells))
@@ -175,8 +179,12 @@ def _render_spans(update: ChopsUpdate, console: Console) -> str:
                 continue
             left, right = max(x, x1), min(end, x2)
             part = strip if (left, right) == (x, end) else strip.crop(left - x, right - x)
-            for start, cells in frame.changes(y, left, cells_of(part, colours)):
-                out.append(written(start, y, cells))
+            cells = cells_of(part, colours)
+            if len(cells) != right - left:  # signs whose width Rich and we count differently
+                frame.forget_row(y)
+                out.append(f"\x1b[{y + 1};{left + 1}H{part.render(console)}")
+                continue
+            out += [written(start, y, run) for start, run in frame.changes(y, left, cells)]
     return "".join(out)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from console.app import CutoverApp
+from console.feed import Feed
 from tests.console.link import MadeLink
 
 ACTOR = "ops@bastion1"
@@ -29,6 +30,7 @@ async def opened(
     """The console with its first snapshot drawn."""
     more.setdefault("actor", ACTOR)
     app = CutoverApp(link, clock=clock, **more)
+    app.feed = Feed(link, arrived=app._arrived, lost=app._lost, clock=clock, spacing=0)
     async with app.run_test(size=size) as pilot:
         if link.now is not None and link.alive:
             await until(pilot, lambda: app.view.snapshot is not None)

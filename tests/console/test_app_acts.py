@@ -1,0 +1,154 @@
+"""Every key that acts: previewed, confirmed, sent once, refused in words."""
+
+from __future__ import annotations
+
+from backends.errors import CouldNot, RefusedByRule
+from backends.snapshot import PreviewView, SeatView, StepView
+from console.screens.act_dialog import ActDialog
+from console.screens.modal import Dialog
+from tests.console.console_pilot import Pilots, app_of, opened, shows, text_of, type_in, until
+from tests.console.link import MadeLink
+from tests.fixtures.snapshots import breach, rolled_back, soaking
+
+
+async def open_act(pilot: Pilots, key: str) -> ActDialog:
+    await pilot.press(key)
+    await until(pilot, lambda: isinstance(pilot.app.screen, ActDialog))
+    dialog = pilot.app.screen
+    assert isinstance(dialog, ActDialog)
+    await until(pilot, lambda: dialog.spec.act == "seat" or dialog.preview is not None)
+    return dialog
+
+
+async def test_advance_shows_its_steps_and_wants_the_word() -> None:
+    link = MadeLink(soaking())
+    async with opened(link) as pilot:
+        await open_act(pilot, "A")
+        await shows(pilot, "ADVANCE: one step forward", "advance it", "type advance and Enter")
+        await pilot.press("A", "enter")
+        await shows(pilot, "not done: type advance")
+        pilot.app.screen.query_one("TypedInput").value = ""  # type: ignore[attr-defined]
+        await pilot.press("enter")
+        await shows(pilot, "Enter alone is never yes")
+        assert link.ordered == []
+        await type_in(pilot, "advance")
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(link.ordered))
+        assert link.ordered == [("advance", {"reason": "by hand, from the console", "preview_hash": "a1"})]
+        await shows(pilot, "advance: soaking")
+
+
+async def test_a_refused_advance_says_the_rule_what_is_seen_and_what_would_allow_it() -> None:
+    link = MadeLink(soaking())
+    link.previews = lambda command, args: PreviewView(
+        command="advance",
+        allowed=False,
+        refused_by="SOAK",
+        reason="soak of chat 6:10 of 15 min",
+        would_allow="8 min 50 s more",
+    )
+    async with opened(link) as pilot:
+        await open_act(pilot, "A")
+        await shows(pilot, "refused by SOAK: soak of chat 6:10 of 15 min", "what would allow it: 8 min 50 s more")
+        assert "type advance" not in text_of(pilot)
+        await type_in(pilot, "advance")
+        await pilot.press("enter", "escape")
+        assert link.ordered == []
+
+
+async def test_an_advance_that_the_engine_refuses_stays_and_says_why() -> None:
+    link = MadeLink(soaking())
+    link.answers = [RefusedByRule("SR5", "the last change was 12 s ago", hint="wait 18 s")]
+    async with opened(link) as pilot:
+        await open_act(pilot, "A")
+        await type_in(pilot, "advance")
+        await pilot.press("enter")
+        await shows(pilot, "SR5: the last change was 12 s ago; wait 18 s")
+
+
+async def test_an_advance_whose_preview_changed_asks_again() -> None:
+    link = MadeLink(soaking())
+    changed = RefusedByRule("preview_changed", "not what was previewed")
+    link.answers = [changed]
+    async with opened(link) as pilot:
+        await open_act(pilot, "A")
+        link.previews = lambda command, args: PreviewView(command=command, hash="a2", steps=(StepView(text="chat to 50 %"),))
+        await type_in(pilot, "advance")
+        await pilot.press("enter")
+        await shows(pilot, "the world changed, look again", "now: chat to 50 %")
+        assert len(link.ordered) == 1
+
+
+async def test_hold_is_one_key_after_its_dialog_and_never_the_key_that_opened_it() -> None:
+    link = MadeLink(soaking())
+    async with opened(link) as pilot:
+        await open_act(pilot, "H")
+        await pilot.press("H", "enter", "space")
+        assert link.ordered == []
+        await pilot.press("y")
+        await until(pilot, lambda: bool(link.ordered))
+        assert link.ordered[0][0] == "hold"
+        await until(pilot, lambda: not isinstance(pilot.app.screen, Dialog))
+
+
+async def test_resume_wants_a_reason_and_sends_it() -> None:
+    link = MadeLink(rolled_back())
+    async with opened(link) as pilot:
+        await shows(pilot, "U resume")
+        await open_act(pilot, "U")
+        await pilot.press("enter")
+        await shows(pilot, "not done: say why")
+        await type_in(pilot, "new disk")
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(link.ordered))
+        assert link.ordered[0] == ("resume", {"reason": "new disk", "preview_hash": "a1"})
+
+
+async def test_the_seat_is_taken_with_the_holder_named_first() -> None:
+    link = MadeLink(soaking().model_copy(update={"seat": SeatView(holder="eve@laptop")}))
+    async with opened(link) as pilot:
+        await pilot.press("A")
+        await shows(pilot, "the seat is held by eve@laptop: T takes it")
+        assert not isinstance(pilot.app.screen, Dialog)
+        await open_act(pilot, "T")
+        await shows(pilot, "TAKE THE SEAT", "held by eve@laptop")
+        await pilot.press("y")
+        await until(pilot, lambda: bool(link.ordered))
+        assert link.ordered == [("seat", {"take": True})]
+
+
+async def test_rollback_needs_no_seat() -> None:
+    link = MadeLink(soaking().model_copy(update={"seat": SeatView(holder="eve@laptop")}))
+    async with opened(link) as pilot:
+        await pilot.press("R")
+        await shows(pilot, "ROLLBACK chat-2026 to legacy")
+
+
+async def test_an_observer_sees_the_same_and_cannot_act() -> None:
+    link = MadeLink(soaking())
+    async with opened(link, observe=True) as pilot:
+        await shows(pilot, "observing", "R ROLLBACK", "A advance")
+        for key in ("A", "H", "U", "R", "T", "ctrl+r"):
+            await pilot.press(key)
+            await shows(pilot, "this console only watches: the seat is held by ops@bastion1")
+            assert not isinstance(pilot.app.screen, Dialog)
+        assert not any(button.can_focus for button in pilot.app.screen.query("FootButton") if "-danger" in button.classes)
+        assert link.ordered == []
+        assert link.asked == []
+
+
+async def test_what_is_held_offers_resume_in_the_place_of_hold() -> None:
+    async with opened(MadeLink(breach())) as pilot:
+        await shows(pilot, "U resume")
+        assert "H hold" not in text_of(pilot)
+
+
+async def test_a_command_that_fails_after_it_was_taken_up_is_told() -> None:
+    link = MadeLink(soaking())
+    link.answers = [CouldNot("chat: the authority does not answer")]
+    async with opened(link) as pilot:
+        await open_act(pilot, "A")
+        await type_in(pilot, "advance")
+        await pilot.press("enter")
+        await shows(pilot, "chat: the authority does not answer")
+        assert app_of(pilot).is_running
