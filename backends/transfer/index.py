@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from backends.escape import plain
 from backends.snapshot import SideName
 from backends.stores.base import PartInfo
 from backends.transfer.database import Database
@@ -168,7 +169,7 @@ class Index:
         self.database.post(lambda db: _clear(db, dataset, side, order_of(key)))
 
     def fail(self, dataset: str, direction: Direction, failure: Failure) -> None:
-        values = (dataset, direction, order_of(failure.key), failure.reason, time.time())
+        values = (dataset, direction, order_of(failure.key), plain(failure.reason), time.time())
         self.database.post(lambda db: db.execute("INSERT OR REPLACE INTO failures VALUES (?,?,?,?,?)", values))
 
     def forgive(self, dataset: str, direction: Direction, key: str) -> None:

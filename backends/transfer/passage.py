@@ -105,10 +105,10 @@ def kept_identity(source: ObjectInfo, read_at: float) -> str:
     A tree's identity rests on mtime. A write within the same tick of the clock (SFTP tells whole seconds) leaves it as it is, so
     an object that was modified just before it was read is looked at again in the next round.
     """
-    if source.etag is not None or source.mtime_ns is None:
+    if source.etag is not None or source.mtime is None:
         return source.identity
-    tick = 2.0 if source.mtime_ns % _SECOND == 0 else 0.05
-    return "" if source.mtime_ns / _SECOND > read_at - tick else source.identity
+    tick = 0.05 if source.mtime_ns is not None and source.mtime_ns % _SECOND else 2.0
+    return "" if source.mtime.timestamp() > read_at - tick else source.identity
 
 
 def prove(sums: Sums, source: ObjectInfo, target: ObjectInfo, *, in_parts: bool, body: bytes | None = None) -> Proof:

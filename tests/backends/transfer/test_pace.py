@@ -1,0 +1,126 @@
+"""Bandwidth, streams and patience, with a clock of their own."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from backends.ssh.errors import HostKeyRefused, LinkLost
+from backends.stores.errors import StoreBusy, StoreDenied, StoreUnreachable
+from backends.transfer.pace import Bandwidth, Patience, Streams, jittered
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_all_streams_together_stay_within_the_bandwidth() -> None:
+    clock = Clock()
+    limit = Bandwidth(8_000_000, clock)  # one megabyte a second
+    waits = [limit.wait_for(500_000) for _ in range(6)]
+    assert waits == pytest.approx([0, 0.25, 0.75, 1.25, 1.75, 2.25])  # a quarter of a second is let through at once
+
+
+def test_an_idle_line_saves_up_no_more_than_a_short_burst() -> None:
+    clock = Clock()
+    limit = Bandwidth(8_000_000, clock)
+    limit.wait_for(1_000_000)
+    clock.now += 3600
+    limit.wait_for(1_000_000)
+    assert limit.wait_for(1) == pytest.approx(0.75)
+
+
+def test_without_a_limit_nobody_waits() -> None:
+    assert Bandwidth(None).wait_for(1 << 40) == 0.0
+
+
+async def test_a_busy_store_halves_the_streams_once_a_second_and_they_come_back() -> None:
+    clock = Clock()
+    streams = Streams(16, clock)
+    for _ in range(5):
+        streams.busy()
+    assert streams.limit == 8
+    clock.now += 1.0
+    streams.busy()
+    assert streams.limit == 4
+    for _ in range(200):
+        streams.good()
+    assert streams.limit == 16
+
+
+async def test_never_more_at_once_than_there_are_streams_and_none_is_lost_by_cancelling() -> None:
+    streams, active, most = Streams(3), 0, 0
+
+    async def use() -> None:
+        nonlocal active, most
+        async with streams:
+            active += 1
+            most = max(most, active)
+            try:
+                await asyncio.sleep(0)
+            finally:
+                active -= 1
+
+    tasks = [asyncio.create_task(use()) for _ in range(40)]
+    await asyncio.sleep(0)
+    for task in tasks[::3]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*(use() for _ in range(20)))
+    assert most == 3
+
+
+async def test_patience_waits_as_long_as_a_busy_store_asks() -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    answers = iter([StoreBusy("a", 7.0), StoreBusy("a", 7.0), None])
+
+    async def attempt() -> str:
+        if (error := next(answers)) is not None:
+            raise error
+        return "done"
+
+    assert await Patience(Streams(4), sleep).call(attempt) == "done"
+    assert all(3.5 <= seconds <= 10.5 for seconds in waited)
+    assert len(waited) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (StoreUnreachable("a"), 5),
+        (LinkLost("a"), 5),
+        (TimeoutError(), 5),
+        (StoreDenied("a"), 1),
+        (HostKeyRefused("a"), 1),
+        (StoreBusy("a"), 12),
+    ],
+)
+async def test_only_passing_errors_are_tried_again_and_not_for_ever(error: Exception, tries: int) -> None:
+    count = 0
+
+    async def sleep(seconds: float) -> None:
+        assert seconds > 0
+
+    async def attempt() -> None:
+        nonlocal count
+        count += 1
+        raise error
+
+    with pytest.raises(type(error)):
+        await Patience(Streams(4), sleep).call(attempt)
+    assert count == tries
+
+
+def test_jitter_spreads_and_has_an_end() -> None:
+    values = [jittered(4.0) for _ in range(100)]
+    assert 2.0 <= min(values) < max(values) <= 6.0
+    assert max(jittered(1e9) for _ in range(100)) <= 30.0
