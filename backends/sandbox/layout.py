@@ -3,6 +3,7 @@
 DIR/sandbox.json      whose folder this is: version, seed, and the ports to take again after a restart
 DIR/plan.yaml         the plan; ssh_config, known_hosts, id_ed25519 beside it
 DIR/hosts/HOST/       the root of that host's SFTP
+DIR/s3/               the objects of both stores
 DIR/front-door.json   the weight of the front door; queue.json that of the submission queue; training.json who writes
 DIR/scenario.jsonl    what the scenario played, and when
 """
