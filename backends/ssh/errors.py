@@ -2,7 +2,8 @@
 
 SshError
 ├── HostUnreachable   no connection: refused, no route, timed out
-├── HostKeyRefused    the host's key is unknown or has changed; names the file and line
+├── HostKeyRefused    the host's key is unknown or revoked; names the file
+│   └── HostKeyChanged known_hosts says another key; names the line
 ├── AuthFailed        the host does not let us in
 ├── LinkLost          the connection ended under a command
 └── CommandTimedOut   the command took longer than its limit
@@ -23,6 +24,10 @@ class HostUnreachable(SshError):
 
 class HostKeyRefused(SshError):
     code = "host_key_refused"
+
+
+class HostKeyChanged(HostKeyRefused):
+    code = "host_key_changed"
 
 
 class AuthFailed(SshError):

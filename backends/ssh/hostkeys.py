@@ -15,7 +15,7 @@ import asyncssh
 from asyncssh.known_hosts import SSHKnownHosts
 
 from backends.escape import plain
-from backends.ssh.errors import HostKeyRefused, SshError
+from backends.ssh.errors import HostKeyChanged, HostKeyRefused, SshError
 
 DEFAULT_PORT = 22
 
@@ -84,7 +84,7 @@ class HostKeys:
             )
         changed = next((line for line in lines if not line.revoked), None)
         if changed is not None:
-            return HostKeyRefused(
+            return HostKeyChanged(
                 f"host {plain(name)} ({where}): its key has CHANGED: {changed.path}:{changed.number} says "
                 f"{changed.algorithm} {changed.fingerprint}, the host shows {shown}",
                 where=f"{changed.path}:{changed.number}",

@@ -1,0 +1,31 @@
+"""From the plan to what SSH needs. Paths of the plan are relative to its folder; `~` is the operator's home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from backends.plan.models import Plan
+from backends.snapshot import SIDES, SideName
+from backends.ssh.models import SshHost, SshSettings
+
+
+def ssh_settings(plan: Plan, base: Path) -> SshSettings:
+    """The plan's `ssh` block; what it leaves out is the operator's own configuration."""
+    return SshSettings(
+        config=_path(plan.ssh.config, base),
+        known_hosts=_path(plan.ssh.known_hosts, base),
+        connect_timeout=plan.ssh.connect_timeout,
+    )
+
+
+def ssh_hosts(plan: Plan) -> tuple[tuple[SideName, SshHost], ...]:
+    """Every host of the plan with its side, in the plan's order."""
+    return tuple(
+        (side, SshHost(name=host.name, address=host.address, user=host.user, port=host.port, via=host.via))
+        for side in SIDES
+        for host in plan.side(side).hosts
+    )
+
+
+def _path(text: str | None, base: Path) -> Path | None:
+    return base / Path(text).expanduser() if text else None
