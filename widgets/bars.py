@@ -69,10 +69,11 @@ def _cell(palette: Palette, sample: float | None, low: float, high: float) -> st
     if not math.isfinite(sample):
         return glyphs.breach
     steps = glyphs.rise
-    span = high - low
+    span = high / 2 - low / 2  # halves: the difference of two large numbers would overflow
     if span <= 0:
         return steps[0 if sample <= low else -1]
-    return steps[min(len(steps) - 1, max(0, int((sample - low) / span * len(steps))))]
+    part = min(1.0, max(0.0, (sample / 2 - low / 2) / span))
+    return steps[min(len(steps) - 1, int(part * len(steps)))]
 
 
 def heat(palette: Palette, fraction: float | None) -> str:

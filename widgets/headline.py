@@ -40,28 +40,35 @@ def is_fresh(snapshot: Snapshot) -> bool:
 
 def head_line(snapshot: Snapshot, palette: Palette, width: int, *, observe: bool = False, old: float | None = None) -> Strip:
     """`chat-2026 ▸ shifting 25 %    seat ops@bastion1    03:12:44 UTC`; what is held stands beside the state."""
-    glyphs = palette.glyphs
-    left = Row(palette).gap().add(snapshot.name, palette.strong).gap()
-    left.add(glyphs.step, palette.muted).gap()
-    style = palette.of(level_of_state(snapshot.state)) + palette.strong
-    left.add(state_words(snapshot), style + Style(underline=True) if is_fresh(snapshot) else style)
-    if snapshot.held:
-        left.gap(2).add(f" {glyphs.held} HELD ", palette.caution)
-    if snapshot.blind:
-        left.gap(2).add(f" {glyphs.waiting} BLIND ", palette.caution)
-    if snapshot.simulation:
-        left.gap(2).add(" SIMULATION ", palette.note)
     if old is None:
         time = Row(palette).add(f"{clock(snapshot.at)} UTC", palette.text).gap()
     else:
         time = Row(palette).add(f" {duration(old)} old ", palette.caution).gap()
+    state = _state(snapshot, palette)
+    room = width - time.used - state.used - 2
+    name = Row(palette).add(snapshot.name, palette.strong)
+    left = Row(palette).gap()
+    left = left.join(name) if name.used <= room else left.add(snapshot.name, palette.strong, max(4, room))
+    left.join(state)
     seat = _seat(snapshot, palette, width - left.used - time.used - 4, observe)
     if seat.used:
         left.to(max(left.used + 2, width - time.used - seat.used - 4)).join(seat)
-    if left.used + 1 + time.used > width:
-        name_room = max(4, width - time.used - 1)
-        return Row(palette).add(left.text(), palette.strong, name_room).gap().join(time).strip(width)
     return left.right(time, width).strip(width)
+
+
+def _state(snapshot: Snapshot, palette: Palette) -> Row:
+    """State and flags: what is never cut before the name is."""
+    glyphs = palette.glyphs
+    style = palette.of(level_of_state(snapshot.state)) + palette.strong
+    row = Row(palette).gap().add(glyphs.step, palette.muted).gap()
+    row.add(state_words(snapshot), style + Style(underline=True) if is_fresh(snapshot) else style)
+    if snapshot.simulation:
+        row.gap(2).add(" SIMULATION ", palette.note)
+    if snapshot.held:
+        row.gap(2).add(f" {glyphs.held} HELD ", palette.caution)
+    if snapshot.blind:
+        row.gap(2).add(f" {glyphs.waiting} BLIND ", palette.caution)
+    return row
 
 
 def _seat(snapshot: Snapshot, palette: Palette, room: int, observe: bool) -> Row:

@@ -52,12 +52,11 @@ class Overview(Widget):
         self._hand_down()
 
     def watch_gone(self) -> None:
-        if self.is_mounted:
-            self.query_one(ReadinessLine).gone = self.gone
+        self._hand_down()
 
     def _hand_down(self) -> None:
-        if not self.is_mounted:
-            return
+        for line in self.query(ReadinessLine):
+            line.gone = self.gone
         for panel in self.query(Panel):
             panel.stale = self.stale
             panel.snapshot = self.snapshot

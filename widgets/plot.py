@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from rich.style import Style
@@ -15,12 +14,13 @@ from widgets.row import Row
 Curve = Sequence[tuple[float, float]]
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 AXIS = 8
+LARGEST = 1e150  # no difference of two such numbers overflows; NaN is not below it
 STEEP = 6  # times the distance of median and lowest: what lies higher above the median is not drawn
 
 
 def finite(curve: Curve) -> list[tuple[float, float]]:
     """The points that can be drawn."""
-    return [(x, y) for x, y in curve if math.isfinite(x) and math.isfinite(y)]
+    return [(x, y) for x, y in curve if abs(x) < LARGEST and abs(y) < LARGEST]
 
 
 def overlaid(legacy: Curve, target: Curve, palette: Palette, width: int, height: int) -> list[Strip]:
@@ -63,7 +63,7 @@ def _dots(
     for x, y in curve:
         here = (
             round((x - x0) / (x1 - x0) * wide) if x1 > x0 else 0,
-            high - round((y - y0) / (y1 - y0) * high),
+            high - round(_inside((y - y0) / (y1 - y0)) * high),
         )
         for column, line in _between(before or here, here):
             if not 0 <= line <= high or (dashed and column % 6 > 3):
@@ -72,6 +72,11 @@ def _dots(
             dots[key] = dots.get(key, 0) | _DOTS[line % 4][column % 2]
         before = here
     return dots
+
+
+def _inside(part: float) -> float:
+    """Far above or below the plot is as good as just outside it: a line to there stays short."""
+    return min(2.0, max(-1.0, part))
 
 
 def _between(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
