@@ -69,6 +69,8 @@ class CutoverApp(App[int]):
 
     TITLE = "cutover"
     CSS_PATH: ClassVar[CSSPathType | None] = [tcss("panels"), tcss("main"), Path(__file__).parent / "screens" / "screens.tcss"]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-tall"), (50, "-huge")]  # noqa: RUF012
     MODES = MODES
     DEFAULT_MODE = "overview"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {CutoverCommands}
@@ -117,6 +119,7 @@ class CutoverApp(App[int]):
 
     def on_mount(self) -> None:
         leave_on_signals(self)
+        self.set_class(self.ascii_only, "-ascii")
         self.set_interval(1.0, self._tick, name="age of a lost engine")
         self.call_after_refresh(self._follow)
 

@@ -46,11 +46,22 @@ def run_console(
         start_engine=start_engine,
     )
     code = app.run(mouse=terminal.mouse)
-    if app.return_code not in (0, None):
-        return app.return_code or 1
-    sys.stderr.write(last_line(app.migration or state.name, state, gone=app.view.stale, observe=observe))
-    sys.stderr.flush()
+    if app.return_code:
+        return app.return_code
+    say_last(last_line(app.migration or state.name, state, gone=app.view.stale, observe=observe))
     return code or 0
+
+
+def say_last(text: str) -> None:
+    """Write the last line; a terminal that was hung up on takes nothing more, at exit neither."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+        os.close(nowhere)
 
 
 def engine_link(state: Path) -> EngineLink:
@@ -67,7 +78,7 @@ def last_line(name: str, state: Path, *, gone: bool = False, observe: bool = Fal
     back = shlex.join(["cutover", "attach", *where, *(["--observe"] if observe else [])])
     undo = shlex.join(["cutover", "rollback", *where])
     engine = "the engine is gone" if gone else "the engine goes on"
-    return f"{engine}. back: {back}   take it back: {undo}\n"
+    return f"{engine}. back: {back}   roll back: {undo}\n"
 
 
 def default_state(name: str) -> Path:

@@ -10,6 +10,8 @@ import argparse
 import asyncio
 import math
 import random
+import re
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -37,7 +39,13 @@ async def shoot(path: Path, *, size: tuple[int, int], theme: str = "cutover-dark
             await pilot.pause(0.02)
         await pilot.press(*keys)
         await pilot.pause(0.2)
-        path.write_text(app.export_screenshot(title="cutover attach chat-2026"))
+        path.write_text(self_contained(app.export_screenshot(title="cutover attach chat-2026")))
+
+
+def self_contained(svg: str) -> str:
+    """Without fonts from elsewhere: a picture must not ask the network for anything."""
+    own = re.sub(r"@font-face \{.*?\n    \}", "", svg, flags=re.DOTALL)
+    return own.replace("Fira Code, monospace", "'Fira Code', 'DejaVu Sans Mono', Menlo, Consolas, monospace")
 
 
 async def shoot_all(folder: Path) -> list[Path]:
@@ -187,8 +195,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--theme")
     options = parser.parse_args(argv)
     if options.live:
-        live(bool(options.spans), options.theme)
-        return
+        sys.exit(live(bool(options.spans), options.theme))
     for path in asyncio.run(shoot_all(FOLDER)):
         print(path)
 

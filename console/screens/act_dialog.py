@@ -14,17 +14,17 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.widgets import Static
+from textual.containers import Horizontal, Vertical, VerticalScroll
 
 from backends.errors import CutoverError
 from backends.escape import plain
 from backends.snapshot import PreviewView
 from console.keymap import Act
 from console.link import Args, says_changed
+from console.screens.line import Line
 from console.screens.modal import Dialog, TypedInput
+from console.screens.steps import FullSteps
 from console.words import preview_facts, refusal_words, what_changed
-from widgets.steps import StepsList
 
 Ask = Callable[[str, Args], Awaitable[PreviewView]]
 Send = Callable[[str, Args], Awaitable[None]]
@@ -75,16 +75,17 @@ class ActDialog(Dialog[bool]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Static(TITLES[self.spec.act], id="dialog-title", markup=False)
-            yield Static(self._seat or "asking the engine …", id="dialog-facts", markup=False)
-            yield Static("", id="dialog-refusal", classes="-gone", markup=False)
-            yield StepsList(id="dialog-steps")
+            yield Line(TITLES[self.spec.act], id="dialog-title")
+            yield Line(self._seat or "asking the engine …", id="dialog-facts")
+            yield Line("", id="dialog-refusal", classes="-gone")
+            with VerticalScroll(id="dialog-scroll", can_focus=False):
+                yield FullSteps(id="dialog-steps")
             with Horizontal(classes="line", id="dialog-ask"):
-                yield Static(self._prompt(), id="dialog-prompt", markup=False)
+                yield Line(self._prompt(), id="dialog-prompt")
                 if self.spec.typed:
                     yield TypedInput(id="dialog-typed", compact=True)
-            yield Static("", id="dialog-said", markup=False)
-            yield Static(self._hint(), id="dialog-hint", markup=False)
+            yield Line("", id="dialog-said")
+            yield Line(self._hint(), id="dialog-hint")
 
     def _prompt(self) -> str:
         if self.spec.word:
@@ -113,9 +114,9 @@ class ActDialog(Dialog[bool]):
 
     def _shows(self, preview: PreviewView) -> None:
         self.preview = preview
-        self.query_one("#dialog-facts", Static).update(preview_facts(preview))
-        self.query_one(StepsList).steps = preview.steps
-        refusal = self.query_one("#dialog-refusal", Static)
+        self.query_one("#dialog-facts", Line).update(preview_facts(preview))
+        self.query_one(FullSteps).steps = preview.steps
+        refusal = self.query_one("#dialog-refusal", Line)
         said = [plain(warning, 200) for warning in preview.warnings]
         if not preview.allowed:
             said.insert(0, refusal_words(preview))
@@ -181,4 +182,4 @@ class ActDialog(Dialog[bool]):
         self.dismiss(True)
 
     def _say(self, text: str) -> None:
-        self.query_one("#dialog-said", Static).update(text)
+        self.query_one("#dialog-said", Line).update(text)

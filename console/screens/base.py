@@ -13,12 +13,13 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from backends.snapshot import Level
 from console.fields import detail_rows
 from console.foot import foot_entries
 from console.screens.detail import DetailDialog
+from console.screens.line import Line
 from console.view import View
 from console.words import gone_words
 from widgets.foot import FootBar
@@ -28,19 +29,24 @@ from widgets.panel import Panel
 from widgets.readiness import ReadinessLine
 
 
+class Filter(Input):
+    """The line that a list is filtered by."""
+
+    def on_mount(self) -> None:
+        self.cursor_blink = False  # nothing blinks
+
+
 class CutoverScreen(Screen[None]):
     """One of the screens under the keys 1..8, and the run."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-tall"), (50, "-huge")]  # noqa: RUF012
     HELP_TEXT: ClassVar[str] = ""
 
     def compose(self) -> ComposeResult:
         yield from self.heads()
         with Container(id="content"):
             yield from self.body()
-        yield Input(id="filter", placeholder="filter", compact=True, classes="-gone")
-        yield Static("", id="notice", markup=False)
+        yield Filter(id="filter", placeholder="filter", compact=True, classes="-gone")
+        yield Line("", id="notice")
         yield FootBar(id="foot")
 
     def heads(self) -> Iterable[Widget]:
@@ -69,7 +75,7 @@ class CutoverScreen(Screen[None]):
 
     def say(self, text: str, level: Level | None = None) -> None:
         """One line of notice above the foot; empty takes it away."""
-        notice = self.query_one("#notice", Static)
+        notice = self.query_one("#notice", Line)
         notice.set_classes(f"-{level.value}" if level else "")
         notice.update(text)
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from backends.escape import plain
+from console.screens.line import Line
 from console.screens.modal import Dialog
 
 
@@ -30,13 +30,13 @@ class DetailDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog"):
-            yield Static(self._heading, id="dialog-title", markup=False)
+            yield Line(self._heading, id="dialog-title")
             width = max((len(label) for label, _ in self._rows), default=0)
             lines = [f"{label:<{width}}  {plain(text, 1000)}" for label, text in self._rows]
-            yield Static("\n".join(lines), id="detail-rows", markup=False)
-            yield Static("y copies    Esc back", id="dialog-hint", markup=False)
+            yield Line("\n".join(lines), id="detail-rows")
+            yield Line("y copies    Esc back", id="dialog-hint")
 
     def action_copy(self) -> None:
         """All of it, as text."""
         self.app.copy_to_clipboard("\n".join(f"{label}: {text}" for label, text in self._rows))
-        self.query_one("#dialog-hint", Static).update("copied    Esc back")
+        self.query_one("#dialog-hint", Line).update("copied    Esc back")

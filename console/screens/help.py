@@ -7,9 +7,9 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from console.keymap import ACTS, LOOKS, MOVES
+from console.screens.line import Line
 from console.screens.modal import Dialog
 
 LIST_KEYS = ("/", "s", "y")
@@ -29,7 +29,7 @@ class HelpDialog(Dialog[None]):
     GUARDED = False
     DEFAULT_CSS = """
     HelpDialog > .dialog { height: auto; max-height: 100%; }
-    HelpDialog Static { height: auto; }
+    HelpDialog Line { height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark,q,enter", "back", "back", show=False),
@@ -43,9 +43,9 @@ class HelpDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog"):
-            yield Static("keys: lower-case letters look, capital letters act", id="dialog-title", markup=False)
+            yield Line("keys: lower-case letters look, capital letters act", id="dialog-title")
             if self._text:
-                yield Static(self._text, classes="quiet", markup=False)
+                yield Line(self._text, classes="quiet")
             rows = help_rows(self._in_list)
-            yield Static("\n".join(f"{key:>11}  {text}" for key, text in rows), id="help-keys", markup=False)
-            yield Static("Esc back", id="dialog-hint", markup=False)
+            yield Line("\n".join(f"{key:>11}  {text}" for key, text in rows), id="help-keys")
+            yield Line("Esc back", id="dialog-hint")

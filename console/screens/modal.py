@@ -8,6 +8,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input
@@ -24,14 +25,18 @@ class Dialog(ModalScreen[Result], Generic[Result]):
     GUARDED: ClassVar[bool] = True
     DEFAULT_CSS = """
     Dialog { align: center middle; }
-    Dialog > .dialog { width: 78; max-width: 100%; height: auto; max-height: 100%; padding: 0 1; }
-    Dialog .dialog Static { height: auto; }
+    Dialog > .dialog { width: 90%; min-width: 78; max-width: 110; height: auto; max-height: 100%; padding: 0 1; }
+    Dialog .dialog Line { height: auto; }
     Dialog .dialog Input { height: 1; border: none; padding: 0; width: 1fr; }
     Dialog .dialog .line { height: 1; }
-    Dialog .dialog .line Static { width: auto; }
+    Dialog .dialog .line Line { width: auto; }
     Dialog .dialog .-gone { display: none; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "back", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "back", show=False),
+        Binding("pagedown", "scroll_steps(1)", "more steps", show=False, priority=True),
+        Binding("pageup", "scroll_steps(-1)", "steps before", show=False, priority=True),
+    ]
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -52,6 +57,11 @@ class Dialog(ModalScreen[Result], Generic[Result]):
     def on_mount(self) -> None:
         self.ask_anew()
 
+    def action_scroll_steps(self, way: int) -> None:
+        """The steps that do not fit."""
+        for scroll in self.query(VerticalScroll):
+            scroll.scroll_relative(y=way * max(1, scroll.size.height - 1), animate=False)
+
     def action_back(self) -> None:
         """Leave without doing anything."""
         self.dismiss(None)
@@ -62,6 +72,9 @@ class TypedInput(Input):
 
     class PasteRefused(Message):
         """Somebody pasted."""
+
+    def on_mount(self) -> None:
+        self.cursor_blink = False  # nothing blinks
 
     def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()

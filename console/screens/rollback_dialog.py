@@ -14,18 +14,19 @@ from typing import ClassVar, Literal
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.widgets import Button, Static
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widgets import Button
 
 from backends.errors import CutoverError
 from backends.escape import plain
 from backends.snapshot import Health, PreviewView, Snapshot
 from console.link import Args, says_changed
 from console.screens.act_dialog import Ask, Send
+from console.screens.line import Line
 from console.screens.modal import Dialog, TypedInput
+from console.screens.steps import FullSteps
 from console.view import View
 from console.words import gone_words, preview_facts, refusal_words, what_changed
-from widgets.steps import StepsList
 
 Mode = Literal["graceful", "emergency"]
 UNKNOWN_WORD = "accept-unknown"
@@ -53,21 +54,22 @@ class RollbackDialog(Dialog[bool]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Static(f"ROLLBACK {plain(self.migration, 60)} to legacy", id="dialog-title", markup=False)
-            yield Static("asking the engine …", id="dialog-facts", markup=False)
-            yield Static("", id="dialog-refusal", classes="-gone", markup=False)
-            yield StepsList(id="dialog-steps")
+            yield Line(f"ROLLBACK {plain(self.migration, 60)} to legacy", id="dialog-title")
+            yield Line("asking the engine …", id="dialog-facts")
+            yield Line("", id="dialog-refusal", classes="-gone")
+            with VerticalScroll(id="dialog-scroll", can_focus=False):
+                yield FullSteps(id="dialog-steps")
             with Horizontal(classes="line", id="dialog-modes"):
-                yield Static("mode ", markup=False)
+                yield Line("mode ")
                 yield Button("graceful", id="graceful", compact=True)
                 yield Button("emergency", id="emergency", compact=True)
-                yield Static("  ^E switches", classes="quiet", markup=False)
-            yield Static("", id="dialog-unknown", classes="-gone", markup=False)
+                yield Line("  ^E switches", classes="quiet")
+            yield Line("", id="dialog-unknown", classes="-gone")
             with Horizontal(classes="line", id="dialog-ask"):
-                yield Static("", id="dialog-prompt", markup=False)
+                yield Line("", id="dialog-prompt")
                 yield TypedInput(id="dialog-typed", compact=True, disabled=True)
-            yield Static("", id="dialog-said", markup=False)
-            yield Static("Enter alone is never yes · pasted text is refused · Esc back", id="dialog-hint", markup=False)
+            yield Line("", id="dialog-said")
+            yield Line("Enter alone is never yes · pasted text is refused · Esc back", id="dialog-hint")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -98,14 +100,14 @@ class RollbackDialog(Dialog[bool]):
             self._say(f"the world changed, look again: {what_changed(old, new)}")
 
     def _shows(self, preview: PreviewView) -> None:
-        self.query_one("#dialog-facts", Static).update(preview_facts(preview))
-        self.query_one(StepsList).steps = preview.steps
+        self.query_one("#dialog-facts", Line).update(preview_facts(preview))
+        self.query_one(FullSteps).steps = preview.steps
         said = [plain(warning, 200) for warning in preview.warnings]
         if not preview.allowed:
             said.insert(0, refusal_words(preview))
         self._put("#dialog-refusal", "\n".join(said))
         self._put("#dialog-unknown", self._unknown_words())
-        self.query_one("#dialog-prompt", Static).update(f"type {self.wanted} and Enter: ")
+        self.query_one("#dialog-prompt", Line).update(f"type {self.wanted} and Enter: ")
         self.query_one("#dialog-ask").set_class(not preview.allowed, "-gone")
         typed = self.query_one(TypedInput)
         typed.disabled = not preview.allowed
@@ -207,12 +209,12 @@ class RollbackDialog(Dialog[bool]):
         self.dismiss(True)
 
     def _put(self, selector: str, text: str) -> None:
-        line = self.query_one(selector, Static)
+        line = self.query_one(selector, Line)
         line.update(text)
         line.set_class(not text, "-gone")
 
     def _say(self, text: str) -> None:
-        self.query_one("#dialog-said", Static).update(text)
+        self.query_one("#dialog-said", Line).update(text)
 
 
 def world_of(snapshot: Snapshot | None) -> tuple[object, ...]:

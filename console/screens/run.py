@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from textual.widget import Widget
-from textual.widgets import Static
 
 from console.screens.base import CutoverScreen
+from console.screens.line import Line
 from console.view import View
 from console.words import run_result, run_title
 from widgets.events import EventsPanel
@@ -22,9 +22,9 @@ class RunScreen(CutoverScreen):
     HELP_TEXT: ClassVar[str] = "The steps are the executor's own. Leaving this screen changes nothing: the run goes on."
 
     def body(self) -> Iterable[Widget]:
-        yield Static("", id="run-title", markup=False)
+        yield Line("", id="run-title")
         yield StepsList(id="run-steps")
-        yield Static("", id="run-result", markup=False)
+        yield Line("", id="run-result")
         yield TrafficPanel(id="run-traffic")
         yield EventsPanel(id="run-events")
 
@@ -33,6 +33,6 @@ class RunScreen(CutoverScreen):
         snapshot = view.snapshot
         if snapshot is None:
             return
-        self.query_one("#run-title", Static).update(run_title(snapshot.run) if snapshot.run else "no run")
-        self.query_one("#run-result", Static).update(run_result(snapshot))
+        self.query_one("#run-title", Line).update(run_title(snapshot.run) if snapshot.run else "no run")
+        self.query_one("#run-result", Line).update(run_result(snapshot))
         self.query_one(StepsList).steps = snapshot.run.steps if snapshot.run else ()

@@ -10,10 +10,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import Static
 
 from backends.errors import CutoverError
 from backends.escape import plain
+from console.screens.line import Line
 from console.screens.modal import Dialog
 from console.view import View
 from console.words import gone_words
@@ -42,11 +42,11 @@ class StartDialog(Dialog[bool]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Static("ROLLBACK needs the engine, and it is gone", id="dialog-title", markup=False)
-            yield Static(self._gone(), id="dialog-facts", markup=False)
-            yield Static(self._offer(), id="dialog-prompt", markup=False)
-            yield Static("", id="dialog-said", markup=False)
-            yield Static("Esc back", id="dialog-hint", markup=False)
+            yield Line("ROLLBACK needs the engine, and it is gone", id="dialog-title")
+            yield Line(self._gone(), id="dialog-facts")
+            yield Line(self._offer(), id="dialog-prompt")
+            yield Line("", id="dialog-said")
+            yield Line("Esc back", id="dialog-hint")
 
     def _gone(self) -> str:
         return gone_words(self._view.gone_for or 0.0, self._view.gone_reason)
@@ -61,14 +61,14 @@ class StartDialog(Dialog[bool]):
         if view.gone_for is None and view.snapshot is not None:
             self.dismiss(True)
             return
-        self.query_one("#dialog-facts", Static).update(self._gone())
+        self.query_one("#dialog-facts", Line).update(self._gone())
 
     def action_start(self) -> None:
         """Start the engine; its first snapshot closes this dialog."""
         if self._start is None or self._starting:
             return
         self._starting = True
-        self.query_one("#dialog-said", Static).update("starting the engine …")
+        self.query_one("#dialog-said", Line).update("starting the engine …")
         self.run_worker(self._run(self._start), group="start", exclusive=True)
 
     async def _run(self, start: Callable[[], Awaitable[None]]) -> None:
@@ -79,4 +79,4 @@ class StartDialog(Dialog[bool]):
         except (CutoverError, OSError, TimeoutError) as error:
             self._starting = False
             said = f"could not start it: {plain(str(error) or 'no answer', 300)}"
-        self.query_one("#dialog-said", Static).update(said)
+        self.query_one("#dialog-said", Line).update(said)

@@ -1,0 +1,48 @@
+"""The main screen and the rollback preview, as pictures, at the least size and at a large one.
+
+Look at what changed before it is accepted: `pytest tests/console/test_app_snapshots.py --snapshot-update`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from console.app import CutoverApp
+from console.screens.rollback_dialog import RollbackDialog
+from console.terminal import Terminal
+from tests.console.console_pilot import ACTOR, SIZES, early, until
+from tests.console.link import MadeLink
+from tests.fixtures.snapshots import soaking
+
+DARK = Terminal(theme="cutover-dark", mouse=False, ascii_only=False, no_colour=False)
+
+
+def made_app(terminal: Terminal = DARK) -> CutoverApp:
+    return CutoverApp(MadeLink(soaking()), actor=ACTOR, terminal=terminal, clock=early)
+
+
+async def drawn(pilot: Pilot[Any]) -> None:
+    app = pilot.app
+    assert isinstance(app, CutoverApp)
+    await until(pilot, lambda: app.view.snapshot is not None)
+
+
+async def rollback_open(pilot: Pilot[Any]) -> None:
+    await drawn(pilot)
+    await pilot.press("R")
+    screen = pilot.app.screen
+    assert isinstance(screen, RollbackDialog)
+    await until(pilot, lambda: screen.preview is not None)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_main_screen(snap_compare: Any, size: tuple[int, int]) -> None:
+    assert snap_compare(made_app(), terminal_size=size, run_before=drawn)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_rollback_preview(snap_compare: Any, size: tuple[int, int]) -> None:
+    assert snap_compare(made_app(), terminal_size=size, run_before=rollback_open)
