@@ -57,7 +57,7 @@ class GpuFleet:
 
     async def _follow(self, watch: HostWatch) -> None:
         wait = RETRY_FIRST
-        fields = FIELDS
+        fields: tuple[str, ...] = FIELDS
         while True:
             began = self._clock()
             try:
@@ -78,15 +78,14 @@ class GpuFleet:
     async def _listen(self, watch: HostWatch, fields: tuple[str, ...]) -> tuple[str, int]:
         """Take in rows until the loop ends; returns what else it said, and its status."""
         words: list[str] = []
-        async with (
-            self._pool.stream(watch.host.name, query_argv(fields, every=self._period), limit=LINE_LIMIT) as lines,
-            asyncio.TaskGroup() as group,
-        ):
-            facts = group.create_task(self._ask_facts(watch))
+        argv = query_argv(fields, every=self._period)
+        async with self._pool.stream(watch.host.name, argv, limit=LINE_LIMIT) as lines:
+            facts = asyncio.create_task(self._ask_facts(watch), name=f"gpu facts of {watch.host.name}")
             try:
                 await self._take_rows(watch, lines, fields, words)
             finally:
                 facts.cancel()
+                await asyncio.gather(facts, return_exceptions=True)
         said = "\n".join([*words, lines.stderr.decode("utf-8", "backslashreplace")])
         return said, lines.exit_status if lines.exit_status is not None else 0
 

@@ -43,7 +43,7 @@ async def _probe(pool: SshPool, side: SideName, host: SshHost) -> HostView:
 
 async def _ask(pool: SshPool, host: str) -> tuple[list[GpuSample], Trouble | None]:
     """The rows; and what is wrong, where it failed or gave no row."""
-    fields = FIELDS
+    fields: tuple[str, ...] = FIELDS
     while True:
         result = await pool.run(host, query_argv(fields), timeout=TIMEOUT)
         text = (result.stdout + b"\n" + result.stderr).decode("utf-8", "backslashreplace")

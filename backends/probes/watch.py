@@ -110,7 +110,7 @@ class HostWatch:
     def _gpu_view(self, gpu: _Gpu, now: float) -> GpuView:
         sample = gpu.sample
         history = [*gpu.history, *[None] * self._missing(gpu, now)][-HISTORY:]
-        is_gone = self._is_failing or (self._answered_at is not None and self._answered_at - gpu.at > LATE)
+        is_gone = self._answered_at is not None and self._answered_at - gpu.at > LATE * max(1.0, self._period)
         if is_gone:  # the host answers without it: its last figures say nothing about now
             alarm = sample.alarm or f"no figures for {now - gpu.at:.0f} s while the host answers: see dmesg for Xid errors"
             return GpuView(index=sample.index, uuid=sample.uuid, name=sample.name, history=tuple(history), alarm=alarm)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from backends.errors import UsageError
+from backends.escape import plain
+
 
 @dataclass(frozen=True, slots=True)
 class SshHost:
@@ -33,3 +36,20 @@ class CommandResult:
     stdout: bytes
     stderr: bytes
     truncated: bool = False
+
+
+def parse_destination(name: str, text: str) -> SshHost:
+    """`[user@]host[:port]`, `[user@][IPv6]:port` or `ssh://…`, as ProxyJump and command lines have it. Raises `UsageError`."""
+    where = text.strip().removeprefix("ssh://").rstrip("/")
+    user, _, rest = where.rpartition("@")
+    address, port = rest, ""
+    if rest.startswith("["):
+        address, _, tail = rest[1:].partition("]")
+        port = tail.removeprefix(":")
+    elif rest.count(":") == 1:
+        address, _, port = rest.partition(":")
+    if not address or address.startswith("-") or not address.isprintable() or " " in address:
+        raise UsageError(f"not a host: {plain(text, 100)}", hint="write [USER@]HOST[:PORT]")
+    if port and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise UsageError(f"not a port: {plain(port, 20)} in {plain(text, 100)}", hint="a port is 1 to 65535")
+    return SshHost(name, address, user or None, int(port) if port else None)

@@ -24,7 +24,7 @@ from asyncssh.config import SSHClientConfig
 from backends.escape import plain
 from backends.ssh.errors import AuthFailed, CommandTimedOut, HostKeyRefused, HostUnreachable, LinkLost, SshError
 from backends.ssh.hostkeys import DEFAULT_PORT, HostKeys, OfferedKey, known_hosts_paths
-from backends.ssh.models import CommandResult, SshHost, SshSettings
+from backends.ssh.models import CommandResult, SshHost, SshSettings, parse_destination
 from backends.ssh.session import RemoteLines, collect, open_lines
 
 MAX_CONNECTS = 16
@@ -243,12 +243,12 @@ class SshPool:
         *before, last = jumps
         if not before:
             name = f"jump {last}"
-            self._hosts.setdefault(name, _parse_hop(name, last))
+            self._hosts.setdefault(name, parse_destination(name, last))
             return await self._connect(name, chain)
         name = f"jump {','.join(jumps)}"
         first = f"jump {','.join(before)}"
-        self._hosts.setdefault(first, _parse_hop(first, before[-1]))
-        hop = _parse_hop(name, last)
+        self._hosts.setdefault(first, parse_destination(first, before[-1]))
+        hop = parse_destination(name, last)
         self._hosts.setdefault(name, SshHost(name, hop.address, hop.user, hop.port, via=first))
         return await self._connect(name, chain)
 
@@ -340,20 +340,6 @@ class SshPool:
     async def _refused(self, name: str, route: _Route, client: _Client, reason: str) -> HostKeyRefused:
         offered = client.offered or OfferedKey(route.shown_host, "", route.shown_port, reason)
         return await asyncio.to_thread(route.known.refusal, name, offered, reason)
-
-
-def _parse_hop(name: str, hop: str) -> SshHost:
-    """`[user@]host[:port]` or `ssh://…` of a ProxyJump."""
-    text = hop.strip().removeprefix("ssh://").rstrip("/")
-    user, _, rest = text.rpartition("@")
-    address, port = rest, None
-    if rest.startswith("["):
-        address, _, tail = rest[1:].partition("]")
-        port = int(tail[1:]) if tail[1:].isdigit() else None
-    elif rest.count(":") == 1:
-        address, _, tail = rest.partition(":")
-        port = int(tail) if tail.isdigit() else None
-    return SshHost(name, address, user or None, port)
 
 
 def _reason(error: Exception) -> str:
