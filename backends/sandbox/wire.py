@@ -47,12 +47,12 @@ class _Client(asyncio.Protocol):
         self._wire = wire
         self._transport: asyncio.Transport | None = None
         self._upstream: asyncio.Transport | None = None
+        self._early = bytearray()
         self._damage_next = False
         self._head = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.pause_reading()
         self._wire.connect(self)
 
     def upstream_open(self, upstream: asyncio.Transport) -> None:
@@ -60,14 +60,20 @@ class _Client(asyncio.Protocol):
         self._wire.opened.add(upstream)
         if self._transport is None or self._transport.is_closing():
             upstream.close()
-        else:
-            self._transport.resume_reading()
+            return
+        upstream.write(bytes(self._early))
+        self._early.clear()
+        self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         if self._wire.wants(data):
             self._damage_next = True
         if self._upstream is not None:
             self._upstream.write(data)
+            return
+        # A pause in `connection_made` is not heeded by every event loop: keep what comes before the store's end is open.
+        self._early += data
+        self.pause_reading(True)
 
     def answer(self, data: bytes) -> None:
         if self._damage_next:
