@@ -32,7 +32,7 @@ from backends.escape import plain
 
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 40
-MAX_NODES = 100_000
+MAX_NODES = 20_000
 
 Path = tuple[str | int, ...]
 

@@ -91,9 +91,10 @@ def _read(path: Path) -> bytes | Problem:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
         return _unreadable(path, f"cannot read the plan: {reason}")
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return _unreadable(path, "found a folder or device, expected a plan file")
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return _unreadable(path, "found a folder or device, expected a plan file")
         try:
             data = file.read(MAX_BYTES + 1)
         except OSError as error:

@@ -22,14 +22,17 @@ from backends.plan.units import UnitError
 _ROUNDS = 20
 
 # Stand-ins for required fields that are missing or wrong, so that what stands beside them is checked all the same.
-_STAND_INS: dict[str, Any] = {
-    "version": 1,
-    "provider": "unknown",
-    "class": "pipeline",
-    "kind": "value",
-    "address": "unknown",
-    "legacy": {"provider": "unknown"},
-    "target": {"provider": "unknown"},
+_STAND_INS: dict[tuple[str, ...], Any] = {
+    ("version",): 1,
+    ("name",): "unnamed",
+    ("legacy",): {"provider": "unknown"},
+    ("target",): {"provider": "unknown"},
+    ("legacy", "provider"): "unknown",
+    ("target", "provider"): "unknown",
+    ("legacy", "hosts", "address"): "unknown",
+    ("target", "hosts", "address"): "unknown",
+    ("workloads", "class"): "pipeline",
+    ("measures", "kind"): "value",
 }
 
 _EXPECTED = {
@@ -77,27 +80,23 @@ def _with_stand_ins(values: Any, places: Places, stand_ins: dict[Path, Any]) -> 
     """`values` with each stand-in put into the mapping at its path, where that is still there."""
     paths = {written: path for path, written in places.written.items()}
     for written, value in stand_ins.items():
-        parent: Any = values
-        for part in paths.get(written[:-1], ("",)):
-            parent = parent[part] if parent is not None and part != "" else None
-        if isinstance(parent, dict):
-            parent.setdefault(str(written[-1]), value)
+        if written[:-1] in paths:
+            parent: Any = values
+            for part in paths[written[:-1]]:
+                parent = parent[part]
+            parent.setdefault(written[-1], value)
     return values
 
 
 def _leave_out(detail: ErrorDetails, places: Places, without: set[Path], stand_ins: dict[Path, Any]) -> None:
-    path, _ = _existing(_location(detail), places)
+    path, rest = _existing(_location(detail), places)
     written = places.written[path]
-    field = str(detail["loc"][-1])
-    if detail["type"] == "missing":
-        if field in _STAND_INS or (written == () and field == "name"):
-            stand_ins[(*written, field)] = _STAND_INS.get(field, "unnamed")
-            return
-    elif written and written[-1] == field and (field in _STAND_INS or written == ("name",)):
+    field = (*written, *rest)
+    stand_in = _STAND_INS.get(tuple(part for part in field if isinstance(part, str)))
+    if stand_in is not None:
+        stand_ins[field] = stand_in
+    if stand_in is None or not rest:
         without.add(written)
-        stand_ins[written] = _STAND_INS.get(field, "unnamed")
-        return
-    without.add(written)
 
 
 def _location(detail: ErrorDetails) -> Path:

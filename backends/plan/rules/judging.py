@@ -21,7 +21,7 @@ def check_judging(plan: Plan, _names: Names, findings: Findings) -> None:
         _check_measure(("measures", i), measure, findings)
     for phase, gates in plan.gates.items():
         for i, gate in enumerate(gates):
-            _check_gate(("gates", phase.value, i), gate, measures, findings)
+            _check_gate(("gates", phase.value, i), gate, findings)
     seen: set[str] = set()
     for i, trigger in enumerate(plan.triggers):
         _check_trigger(("triggers", i), trigger, plan, findings)
@@ -64,7 +64,7 @@ def _check_source(path: Path, source: Source, findings: Findings) -> None:
             findings.error((*path, "file"), "source", found)
 
 
-def _check_gate(path: Path, gate: Gate, measures: dict[str, Measure], findings: Findings) -> None:
+def _check_gate(path: Path, gate: Gate, findings: Findings) -> None:
     if (gate.measure is None) == (gate.dataset is None):
         found = "both" if gate.measure is not None else "neither"
         findings.error(path, "one_kind", f"found {found}, expected exactly one of measure, dataset")
@@ -79,16 +79,6 @@ def _check_gate(path: Path, gate: Gate, measures: dict[str, Measure], findings: 
     if gate.verified is not None:
         message = "found `verified` beside `measure`, expected it beside `dataset`"
         findings.error((*path, "verified"), "not_used", message)
-    _check_measure_gate(path, gate, measures.get(gate.measure or ""), findings)
-
-
-def _check_measure_gate(path: Path, gate: Gate, measure: Measure | None, findings: Findings) -> None:
-    if measure is None:
-        return
-    needs_margin = measure.kind not in ("memory", "error_rate")
-    if needs_margin and gate.within is None and not findings.places.is_written((*path, "within")):
-        message = f"found no `within` for `{measure.name}`: nothing to judge by"
-        findings.error(path, "missing_field", message, "such as within: 0.5%")
     _check_rising((*path, "at"), gate.at, findings)
 
 
