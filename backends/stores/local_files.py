@@ -40,12 +40,16 @@ _COPY_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
+    """What a listing needs of a name: folders of a million are held whole."""
+
     name: str
-    status: os.stat_result
+    mode: int
+    size: int
+    mtime_ns: int
 
     @property
     def is_folder(self) -> bool:
-        return stat.S_ISDIR(self.status.st_mode)
+        return stat.S_ISDIR(self.mode)
 
 
 class LocalFiles:
@@ -73,13 +77,15 @@ class LocalFiles:
         base = "".join(f"{name}/" for name in folder)
         for entry in self._entries(folder, base):
             key = base + entry.name
-            if entry.is_folder:
+            if entry.is_folder and len(folder) >= tree.DEEPEST:
+                skipped.append(Skipped(key + "/", tree.TOO_DEEP))
+            elif entry.is_folder:
                 if not tree.is_whole_pruned(key_order(key + "/"), after):
                     yield from self._walk((*folder, entry.name), after, skipped)
-            elif not stat.S_ISREG(entry.status.st_mode):
-                skipped.append(Skipped(key, _kind(entry.status)))
+            elif not stat.S_ISREG(entry.mode):
+                skipped.append(Skipped(key, _kind(entry.mode)))
             elif key_order(key) > after:
-                yield _info(key, entry.status)
+                yield _object(key, entry.size, entry.mtime_ns)
 
     def _entries(self, folder: tuple[str, ...], base: str) -> list[_Entry]:
         """What is in a folder, in the order of its keys: a folder sorts by its name with the slash."""
@@ -90,7 +96,8 @@ class LocalFiles:
                     if tree.is_hidden(base + entry.name):
                         continue
                     with contextlib.suppress(FileNotFoundError):  # gone since: as if listed a moment later
-                        found.append(_Entry(entry.name, entry.stat(follow_symlinks=False)))
+                        status = entry.stat(follow_symlinks=False)
+                        found.append(_Entry(entry.name, status.st_mode, status.st_size, status.st_mtime_ns))
         except FileNotFoundError as error:
             if not folder:
                 raise self._listing(str(self._root), error) from error
@@ -123,7 +130,7 @@ class LocalFiles:
             with self._folder(names[:-1]) as folder, _opened(names[-1], folder) as file:
                 before = os.fstat(file)
                 if not stat.S_ISREG(before.st_mode):
-                    raise KeyRefused(f"{self._store}: {plain(key, 300)}: {_kind(before)}")
+                    raise KeyRefused(f"{self._store}: {plain(key, 300)}: {_kind(before.st_mode)}")
                 self._same(key, before, if_match)
                 if start >= before.st_size and start and length != 0:
                     raise SourceChanged(f"{self._store}: {plain(key, 300)} has no byte {start}: it is {before.st_size} bytes")
@@ -409,17 +416,12 @@ def _copy(name: str, source: int, new: str, target: int) -> None:
 
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo:
-    moment = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
-    return ObjectInfo(key, status.st_size, mtime=moment, mtime_ns=status.st_mtime_ns)
+    return _object(key, status.st_size, status.st_mtime_ns)
 
 
-def _kind(status: os.stat_result) -> str:
-    kinds = {
-        stat.S_IFLNK: "is a symlink, which is not followed",
-        stat.S_IFIFO: "is a FIFO",
-        stat.S_IFSOCK: "is a socket",
-        stat.S_IFCHR: "is a device",
-        stat.S_IFBLK: "is a device",
-        stat.S_IFDIR: "is a folder",
-    }
-    return kinds.get(stat.S_IFMT(status.st_mode), "is no regular file")
+def _object(key: str, size: int, mtime_ns: int) -> ObjectInfo:
+    return ObjectInfo(key, size, mtime=datetime.fromtimestamp(mtime_ns / 1e9, UTC), mtime_ns=mtime_ns)
+
+
+def _kind(mode: int) -> str:
+    return tree.KINDS.get(stat.S_IFMT(mode), tree.OTHER_KIND)

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
+from xml.sax.saxutils import escape
 
 from backends.escape import plain
 from backends.stores.base import Capabilities, ObjectInfo, PartInfo, Skipped
@@ -95,7 +96,7 @@ class S3Store:
         """Make the bucket itself; one that is ours already is fine. For the sandbox and tests: an operator makes his own."""
         body = b""
         if self._region != "us-east-1":
-            place = f"<LocationConstraint>{self._region}</LocationConstraint>"
+            place = f"<LocationConstraint>{escape(self._region)}</LocationConstraint>"
             body = f"<CreateBucketConfiguration>{place}</CreateBucketConfiguration>".encode()
         try:
             await self._client.call("PUT", None, what=f"making bucket {plain(self._bucket)}", body=body)

@@ -12,7 +12,7 @@ import contextlib
 import stat
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import cast
 
 import asyncssh
@@ -92,11 +92,12 @@ class SftpStore:
         skipped: list[Skipped] = []
         self._skipped = skipped
         page: list[ObjectInfo] = []
-        async for found in self._tree.walk(start_after, skipped):
-            page.append(found)
-            if len(page) == _PAGE:
-                yield page
-                page = []
+        async with aclosing(self._tree.walk(start_after, skipped)) as objects:
+            async for found in objects:
+                page.append(found)
+                if len(page) == _PAGE:
+                    yield page
+                    page = []
         if page:
             yield page
 

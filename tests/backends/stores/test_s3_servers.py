@@ -12,6 +12,7 @@ from backends.stores.errors import KeyRefused, ListingFailed, StoreDenied
 from backends.stores.s3 import S3Store
 from backends.stores.s3_errors import BucketMissing
 from tests.backends.stores.conftest import new_bucket, s3_store
+from tests.peers.ministack import MiniStack
 from tests.peers.seaweedfs import ADMIN, NOLIST, READONLY, STRANGER, SeaweedFs
 
 
@@ -136,3 +137,21 @@ async def test_a_key_of_a_thousand_bytes_fits_and_a_longer_one_is_refused(weed: 
             await put(store, "raw\udcff")
         with pytest.raises(KeyRefused):
             await put(store, "")
+
+
+FLAT_KEYS = ["a//b", "a/./b", "../x", "a/../../b", "./y", "/lead", "dir/", "a\\b", "\x01", "..", "a", "a/b", "a-b"]
+
+
+async def test_a_flat_store_keeps_keys_that_no_tree_can_hold(mini: MiniStack) -> None:
+    async with s3_store(mini, new_bucket(), prefix="in/") as store:
+        await store.create_bucket()
+        for key in FLAT_KEYS:
+            await put(store, key, key.encode())
+        assert await keys_of(store) == sorted(FLAT_KEYS, key=key_order)
+        for key in FLAT_KEYS:
+            assert await store.read(key) == key.encode()
+            upload = await store.create_upload(key)
+            assert await store.list_uploads() == [(key, upload)]
+            await store.abort_upload(key, upload)
+            await store.delete(key)
+        assert await keys_of(store) == []
