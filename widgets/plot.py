@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from rich.style import Style
 from textual.strip import Strip
 
 from themes.palette import Palette
-from widgets.figures import number, place
+from widgets.figures import clock, number, place
 from widgets.row import Row
 
 Curve = Sequence[tuple[float, float]]
@@ -23,7 +24,7 @@ def finite(curve: Curve) -> list[tuple[float, float]]:
     return [(x, y) for x, y in curve if abs(x) < LARGEST and abs(y) < LARGEST]
 
 
-def overlaid(legacy: Curve, target: Curve, palette: Palette, width: int, height: int) -> list[Strip]:
+def overlaid(legacy: Curve, target: Curve, palette: Palette, width: int, height: int, by: str = "") -> list[Strip]:
     """Both curves, their scale on the left, the places on the axis below; target is drawn over legacy."""
     curves = [(finite(legacy), palette.legacy, "."), (finite(target), palette.target, "o")]
     points = [p for curve, _, _ in curves for p in curve]
@@ -40,7 +41,7 @@ def overlaid(legacy: Curve, target: Curve, palette: Palette, width: int, height:
     cut = "↑" if max(p[1] for p in points) > y1 else ""
     labels = [_label(i, rows, y0, y1) + (cut if i == 0 else "") for i in range(rows)]
     lines = [_plot_line(grid[i], palette, labels[i]).strip(width) for i in range(rows)]
-    return [*lines, _axis(palette, x0, x1, width)]
+    return [*lines, _axis(palette, (_at(x0, by), _at(x1, by)), width)]
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
@@ -108,9 +109,16 @@ def _plot_line(cells: Sequence[tuple[str, Style] | None], palette: Palette, labe
     return row.add(run, style)
 
 
-def _axis(palette: Palette, x0: float, x1: float, width: int) -> Strip:
-    row = Row(palette).to(AXIS).add(place(x0), palette.muted)
+def _at(x: float, by: str) -> str:
+    """A place on the axis: an instant as a time of day."""
+    if by == "time" and 1e9 < x < 1e11:
+        return clock(datetime.fromtimestamp(x, UTC))
+    return place(x)
+
+
+def _axis(palette: Palette, ends: tuple[str, str], width: int) -> Strip:
+    row = Row(palette).to(AXIS).add(ends[0], palette.muted)
     dashed, solid = ("..", "oo") if palette.glyphs.ascii else ("╌╌", "──")
     legend = Row(palette).add(f"{dashed} legacy", palette.legacy).gap(3).add(f"{solid} target", palette.target)
     row.to(AXIS + max(0, (width - AXIS - legend.used) // 2)).join(legend)
-    return row.right(Row(palette).add(place(x1), palette.muted), width).strip(width)
+    return row.right(Row(palette).add(ends[1], palette.muted), width).strip(width)

@@ -21,7 +21,8 @@ def dataset_level(dataset: DatasetView) -> Level:
         return Level.BREACH
     if dataset.failed or dataset.eta_never:
         return Level.HELD
-    return Level.GOOD if dataset.status == "in sync" else Level.WAITING
+    behind = dataset.direction == "reverse" and dataset.reverse_lag is not None and bool(dataset.reverse_lag.bytes)
+    return Level.GOOD if dataset.status == "in sync" and not behind else Level.WAITING
 
 
 def fraction_done(dataset: DatasetView) -> float | None:
@@ -60,21 +61,26 @@ def transfer_rows(datasets: Sequence[DatasetView], palette: Palette, width: int,
 
 
 def _shares(datasets: Sequence[DatasetView], wanted: Sequence[int], spare: int) -> list[int]:
-    """How many detail lines each gets: one after the other in order of need, two first."""
+    """How many detail lines each gets: two for those that move or fail, one for the others, then in turn while there is room."""
     shares = [0] * len(datasets)
     order = sorted(range(len(datasets)), key=lambda i: _calm(datasets[i]))
-    for limit in (2, 1, 99):
+    rounds = [[2 if _calm(d) < AT_REST else 1 for d in datasets]]
+    rounds += [[line] * len(datasets) for line in range(2, max(wanted, default=0) + 1)]
+    for limits in rounds:
         for i in order:
-            while spare > 0 and shares[i] < min(wanted[i], limit if limit != 1 else max(1, shares[i])):
-                shares[i] += 1
-                spare -= 1
+            more = max(0, min(spare, min(wanted[i], limits[i]) - shares[i]))
+            shares[i] += more
+            spare -= more
     return shares
+
+
+AT_REST = 3
 
 
 def _calm(dataset: DatasetView) -> int:
     if dataset.error or dataset.failed:
         return 0
-    return {"copying": 1, "listing": 2, "failed": 0, "waiting": 3, "in sync": 4}[dataset.status]
+    return {"copying": 1, "listing": 2, "failed": 0, "waiting": AT_REST, "in sync": AT_REST + 1}[dataset.status]
 
 
 def dataset_line(dataset: DatasetView, palette: Palette, width: int, names: int) -> Strip:

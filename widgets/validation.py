@@ -12,6 +12,7 @@ from themes.meaning import level_of_verdict
 from themes.palette import Palette
 from widgets.delta import delta_strip
 from widgets.figures import change, number, percent, place, seconds
+from widgets.fitting import WEIGHT
 from widgets.panel import Panel, nothing_yet
 from widgets.plot import overlaid
 from widgets.row import Row
@@ -54,7 +55,7 @@ def validation_rows(views: Sequence[ValidationView], palette: Palette, width: in
         rest = rest[: max(0, height - PLOT_FROM)]
         delta = [delta_strip(first, palette, width)] if height >= DELTA_FROM else []
         room = height - len(lines) - len(rest) - len(delta)
-        lines.extend([*overlaid(first.legacy_curve, first.target_curve, palette, width, room), *delta])
+        lines.extend([*overlaid(first.legacy_curve, first.target_curve, palette, width, room, first.by), *delta])
     return [*lines, *rest][:height]
 
 
@@ -127,5 +128,8 @@ class ValidationPanel(Panel):
         return heading(first_to_show(snapshot.validation) if snapshot else None)
 
     def footing(self, snapshot: Snapshot) -> str:
-        hidden = len(snapshot.validation) - 1 if self.size.height < 2 else 0
-        return f"{hidden} more" if hidden > 0 else ""
+        first = first_to_show(snapshot.validation)
+        hidden = [level_of_verdict(v.verdict) for v in snapshot.validation if v is not first]
+        if self.size.height >= 2 or not hidden:
+            return ""
+        return f"{len(hidden)} more {self.palette.glyphs.of(max(hidden, key=WEIGHT.__getitem__))}"

@@ -32,7 +32,7 @@ def view_lines(view: ValidationView, palette: Palette, width: int, height: int) 
     if view.points:
         lines.append(points_line(view, palette, width))
     room = height - len(lines) - 1
-    plot = overlaid(view.legacy_curve, view.target_curve, palette, width, room) if room >= 4 else []
+    plot = overlaid(view.legacy_curve, view.target_curve, palette, width, room, view.by) if room >= 4 else []
     if plot:
         lines.extend([*plot, delta_strip(view, palette, width)])
     elif room > 1:

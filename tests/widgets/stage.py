@@ -39,7 +39,7 @@ class Stage(App[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall"), (50, "-huge")]  # noqa: RUF012
 
     def __init__(self, *shown: Widget, theme: str = "cutover-dark", ascii_only: bool = False) -> None:
-        super().__init__()
+        super().__init__(ansi_color=True if theme == "cutover-16" else None)
         for known in THEMES:
             self.register_theme(known)
         self.ascii_only = ascii_only
