@@ -23,10 +23,19 @@ def plan_schema() -> dict[str, Any]:
 
 def fields_at(path: Path) -> tuple[str, ...]:
     """The names of the fields that a mapping at `path` may have; none where it is not a mapping with named fields."""
+    return tuple(_mapping(_at(path)).get("properties", {}))
+
+
+def is_fixed_at(path: Path) -> bool:
+    """Is there a list of fixed length at `path`, such as a pair?"""
+    return "prefixItems" in _of_type(_at(path), "array")
+
+
+def _at(path: Path) -> dict[str, Any]:
     node = _schema()
     for part in path:
         node = _below(node, part)
-    return tuple(_mapping(node).get("properties", {}))
+    return node
 
 
 def _below(node: dict[str, Any], part: str | int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from backends.plan.document import Document, Path, Places, plain_values
 from backends.plan.models import Plan
 from backends.plan.nearest import name_hint, nearest_name
 from backends.plan.problems import SECRET_FIELDS, Findings, without_userinfo
-from backends.plan.schema import fields_at
+from backends.plan.schema import fields_at, is_fixed_at
 from backends.plan.units import UnitError
 
 _ROUNDS = 20
@@ -90,6 +90,8 @@ def _with_stand_ins(values: Any, places: Places, stand_ins: dict[Path, Any]) -> 
 
 def _leave_out(detail: ErrorDetails, places: Places, without: set[Path], stand_ins: dict[Path, Any]) -> None:
     path, rest = _existing(_location(detail), places)
+    if path and isinstance(path[-1], int) and is_fixed_at(path[:-1]):
+        path, rest = path[:-1], ()  # half a pair is none
     written = places.written[path]
     field = (*written, *rest)
     stand_in = _STAND_INS.get(tuple(part for part in field if isinstance(part, str)))

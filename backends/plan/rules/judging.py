@@ -15,7 +15,7 @@ from backends.plan.rules.stores import split_url
 _FILES = ("", "file", "ssh")
 
 
-def check_judging(plan: Plan, _names: Names, findings: Findings) -> None:
+def check_judging(plan: Plan, names: Names, findings: Findings) -> None:
     measures = {m.name: m for m in plan.measures}
     for i, measure in enumerate(plan.measures):
         _check_measure(("measures", i), measure, findings)
@@ -28,7 +28,7 @@ def check_judging(plan: Plan, _names: Names, findings: Findings) -> None:
         if trigger.measure in seen:
             findings.not_yet(("triggers", i), f"a second trigger on `{trigger.measure}`", "put both limits into one")
         seen.add(trigger.measure)
-    _check_guarded(plan, measures, findings)
+    _check_guarded(plan, measures, names, findings)
 
 
 def _check_measure(path: Path, measure: Measure, findings: Findings) -> None:
@@ -104,14 +104,14 @@ def _check_trigger(path: Path, trigger: Trigger, plan: Plan, findings: Findings)
     _check_rising((*path, "at"), trigger.at, findings)
 
 
-def _check_guarded(plan: Plan, measures: dict[str, Measure], findings: Findings) -> None:
+def _check_guarded(plan: Plan, measures: dict[str, Measure], names: Names, findings: Findings) -> None:
     guarded = {
         measures[t.measure].workload
         for t in triggers_of(plan)
         if t.measure in measures and t.action in ("rollback", "hold") and (t.worse_by or t.above is not None)
     }
     for i, route in enumerate(plan.routes):
-        if route.workload not in guarded:
+        if route.workload in names.workloads and route.workload not in guarded:
             message = f"nothing guards route `{route.name}`: no trigger of `{route.workload}` rolls back or holds"
             hint = f"add a measure of {plain(route.workload, 80)}: its trigger comes with it"
             findings.warning(("routes", i), "unguarded", message, hint)

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import pytest
+
+from backends.plan.problems import Problem
+from tests.backends.plan.plans import FULL, changed, documented_plan, errors, judged, the
+
+STEPS_OF_JOBS = "steps: [100]\n\nmeasures"
+
+
+def found(text: str) -> dict[str, Problem]:
+    """What is told beyond what the documented plan has anyway, by code."""
+    return {p.code: p for p in judged(text).problems if p.code != "no_probe"}
+
+
+# One text of the documented plan, what it becomes, and the one problem that this makes: severity, code, field.
+CASES = [
+    # names
+    ("runs_on: {legacy: [gcp-a1], target: [lam-b1]}\n    datasets: [corpus]", "runs_on: {legacy: [gcp-a2], target: [lam-b1]}\n    datasets: [corpus]", "error", "unknown_host", "workloads[0].runs_on.legacy[0]"),
+    ("runs_on: {legacy: [gcp-a1], target: [lam-b1]}\n    datasets: [corpus]", "runs_on: {legacy: [lam-b1], target: [lam-b1]}\n    datasets: [corpus]", "error", "host_of_other_side", "workloads[0].runs_on.legacy[0]"),
+    ("- {name: lam-b1, address", "- {name: gcp-a1, address: 10.9.9.9}\n    - {name: lam-b1, address", "error", "duplicate_name", "target.hosts[0].name"),
+    ("user: ops,", "user: ops, via: bastion,", "note", "ssh_alias", "legacy.hosts[0].via"),
+    ("user: ops,", "user: ops, via: lam-b2,", "warning", "ssh_alias", "legacy.hosts[0].via"),
+    ("user: ops,", "user: ops, via: gcp-a1,", "error", "via_itself", "legacy.hosts[0].via"),
+    ("from: corpus-old,", "from: corpus-odl,", "error", "unknown_store", "datasets[0].from"),
+    ("datasets: [corpus]\n", "datasets: [corpsu]\n", "error", "unknown_dataset", "workloads[0].datasets[0]"),
+    ("- name: jobs\n    workload: pretrain", "- name: jobs\n    workload: pertrain", "error", "unknown_workload", "routes[1].workload"),
+    ("- name: jobs\n", "- name: chat\n", "error", "duplicate_name", "routes[1].name"),
+    ("{measure: loss, at", "{measure: los, at", "error", "unknown_measure", "gates.staging[0].measure"),
+    ("{dataset: corpus, verified", "{dataset: corpse, verified", "error", "unknown_dataset", "gates.staging[2].dataset"),
+    ("{measure: loss, worse_by", "{measure: lose, worse_by", "error", "unknown_measure", "triggers[1].measure"),
+    ("ssh://lam-b1/mnt/ckpt/", "ssh://lam-b3/mnt/ckpt/", "warning", "ssh_alias", "stores.ckpt-new.url"),
+    # stores
+    ("s3://corp-corpus/v3/", "s4://corp-corpus/v3/", "error", "store_url", "stores.corpus-old.url"),
+    ("s3://corp-corpus/v3/", "s3:///v3/", "error", "store_url", "stores.corpus-old.url"),
+    ("s3://corp-corpus/v3/", "s3://corp-corpus/v3/?x=1", "error", "store_url", "stores.corpus-old.url"),
+    ("ssh://gcp-a1/mnt/ckpt/", "ssh://gcp-a1", "error", "store_url", "stores.ckpt-old.url"),
+    ("https://objects.example.net", "http://objects.example.net", "warning", "plain_http", "stores.corpus-new.endpoint"),
+    ("https://objects.example.net", "objects.example.net", "error", "endpoint", "stores.corpus-new.endpoint"),
+    ("from: ckpt-old, to: ckpt-new", "from: ckpt-old, to: ckpt-old", "error", "copied_onto_itself", "datasets[1].to"),
+    ("ssh://lam-b1/mnt/ckpt/", "ssh://gcp-a1/mnt/ckpt/new/", "error", "copied_onto_itself", "datasets[1].to"),
+    # secrets
+    ('"${env:TARGET_KEY}"', "AKIAEXAMPLE", "warning", "literal_credential", "stores.corpus-new.access_key"),
+    ("${env:TARGET_KEY}", "${evn:TARGET_KEY}", "error", "reference", "stores.corpus-new.access_key"),
+    ("${env:TARGET_KEY}", "${env:TARGET_KEY", "error", "reference", "stores.corpus-new.access_key"),
+    ("https://objects.example.net", "${env:ENDPOINT}", "error", "reference_not_here", "stores.corpus-new.endpoint"),
+    # routes
+    ("steps: [5, 25, 50, 100]", "steps: [5, 50, 25, 100]", "error", "steps_rise", "routes[0].steps[2]"),
+    ("steps: [5, 25, 50, 100]", "steps: [0, 25, 50, 100]", "error", "steps_rise", "routes[0].steps[0]"),
+    ("steps: [5, 25, 50, 100]", "steps: [5, 25, 50]", "error", "steps_end", "routes[0].steps"),
+    ("steps: [5, 25, 50, 100]", "steps: []", "error", "value", "routes[0].steps"),
+    ('[set-weight, chat, "{weight}"]', "[set-weight, chat, weight]", "error", "no_weight", "routes[0].command.set"),
+    ('    command: {set: [set-weight, chat, "{weight}"], get: [get-weight, chat]}\n', "", "error", "one_kind", "routes[0]"),
+    ("steps: [5, 25, 50, 100]", 'sandbox: {admin: "http://127.0.0.1:1"}', "error", "one_kind", "routes[0]"),
+    ("https://chat.old.example.net/healthz", "chat.old.example.net", "error", "probe_url", "routes[0].probe.legacy"),
+    # writers
+    (STEPS_OF_JOBS, "steps: [50, 100]\n\nmeasures", "error", "writer_partial_steps", "routes[1].steps"),
+    ("reverse: true, ", "", "error", "writes_lost", "workloads[1].writes[0]"),
+    ("resume: [trainctl, start], ", "", "error", "writer_not_resumable", "workloads[1].quiesce"),
+    ("    quiesce: {command: [trainctl, stop], resume: [trainctl, start], status: [trainctl, status], on: hosts}\n", "", "error", "writer_not_stoppable", "workloads[1]"),
+    ("quiesce: {command: [trainctl, stop], resume", "quiesce: {resume", "error", "one_kind", "workloads[1].quiesce"),
+    ("    datasets: [corpus]\n", "    datasets: [corpus]\n    quiesce: {command: [a], status: [b], on: host}\n", "error", "value", "workloads[0].quiesce.on"),
+    # judging
+    ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: step}", "error", "axes_differ", "measures[0].target.by"),
+    ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", by: epoch}", "error", "missing_field", "measures[0].target"),
+    ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {by: epoch}", "error", "one_kind", "measures[0].target"),
+    ("ssh://lam-b1/var/log/pretrain/metrics.jsonl", "ftp://lam-b1/var/log/pretrain/metrics.jsonl", "error", "source", "measures[0].target.file"),
+    ("{dataset: corpus, verified: all}", "{dataset: corpus}", "error", "missing_field", "gates.staging[2]"),
+    ("{dataset: corpus, verified: all}", "{dataset: corpus, measure: loss, verified: all}", "error", "one_kind", "gates.staging[2]"),
+    ("{dataset: corpus, verified: all}", "{verified: all}", "error", "one_kind", "gates.staging[2]"),
+    ("{dataset: corpus, verified: all}", "{dataset: corpus, verified: all, within: 5%}", "error", "not_used", "gates.staging[2].within"),
+    ("at: [10, 50, 100]", "at: [10, 100, 50]", "error", "at_rise", "gates.staging[0].at[2]"),
+    ("windows: [2min, 10min]", "windows: [10min, 2min]", "error", "windows_order", "triggers[0].windows"),
+    ("windows: [2min, 10min]", "windows: [2min]", "error", "missing_field", "triggers[0].windows[1]"),
+    ("windows: [2min, 10min]", "windows: [2min, 30min]", "warning", "soak_below_window", "routes[0].soak.at_least"),
+    ("{measure: loss, worse_by: 1%, action: hold}", "{measure: loss, worse_by: 1%, action: stop}", "error", "value", "triggers[1].action"),
+    ("worse_by: 1%, action: hold}", "worse_by: 1%, action: hold}\n  - {measure: chat-errors, above: 5}", "error", "unit", "triggers[2].above"),
+    ("worse_by: 1%, action: hold}", "worse_by: 1%, action: tell}", "warning", "unguarded", "routes[1]"),
+    ("kind: loss", "kind: memory", None, "", ""),
+    ("worse_by: 1%, action: hold}", "worse_by: 1%, action: hold}\n  - {measure: loss, worse_by: 5%}", "error", "not_yet_supported", "triggers[2]"),
+    # windows
+    ("dual: 7d", "dual: 6d", "warning", "short_window", "windows.dual"),
+    ("retire: 30d", "retire: 1w", "warning", "short_window", "windows.retire"),
+    ("spacing: 30s", "spacing: 29s", "warning", "short_window", "windows.spacing"),
+    ("[10 TB, 0.12], [140 TB, 0.11]", "[10 TB, 0.12], [9 TB, 0.11]", "error", "tiers_rise", "legacy.egress_usd_per_gb[1]"),
+    ("[10 TB, 0.12]", "[10, 0.12]", "error", "unit", "legacy.egress_usd_per_gb[0][0]"),
+    # fields
+    ("at_least: 15min", "at_least: 15", "error", "unit", "routes[0].soak.at_least"),
+    ("name: chat-2026", "name: Chat 2026", "error", "name", "name"),
+    ("count: 8, memory_gb: 38", "count: 0, memory_gb: 38", "error", "value", "workloads[0].gpus.count"),
+    ("user: ops,", "user: ops, prot: 22,", "error", "unknown_field", "legacy.hosts[0].prot"),
+    ("parallel: 16", "paralel: 16", "error", "unknown_field", "transfer.paralel"),
+    ("corpus-old: {url", "corpus old: {url", "error", "name", "stores.corpus old"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "severity", "code", "field"), CASES, ids=[f"{c[3]}-{c[4]}" for c in CASES])
+def test_one_mistake_is_one_problem_at_its_place(old: str, new: str, severity: str | None, code: str, field: str) -> None:
+    text = changed(old, new)
+    problems = found(text)
+    if severity is None:
+        assert problems == {}
+        return
+    problem = problems[code]
+    assert (problem.severity, problem.field) == (severity, field)
+    assert problem.where == f"plan.yaml:{problem.line}:{field}"
+    assert text.splitlines()[problem.line - 1] not in ("", documented_plan().splitlines()[0])
+    others = {p.code: p.field for p in problems.values() if p.code not in (code, "unused_store", "unknown_store")}
+    assert others == {}, "one mistake tells of others"
+
+
+def test_a_writer_whose_loss_is_accepted_needs_no_way_back() -> None:
+    text = changed("reverse: true, ", "").replace(
+        "    writes: [checkpoints]", "    writes: [checkpoints]\n    rollback_loses_writes: accepted"
+    )
+    assert found(text) == {}
+
+
+def test_a_dataset_has_one_writer() -> None:
+    text = changed(
+        "    datasets: [corpus]\n",
+        "    datasets: [corpus]\n    writes: [checkpoints]\n    quiesce: {command: [a], resume: [b]}\n",
+    )
+    problems = found(text.replace("steps: [5, 25, 50, 100]", "steps: [100]"))
+    assert problems["two_writers"].field == "workloads[1].writes[0]"
+
+
+def test_a_loopback_endpoint_may_be_plain_http() -> None:
+    for host in ("127.0.0.1:9000", "localhost", "[::1]:8333"):
+        assert found(changed("https://objects.example.net", f"http://{host}")) == {}
+
+
+def test_two_datasets_may_not_be_copied_into_one_tree() -> None:
+    text = changed("from: ckpt-old, to: ckpt-new", "from: ckpt-old, to: more").replace(
+        "  ckpt-new: {url", '  more: {url: "s3://corpus/more/", endpoint: "https://objects.example.net/"}\n  ckpt-new: {url'
+    )
+    assert found(text)["overlap"].field == "datasets[1].to"
+
+
+def test_what_is_named_wrongly_is_not_told_again_where_it_is_referred_to() -> None:
+    """A host whose own fields are wrong is still a host that others may name."""
+    problems = found(changed("name: gcp-a1, address: 10.0.0.11,", "name: gcp-a1, adress: 10.0.0.11,"))
+    assert set(problems) == {"unknown_field", "missing_field"}
+    assert problems["unknown_field"].hint == "did you mean address?"
+
+
+@pytest.mark.parametrize(
+    ("span", "code", "field"),
+    [
+        ('{from: "Fri 16:00", to: "Mon 08:00", zone: Europe/Berln}', "zone", "windows.no_changes.zone"),
+        ('{from: "Fri 25:00", to: "Mon 08:00"}', "instant", "windows.no_changes.from"),
+        ('{from: "Fri 16:00", to: "2026-12-24 16:00"}', "instant", "windows.no_changes.to"),
+        ('{from: "2026-12-24 16:00", to: "2026-12-23 16:00"}', "instant", "windows.no_changes.to"),
+        ('{from: "2026-12-24", to: "2026-12-27 16:00"}', "instant", "windows.no_changes.from"),
+    ],
+)
+def test_no_change_periods_are_on_a_calendar(span: str, code: str, field: str) -> None:
+    problem = the(judged(changed("spacing: 30s}", f"spacing: 30s, no_changes: {span}}}")), code)
+    assert problem.field == field
+
+
+def test_what_is_not_built_is_refused_by_its_field() -> None:
+    told = [p.field for p in errors(judged(FULL.read_text())) if p.code == "not_yet_supported"]
+    assert told == [
+        "stores.gcs.url",
+        "stores.blob.url",
+        "stores.s3.secret_key",
+        "datasets[0].hub",
+        "datasets[0].compress",
+        "datasets[0].delete",
+        "datasets[1].unit",
+        "transfer.workers",
+        "workloads[0].quiesce.systemd",
+        "workloads[1].quiesce.slurm",
+        "workloads[2].quiesce.kubernetes",
+        "routes[0].haproxy",
+        "routes[1].route53",
+        "routes[2].rfc2136",
+        "measures[1].legacy.prometheus",
+        "measures[1].target.prometheus",
+        "triggers[2]",
+        "windows.no_changes",
+        "backups",
+        "operators_group",
+        "notify",
+        "metrics_file",
+    ]
+
+
+def test_each_code_is_one_word_that_scripts_can_rely_on() -> None:
+    for text in (FULL.read_text(), *(changed(old, new) for old, new, *_ in CASES)):
+        assert all(p.code.replace("_", "").isalpha() and p.code.islower() for p in judged(text).problems)
