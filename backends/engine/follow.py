@@ -142,7 +142,7 @@ class Followers:
             await self._engine.record(Kind.ROUND, self._told(result, new))
 
     def _told(self, result: RoundResult, repaired: list[FailureView]) -> dict[str, object]:
-        proven = sum(n for proof, n in result.proofs.items() if proof != "size_only")
+        proven = proven_of(result)
         return {
             "dataset": result.dataset, "direction": result.direction, "listed": result.listed, "copied": result.copied,
             "unchanged": result.unchanged, "failed": result.failed, "bytes": result.bytes, "seconds": round(result.seconds, 3),
@@ -162,7 +162,7 @@ class Followers:
         if last is None:
             told = self._engine.migration.rounds.get(dataset)
             return GateView(name=name, phase=phase, verdict=Verdict.INCONCLUSIVE, reason=_not_yet(follower, told))
-        proven = sum(n for proof, n in last.proofs.items() if proof != "size_only")
+        proven = proven_of(last)
         value = proven / last.objects_total if last.objects_total else 1.0
         reason = f"{proven} of {last.objects_total} proven, {last.failed} failed"
         if last.failed:
@@ -208,11 +208,17 @@ class Followers:
             bytes_total=p.bytes_total if total_known else None, bytes_done=min(p.bytes_done, p.bytes_total),
             rate=follower.rate(), eta_low=low, eta_high=high, eta_never=left > 0 and follower.rate() == 0.0,
             lag=forward, reverse_lag=_lag(follower, "reverse") if "reverse" in follower.last else None,
-            proven=sum(n for k, n in last.proofs.items() if k != "size_only") if last is not None else 0, proofs=proofs,
+            proven=proven_of(last) if last is not None else 0, proofs=proofs,
             failed=last.failed if last is not None else p.failed,
             failures=tuple(FailureView(key=f.key, reason=f.reason) for f in last.failures[:20]) if last is not None else (),
             repaired=tuple(follower.repaired), slowest=_slowest(p), round=follower.rounds, error=follower.error,
         )  # fmt: skip
+
+
+def proven_of(result: RoundResult) -> int:
+    """Objects shown to be equal on both sides: by this round, or by one before and unchanged since."""
+    proven_now = sum(n for proof, n in result.proofs.items() if proof != "size_only")
+    return result.unchanged - result.compared + proven_now
 
 
 def _not_yet(follower: Follower, told: dict[str, object] | None) -> str:

@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+import traceback
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from backends.engine.core import Engine
 from backends.engine.errors import EngineGone
 from backends.engine.journal import Journal
 from backends.engine.lock import StateLock
+from backends.engine.moves import hold
 from backends.engine.paths import log_of, make_socket_path, socket_of
 from backends.engine.recovery import recover
 from backends.errors import CouldNot, CutoverError, RefusedByRule
@@ -30,6 +33,7 @@ from backends.snapshot import SIDES, State
 from backends.statedir import make_state_dir
 
 START_LIMIT = 60.0
+FAULT_PAUSE = 2.0
 LOG_KEPT = 5 << 20
 
 
@@ -99,17 +103,34 @@ async def _serve(engine: Engine, ready_fd: int | None) -> None:
 
 async def _work(engine: Engine) -> None:
     """Everything that runs beside each other; ends when `stopping` is set."""
+    lasting: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+        "gpus": engine.world.fleet.run,
+        "judge": engine.judge.run,
+        "guard": engine.guard.run,
+    }
+    lasting |= {f"side {s}": engine.world.sides[s].run for s in SIDES}
+    lasting |= {f"route {n}": partial(engine.guard.watch_route, n) for n in engine.world.routes}
+    lasting |= {f"dataset {n}": partial(engine.followers.run, n) for n in engine.followers.all}
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(engine.world.sides[s].run(), name=f"side {s}") for s in SIDES]
-        tasks.append(group.create_task(engine.world.fleet.run(), name="gpus"))
+        tasks = [group.create_task(_kept_up(engine, name, body), name=name) for name, body in lasting.items()]
         tasks.append(group.create_task(_recovered(engine), name="recovery"))
-        tasks.append(group.create_task(engine.judge.run(), name="judge"))
-        tasks.append(group.create_task(engine.guard.run(), name="guard"))
-        tasks += [group.create_task(engine.guard.watch_route(n), name=f"route {n}") for n in engine.world.routes]
-        tasks += [group.create_task(engine.followers.run(n), name=f"dataset {n}") for n in engine.followers.all]
         await engine.stopping.wait()
         for task in [*tasks, *engine.tasks]:
             task.cancel()
+
+
+async def _kept_up(engine: Engine, name: str, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run one of the engine's lasting tasks. A fault in one must not end the engine, which alone can roll back: it is logged, told
+    in the journal, holds, and the task begins again."""
+    while True:
+        try:
+            await body()
+        except Exception as error:  # noqa: BLE001 - the supervisor's boundary: see above
+            traceback.print_exc()
+            text = f"{name} failed inside: {type(error).__name__}; it begins again (engine.log has the place)"
+            await engine.record(Kind.NOTE, {"text": text})
+            await hold(engine, name, text)
+        await asyncio.sleep(FAULT_PAUSE)
 
 
 async def _recovered(engine: Engine) -> None:

@@ -68,18 +68,20 @@ class Operator:
         return "unfinished"
 
     async def _follow(self, client: EngineClient) -> Ending | None:
-        async with asyncio.TaskGroup() as group:
-            advance: asyncio.Task[None] | None = None
+        advance: asyncio.Task[None] | None = None
+        try:
             async for now in client.events():
                 if self._tell is not None:
                     self._tell(now)
                 ending = self._ending(now)
                 if ending is not None:
-                    if advance is not None:
-                        advance.cancel()
                     return ending
                 if self._may_advance(now) and (advance is None or advance.done()):
-                    advance = group.create_task(self._advance(client))
+                    advance = asyncio.create_task(self._advance(client))
+        finally:
+            if advance is not None:
+                advance.cancel()
+                await asyncio.gather(advance, return_exceptions=True)
         return None
 
     def _ending(self, now: Snapshot) -> Ending | None:
