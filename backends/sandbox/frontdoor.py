@@ -23,7 +23,6 @@ from backends.sandbox.state import World
 from backends.snapshot import SideName
 
 _UPSTREAM = aiohttp.ClientTimeout(total=10, connect=2)
-_BODY_LIMIT = 1 << 20
 
 
 class WeightOrder(BaseModel):
@@ -103,7 +102,7 @@ class FrontDoor:
         if self._session is None:
             return json_answer({"error": "starting"}, status=503)
         side = self._robin.pick(self._world.chat_weight)
-        body = await request.content.read(_BODY_LIMIT) if request.can_read_body else None
+        body = await request.read() if request.can_read_body else None
         url = self._layout.url(f"chat-{side}") + request.raw_path
         try:
             async with self._session.request(request.method, url, data=body, allow_redirects=False) as answer:
@@ -116,7 +115,7 @@ class FrontDoor:
         if request.method == "GET" and request.path == "/weight":
             return json_answer({"weight": self._world.chat_weight})
         if request.method == "PUT" and request.path == "/weight":
-            return await self._put_weight(await request.content.read(4096))
+            return await self._put_weight(await request.read())
         if request.method == "GET" and request.path == "/clients":
             return json_answer(self._clients())
         if request.path in ("/weight", "/clients"):

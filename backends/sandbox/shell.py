@@ -40,13 +40,14 @@ class Shell:
             process.stderr.write(b"sandbox: there is no interactive shell here; give a command\n")
             return 1
         name = os.path.basename(argv[0])
-        command = self._commands().get(name)
+        command = self.commands().get(name)
         if command is None:
             process.stderr.write(f"sandbox: {argv[0]}: command not found\n".encode())
             return 127
         return await command(argv[1:], process)
 
-    def _commands(self) -> dict[str, Callable[[list[str], _Process], Awaitable[int]]]:
+    def commands(self) -> dict[str, Callable[[list[str], _Process], Awaitable[int]]]:
+        """Every command by its name; it gets its arguments and returns the exit status."""
         return {
             "nvidia-smi": self._nvidia_smi,
             "trainctl": self._trainctl,
