@@ -99,7 +99,8 @@ def tree_server(request: pytest.FixtureRequest) -> object:
 async def store(any_server: object, tmp_path: Path) -> AsyncIterator[Store]:
     """An empty store of each kind, ready to be written to."""
     if isinstance(any_server, SeaweedFs | MiniStack):
-        async with s3_store(any_server, new_bucket()) as opened:
+        # A prefix of its own, not a bucket: SeaweedFS grows volumes for each new bucket.
+        async with s3_store(any_server, "contract", prefix=f"test-{next(_numbers)}/") as opened:
             await opened.create_bucket()
             yield opened
     else:
