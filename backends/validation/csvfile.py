@@ -28,6 +28,7 @@ class CsvFile:
         self.metric = metric
         self.found = 0
         self.broken = 0
+        self.is_ambiguous = False
         self._header: list[str] | None = None
         self._delimiter = ","
         self._column: int | None = None

@@ -185,6 +185,9 @@ class Feed:
 
     def _explain(self) -> None:
         """Once the source was read: a metric that never came is an error, and so is one without the axis."""
+        if self._parser is not None and self._parser.is_ambiguous:
+            self.series.clear()
+            raise self._parser.why_absent()
         if len(self.series):
             return
         if self._placeless:

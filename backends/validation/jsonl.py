@@ -75,6 +75,7 @@ class JsonLines:
         self.metric = metric
         self.found = 0
         self.broken = 0
+        self.is_ambiguous = False
         self._names = Names()
         self._named = 0
         self._object: list[str] = []  # the metric's fields, where it turns out to be an object

@@ -31,6 +31,7 @@ class MlLog:
         self.metric = metric
         self.found = 0
         self.broken = 0
+        self.is_ambiguous = False
         tagged = _TAGGED.fullmatch(metric)
         self._name = tagged["name"] if tagged else metric
         self._tag = tagged["tag"] if tagged else None
@@ -109,6 +110,7 @@ class MlLog:
         before = self._texts.setdefault(place, texts)
         if before != texts and not self._ambiguous:
             self._ambiguous = sorted(set(before).symmetric_difference(texts))
+            self.is_ambiguous = True
         if len(self._texts) > 10_000:
             self._texts.clear()
 

@@ -47,6 +47,7 @@ class Reader(Protocol):
 
     found: int  # lines that hold the metric
     broken: int  # lines that could not be read
+    is_ambiguous: bool  # the name stands for two metrics, told apart by metadata
 
     def read(self, lines: Iterable[bytes]) -> list[Row]:
         """Rows of these lines, in their order. Lines that are broken are counted and left out."""
