@@ -10,6 +10,7 @@ Reading and writing have clients of their own: the idle limit of a read would al
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,14 +19,15 @@ from urllib.parse import urlsplit
 import aiohttp
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
+from pyreqwest.response import Response
 from yarl import URL
 
 from backends.errors import UsageError
 from backends.escape import plain
-from backends.stores.errors import StoreUnreachable
+from backends.stores.errors import StoreError, StoreUnreachable
 from backends.stores.s3_credentials import CredentialSource
 from backends.stores.s3_errors import from_answer, from_http
-from backends.stores.sigv4 import Scope, canonical_query, encode_path, sign
+from backends.stores.sigv4 import Credentials, Scope, canonical_query, encode_path, sign
 
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 60.0
@@ -110,23 +112,33 @@ class S3Client:
         bring (it lengthens the limit); `what` names the action in messages."""
         raw = self._address.root if key is None else self._address.base + encode_path(key)
         query = canonical_query(params)
-        signed = sign(
-            method,
-            raw,
-            query,
-            {"host": self._address.host, **(headers or {})},
-            credentials=await self._credentials.get(),
-            scope=self._scope,
-            at=datetime.now(UTC),
-        )
-        del signed["host"]  # the HTTP client says the same by itself
+        signed = self._signed(method, raw, query, headers or {}, await self._credentials.get(), what)
         url = f"{self._address.origin}{raw}{'?' + query if query else ''}"
         limit = seconds + CONNECT_SECONDS + (len(body or b"") + expect) / _SLOWEST
-        send = self._send_literal if _has_dots(raw) else self._send
+        is_plain = not _has_dots(raw) and all(value.isascii() for value in signed.values())
+        send = self._send if is_plain else self._send_literal
         answer = await send(method, url, signed, body, limit, what)
         if not 200 <= answer.status < 300:
             raise from_answer(answer.status, answer.headers, answer.body, store=self._store, what=what)
         return answer
+
+    def _signed(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], credentials: Credentials, what: str
+    ) -> dict[str, str]:
+        try:
+            signed = sign(
+                method,
+                path,
+                query,
+                {"host": self._address.host, **headers},
+                credentials=credentials,
+                scope=self._scope,
+                at=datetime.now(UTC),
+            )
+        except UnicodeEncodeError as error:
+            raise StoreError(f"{self._store}: {what}: its metadata is not text and cannot be carried") from error
+        del signed["host"]  # the HTTP client says the same by itself
+        return signed
 
     async def _send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limit: float, what: str
@@ -140,12 +152,18 @@ class S3Client:
             data = await response.bytes()
         except PyreqwestError as error:
             raise from_http(error, store=self._store, what=what, reading=body is None) from error
-        return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, data.to_bytes())
+        try:
+            told = {name.lower(): value for name, value in response.headers.items()}
+        except ValueError:  # a value beyond ASCII, which this client cannot show
+            if method == "HEAD":
+                return await self._send_literal(method, url, headers, body, limit, what)
+            told = _ascii_headers(response)
+        return Answer(response.status, told, data.to_bytes())
 
     async def _send_literal(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limit: float, what: str
     ) -> Answer:
-        """For paths with `.` and `..` in them: sent as they are."""
+        """For paths with `.` and `..` in them and for headers beyond ASCII (metadata): sent and read as they are."""
         session = self._literal_session()
         timeout = aiohttp.ClientTimeout(total=limit, sock_connect=CONNECT_SECONDS)
         try:
@@ -154,6 +172,8 @@ class S3Client:
             ) as response:
                 data = await response.read()
                 return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, data)
+        except ValueError as error:
+            raise StoreError(f"{self._store}: {what}: its metadata cannot be carried: {plain(str(error), 200)}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise StoreUnreachable(f"{self._store}: {what}: {plain(str(error), 200) or 'no answer in time'}") from error
 
@@ -194,6 +214,15 @@ class S3Client:
             await self._writer.close()
             if self._literal is not None:
                 await self._literal.close()
+
+
+def _ascii_headers(response: Response) -> dict[str, str]:
+    """What can be shown of an answer's headers; metadata beyond ASCII matters to HEAD only."""
+    told = {}
+    for name in response.headers:
+        with contextlib.suppress(ValueError):
+            told[name.lower()] = response.headers[name]
+    return told
 
 
 def _has_dots(path: str) -> bool:

@@ -131,6 +131,8 @@ def from_http(error: http.PyreqwestError, *, store: str, what: str, reading: boo
         return StoreUnreachable(f"{store}: {what}: no answer in time", hint="look at endpoint and network")
     if isinstance(error, http.ConnectError):
         return StoreUnreachable(f"{store}: {what}: no connection: {_cause(error)}", hint="look at endpoint and network")
+    if isinstance(error, http.BuilderError):
+        return StoreError(f"{store}: {what}: cannot be asked: {_cause(error)}")
     if reading and isinstance(error, http.ReadError | http.BodyDecodeError):
         return ShortBody(f"{store}: {what}: the answer broke off: {_cause(error)}")
     return StoreUnreachable(f"{store}: {what}: {_cause(error)}")

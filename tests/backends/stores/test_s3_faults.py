@@ -341,3 +341,20 @@ async def test_content_type_and_metadata_are_carried() -> None:
     headers = server.asked[0].headers
     assert headers["content-type"] == "text/x-odd; charset=utf-8"
     assert (headers["x-amz-meta-run"], headers["x-amz-meta-owner"]) == ("17", "a b")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+async def test_metadata_beyond_ascii_is_carried_or_refused_by_name_never_lost(encoding: str) -> None:
+    head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\netag: e\r\nx-amz-meta-n: caf\u00e9\r\n\r\n"
+    said = head.encode(encoding)
+    async with scripted(lambda asked: said if asked.method == "HEAD" else said + b"x") as (store, server):
+        assert await store.read("k") == b"x"
+        like = await store.head("k")
+        assert like is not None
+        if encoding == "utf-8":
+            await store.write("k", b"x", crc64nvme=crc64nvme(b"x"), like=like)
+            [put] = [asked for asked in server.asked if asked.method == "PUT"]
+            assert put.headers["x-amz-meta-n"].encode("latin-1").decode() == "caf\u00e9"
+        else:
+            with pytest.raises(StoreError, match="metadata"):
+                await store.write("k", b"x", crc64nvme=crc64nvme(b"x"), like=like)
