@@ -148,11 +148,15 @@ async def sync(engine: Engine, actor: str, args: SyncArgs) -> dict[str, Any]:
     return {"ok": True, "datasets": [asdict(r) for r in results]}
 
 
-def check_token(writer: str, dataset: str, direction: str) -> None:
-    """SR2: nothing is copied onto the side that holds the token. Raises `RefusedByRule`."""
+def check_token(writer: str, dataset: str, direction: str, *, has_engine: bool = True) -> None:
+    """SR2: nothing is copied onto the side that holds the token. Raises `RefusedByRule`.
+
+    Without a migration's journal (`has_engine` false) legacy writes, as before any handover.
+    """
     onto = "target" if direction == "forward" else "legacy"
     if writer == onto:
-        raise RefusedByRule("SR2", f"{onto} writes {dataset}: nothing is copied onto it", hint="cutover status shows the tokens")
+        hint = "cutover status shows the tokens" if has_engine else "reverse sync is for after a handover"
+        raise RefusedByRule("SR2", f"{onto} writes {dataset}: nothing is copied onto it", hint=hint)
 
 
 async def seat(engine: Engine, actor: str, args: SeatArgs) -> dict[str, Any]:

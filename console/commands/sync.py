@@ -82,6 +82,7 @@ def sync(
     from backends.statedir import state_dir
     from backends.transfer.models import Progress
     from backends.transfer.rounds import SyncReport, chosen_datasets, run_rounds
+    from console.sync_turn import engine_runs, hand_over, our_turn
 
     plan = checked.plan
     assert plan is not None
@@ -97,13 +98,18 @@ def sync(
         if request.follow or len(progress) > 1:
             tell(f"cutover: {name}: {plain(str(error))}")
 
+    if engine_runs(folder):
+        hand_over(folder, plan, request, report, done=done)
+        return _print_end(report, as_json=as_json)
+
     async def main() -> None:
         async with open_pool(plan, checked.base, *ssh) as pool, live_bar(progress):
             await run_rounds(plan, checked.base, folder, pool, request, report, progress=progress, done=done, failed=failed)
 
     interrupted = False
     try:
-        run(main())
+        with our_turn(folder, plan, request):
+            run(main())
     except Interrupted:
         interrupted = True
     code = _print_end(report, as_json=as_json)
@@ -151,7 +157,7 @@ def as_object(result: RoundResult) -> dict[str, Any]:
 
 def result_lines(result: RoundResult) -> list[str]:
     """What one round did, for people."""
-    from widgets.figures import count, duration, rate, size
+    from widgets.figures import count, duration, rate, seconds, size
 
     lag = "lag none"
     if result.lag_objects:
@@ -161,7 +167,7 @@ def result_lines(result: RoundResult) -> list[str]:
     speed = f" at {rate(result.bytes / result.seconds)}" if result.bytes and result.seconds else ""
     lines = [
         f"{result.dataset}: {count(result.listed)} listed, {count(result.copied)} copied ({size(result.bytes)} in "
-        f"{duration(result.seconds)}{speed}), {count(result.unchanged)} unchanged, {count(result.failed)} failed; {lag}"
+        f"{seconds(result.seconds)}{speed}), {count(result.unchanged)} unchanged, {count(result.failed)} failed; {lag}"
     ]
     proofs = ", ".join(f"{proof.replace('_', ' ')} {count(result.proofs[proof])}" for proof in sorted(result.proofs))
     if proofs:

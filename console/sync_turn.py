@@ -1,0 +1,75 @@
+"""Whose turn it is to sync: an engine that runs does the round, otherwise this process, under the migration's lock and tokens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from backends.errors import CutoverError, UsageError
+from backends.plan.models import Plan
+from backends.transfer.models import Failure, RoundResult
+from backends.transfer.rounds import SyncReport, SyncRequest, chosen_datasets
+
+
+def engine_runs(folder: Path) -> bool:
+    """Does an engine answer in this folder?"""
+    from backends.engine.paths import socket_of
+
+    if not socket_of(folder).exists():
+        return False
+    from backends.engine.process import answers
+
+    return asyncio.run(answers(folder))
+
+
+@contextmanager
+def our_turn(folder: Path, plan: Plan, request: SyncRequest) -> Iterator[None]:
+    """Hold the migration's lock, and see that nothing is copied onto the side that writes. Raises `RefusedByRule` (exit 3)."""
+    from backends.cutover.fold import fold
+    from backends.engine.commands import check_token
+    from backends.engine.journal import read_events
+    from backends.engine.lock import StateLock
+    from backends.statedir import make_state_dir
+
+    lock = StateLock(make_state_dir(folder))
+    lock.take("cutover sync")
+    try:
+        migration = fold(read_events(folder))
+        for dataset in chosen_datasets(plan, request):
+            check_token(migration.token(dataset.name).writer, dataset.name, request.direction, has_engine=bool(migration.name))
+        yield
+    finally:
+        lock.release()
+
+
+def hand_over(
+    folder: Path, plan: Plan, request: SyncRequest, report: SyncReport, *, done: Callable[[RoundResult], None]
+) -> None:
+    """The running engine does the rounds; it follows by itself, so only one round each is asked for."""
+    from console.engine import command
+
+    if request.follow:
+        raise UsageError("an engine runs and follows by itself", hint="without --follow it does one round now")
+    for dataset in chosen_datasets(plan, request):
+        args: dict[str, Any] = {"dataset": dataset.name, "direction": request.direction}
+        args |= {"dry_run": request.dry_run, "retry_failed": request.retry_failed}
+        try:
+            answer = command(folder, "sync", args)
+        except CutoverError as error:
+            if error.exit_code == 3:
+                raise
+            report.errors[dataset.name] = error
+            continue
+        for told in answer["datasets"]:
+            result = result_of(told)
+            report.results[dataset.name] = result
+            done(result)
+
+
+def result_of(told: dict[str, Any]) -> RoundResult:
+    """A round's result as the engine told it."""
+    lists = {name: tuple(Failure(**f) for f in told[name]) for name in ("failures", "repaired")}
+    return RoundResult(**(told | lists))
