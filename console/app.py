@@ -106,6 +106,7 @@ class CutoverApp(App[int]):
         self.feed = Feed(link, arrived=self._arrived, lost=self._lost, clock=clock)
         self._gone_at: float | None = None
         self._visited: list[str] = []
+        self._notice: tuple[str, Level | None] = ("", None)
         self._notice_ends: Timer | None = None
         for theme in THEMES:
             self.register_theme(theme)
@@ -178,6 +179,7 @@ class CutoverApp(App[int]):
         for screen in self.screen_stack:
             if isinstance(screen, CutoverScreen | Dialog) and screen.is_mounted:
                 screen.show(self.view)
+        self._say_notice()
 
     @on(events.ScreenResume)
     def _resumed(self) -> None:
@@ -186,13 +188,17 @@ class CutoverApp(App[int]):
     # Words
 
     def tell(self, text: str, level: Level | None = None) -> None:
-        """A notice above the foot, for some seconds."""
-        for screen in self.screen_stack:
-            if isinstance(screen, CutoverScreen):
-                screen.say(text, level)
+        """A notice above the foot, for some seconds, on whatever screen the operator goes to."""
+        self._notice = (text, level)
+        self._say_notice()
         if self._notice_ends is not None:
             self._notice_ends.stop()
         self._notice_ends = self.set_timer(NOTICE_STAYS, lambda: self.tell("")) if text else None
+
+    def _say_notice(self) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, CutoverScreen) and screen.is_mounted:
+                screen.say(*self._notice)
 
     # Ways to look
 

@@ -25,10 +25,12 @@ def run_console(
     plain: bool = False,
     start_engine: StartEngine | None = None,
     link: EngineLink | None = None,
+    farewell: bool = True,
 ) -> int:
     """Run the console until the operator leaves; returns the exit code. The engine goes on.
 
     `start_engine` brings a gone engine back (given by those who know how); without it the console names the command.
+    `farewell` is the last line in the shell, which says that the engine goes on: not where the caller ends it.
     Raises `CouldNot` where no screen can be drawn.
     """
     stdin_tty = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
@@ -48,7 +50,8 @@ def run_console(
     code = app.run(mouse=terminal.mouse)
     if app.return_code:
         return app.return_code
-    say_last(last_line(app.migration or state.name, state, gone=app.view.stale, observe=observe))
+    if farewell:
+        say_last(last_line(app.migration or state.name, state, gone=app.view.stale, observe=observe))
     return code or 0
 
 

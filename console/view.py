@@ -32,9 +32,12 @@ class View:
 
     @property
     def holds_seat(self) -> bool:
-        """Is the seat ours? One that nobody holds goes to whoever acts first."""
+        """Is the seat ours? The engine names holders by user, with what a client says of itself behind it.
+
+        One that nobody holds goes to whoever acts first.
+        """
         holder = self.snapshot.seat.holder if self.snapshot else None
-        return holder is None or holder == self.actor or holder.startswith(f"{self.actor} ")
+        return holder is None or holder.split(" ")[0] in (self.actor, self.actor.partition("@")[0])
 
     def why_not(self, act: Act) -> str:
         """Why this console may not act; empty where it may. The engine still decides."""

@@ -30,7 +30,8 @@ def preview_facts(preview: PreviewView) -> str:
         parts.append(f"{figures.duration(preview.seconds)} expected")
     if preview.command == "rollback":
         parts.append(gap_words(preview.gap))
-    parts.append(f"{len(preview.steps)} step{'' if len(preview.steps) == 1 else 's'}")
+    if preview.steps:
+        parts.append(f"{len(preview.steps)} step{'' if len(preview.steps) == 1 else 's'}")
     return " · ".join(parts)
 
 

@@ -24,6 +24,7 @@ from console.link import Args, says_changed
 from console.screens.line import Line
 from console.screens.modal import Dialog, TypedInput
 from console.screens.steps import FullSteps
+from console.view import View
 from console.words import preview_facts, refusal_words, what_changed
 
 Ask = Callable[[str, Args], Awaitable[PreviewView]]
@@ -112,18 +113,49 @@ class ActDialog(Dialog[bool]):
             self._say(f"the world changed, look again: {what_changed(self.preview, new)}")
         self._shows(new)
 
+    def show(self, view: View) -> None:
+        """A refused step says what it waits for now; one that may be taken, or may no longer, is previewed anew."""
+        coming = view.snapshot.next if view.snapshot else None
+        if self.spec.act is not Act.ADVANCE or self._busy or coming is None or self.preview is None:
+            return
+        if (coming.allowed, _texts(coming)) != (self.preview.allowed, _texts(self.preview)):
+            self.run_worker(self._look_again(), group="preview", exclusive=True)
+        elif not coming.allowed and coming.reason != self.preview.reason:
+            self.preview = coming
+            self._explain(coming)
+
+    async def _look_again(self) -> None:
+        """Only a preview of another hash or answer disturbs the hand."""
+        try:
+            new = await self._ask(self.spec.act, {})
+        except (CutoverError, TimeoutError):
+            return  # the next snapshot, or the engine's refusal, tells
+        old = self.preview
+        if old is None or (new.hash, new.allowed) == (old.hash, old.allowed):
+            return
+        self._shows(new)
+        if old.allowed:
+            self._say(f"the world changed, look again: {what_changed(old, new)}")
+
     def _shows(self, preview: PreviewView) -> None:
         self.preview = preview
         self.query_one("#dialog-facts", Line).update(preview_facts(preview))
         self.query_one(FullSteps).steps = preview.steps
-        refusal = self.query_one("#dialog-refusal", Line)
+        self.query_one("#dialog-scroll").set_class(not preview.steps, "-gone")
+        self._explain(preview)
+        self._may_answer(preview.allowed)
+        self.ask_anew()
+
+    def _explain(self, preview: PreviewView) -> None:
+        """Why it is refused, or what it does beside its steps."""
         said = [plain(warning, 200) for warning in preview.warnings]
         if not preview.allowed:
             said.insert(0, refusal_words(preview))
+        elif preview.reason:
+            said.insert(0, plain(preview.reason, 400))
+        refusal = self.query_one("#dialog-refusal", Line)
         refusal.update("\n".join(said))
         refusal.set_class(not said, "-gone")
-        self._may_answer(preview.allowed)
-        self.ask_anew()
 
     def _may_answer(self, yes: bool) -> None:
         self.query_one("#dialog-ask").set_class(not yes, "-gone")
@@ -183,3 +215,7 @@ class ActDialog(Dialog[bool]):
 
     def _say(self, text: str) -> None:
         self.query_one("#dialog-said", Line).update(text)
+
+
+def _texts(preview: PreviewView) -> tuple[str, ...]:
+    return tuple(step.text for step in preview.steps)

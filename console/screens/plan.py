@@ -8,9 +8,9 @@ from typing import ClassVar
 from textual.widget import Widget
 
 from console.screens.base import CutoverScreen
+from console.screens.steps import LiveSteps
 from console.view import View
 from widgets.plan_gates import PlanGates
-from widgets.steps import StepsList
 
 
 class PlanScreen(CutoverScreen):
@@ -23,11 +23,11 @@ class PlanScreen(CutoverScreen):
 
     def body(self) -> Iterable[Widget]:
         yield PlanGates(id="list")
-        yield StepsList(id="next-steps")
+        yield LiveSteps(id="next-steps")
 
     def show(self, view: View) -> None:
         super().show(view)
         coming = view.snapshot.next if view.snapshot else None
-        steps = self.query_one(StepsList)
+        steps = self.query_one(LiveSteps)
         steps.set_class(coming is None or not coming.steps, "-gone")
         steps.steps = coming.steps if coming else ()

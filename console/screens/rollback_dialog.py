@@ -69,7 +69,7 @@ class RollbackDialog(Dialog[bool]):
                 yield Line("", id="dialog-prompt")
                 yield TypedInput(id="dialog-typed", compact=True, disabled=True)
             yield Line("", id="dialog-said")
-            yield Line("Enter alone is never yes · pasted text is refused · Esc back", id="dialog-hint")
+            yield Line("Enter alone is never yes · pasted text is refused · PgDn more · Esc back", id="dialog-hint")
 
     def on_mount(self) -> None:
         super().on_mount()

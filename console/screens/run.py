@@ -9,10 +9,10 @@ from textual.widget import Widget
 
 from console.screens.base import CutoverScreen
 from console.screens.line import Line
+from console.screens.steps import LiveSteps
 from console.view import View
 from console.words import run_result, run_title
 from widgets.events import EventsPanel
-from widgets.steps import StepsList
 from widgets.traffic import TrafficPanel
 
 
@@ -23,7 +23,7 @@ class RunScreen(CutoverScreen):
 
     def body(self) -> Iterable[Widget]:
         yield Line("", id="run-title")
-        yield StepsList(id="run-steps")
+        yield LiveSteps(id="run-steps")
         yield Line("", id="run-result")
         yield TrafficPanel(id="run-traffic")
         yield EventsPanel(id="run-events")
@@ -35,4 +35,4 @@ class RunScreen(CutoverScreen):
             return
         self.query_one("#run-title", Line).update(run_title(snapshot.run) if snapshot.run else "no run")
         self.query_one("#run-result", Line).update(run_result(snapshot))
-        self.query_one(StepsList).steps = snapshot.run.steps if snapshot.run else ()
+        self.query_one(LiveSteps).steps = snapshot.run.steps if snapshot.run else ()

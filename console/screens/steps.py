@@ -31,6 +31,26 @@ def full_rows(steps: tuple[StepView, ...], palette: Palette, width: int) -> list
     return lines
 
 
+class LiveSteps(StepsList, can_focus=False):
+    """The steps of a run in a fixed place: in full where they fit, else a line a step around the one that runs."""
+
+    def _draw_lines(self) -> list[Strip]:
+        width, height = self.size
+        rows = full_rows(self.steps, self.palette, width)
+        if not self.steps or len(rows) <= height:
+            return rows or super()._draw_lines()
+        digits = len(str(len(self.steps)))
+        start = first_shown(self.steps, height)
+        shown = list(enumerate(self.steps, 1))[start : start + height]
+        return [step_line(number, step, self.palette, width, digits) for number, step in shown]
+
+
+def first_shown(steps: tuple[StepView, ...], height: int) -> int:
+    """Where to begin so that what is under way is seen, and at the end the end."""
+    now = next((i for i, step in enumerate(steps) if step.status not in ("confirmed", "skipped")), len(steps))
+    return max(0, min(now - height // 2, len(steps) - height))
+
+
 class FullSteps(StepsList, can_focus=False):
     """As high as its steps need; lies in something that scrolls."""
 

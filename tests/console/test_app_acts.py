@@ -152,3 +152,39 @@ async def test_a_command_that_fails_after_it_was_taken_up_is_told() -> None:
         await pilot.press("enter")
         await shows(pilot, "chat: the authority does not answer")
         assert app_of(pilot).is_running
+
+
+async def test_a_refused_advance_tells_what_it_waits_for_now_and_opens_when_it_may() -> None:
+    link = MadeLink(soaking())
+
+    def coming() -> PreviewView:
+        assert link.now is not None
+        assert link.now.next is not None
+        return link.now.next
+
+    link.previews = lambda command, args: coming()
+    async with opened(link) as pilot:
+        await open_act(pilot, "A")
+        await shows(pilot, "refused by soak: soak of chat 6:10 of 15 min")
+        later = coming().model_copy(update={"reason": "soak of chat 14:59 of 15 min"})
+        link.tell(soaking().model_copy(update={"next": later}))
+        await shows(pilot, "refused by soak: soak of chat 14:59 of 15 min")
+        allowed = PreviewView(command="advance", hash="a9", steps=(StepView(text="chat: weight 50 % on target"),))
+        link.tell(soaking().model_copy(update={"next": allowed}))
+        await shows(pilot, "chat: weight 50 % on target", "type advance and Enter")
+
+
+async def test_a_notice_goes_with_the_operator_to_the_next_screen() -> None:
+    async with opened(MadeLink(soaking())) as pilot:
+        await pilot.press("y", "2")
+        await shows(pilot, "copied: ✓ ROLLBACK READY", "gs://corp-corpus/v3/")
+
+
+async def test_rollback_opens_over_the_palette_and_over_another_dialog() -> None:
+    async with opened(MadeLink(soaking())) as pilot:
+        await pilot.press("ctrl+p", "ctrl+r")
+        await shows(pilot, "ROLLBACK chat-2026 to legacy")
+        await pilot.press("escape", "A", "ctrl+r")
+        await shows(pilot, "ROLLBACK chat-2026 to legacy")
+        await pilot.press("escape")
+        assert not isinstance(pilot.app.screen, Dialog)

@@ -1,0 +1,231 @@
+"""`cutover sync` and `cutover verify` as an operator runs them, over two local trees."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from console.main import cli
+
+CUTOVER = [sys.executable, "-c", "from console.main import main; main()"]
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    for side in ("old", "new"):
+        (tmp_path / side).mkdir()
+    (tmp_path / "old" / "deep").mkdir()
+    for i in range(5):
+        (tmp_path / "old" / "deep" / f"{i}").write_bytes(bytes([i]) * 1000)
+    return write_plan(tmp_path)
+
+
+def write_plan(folder: Path, more: str = "") -> Path:
+    path = folder / "plan.yaml"
+    path.write_text(
+        f"""version: 1
+name: try
+legacy: {{provider: a}}
+target: {{provider: b}}
+stores:
+  old: {{url: "file://{folder}/old/"}}
+  new: {{url: "file://{folder}/new/"}}
+datasets:
+  - {{name: corpus, from: old, to: new, follow: 1s, exclude: ["tmp/**"]}}
+{more}"""
+    )
+    return path
+
+
+def cutover(command: str, plan: Path, *args: str) -> Result:
+    return CliRunner().invoke(cli, [command, str(plan), "--state", str(plan.parent / "state"), *args])
+
+
+def datasets(result: Result) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(result.stdout)["datasets"]
+    return found
+
+
+def test_sync_prints_the_contracts_object_and_exits_0(plan: Path) -> None:
+    result = cutover("sync", plan, "--json")
+    assert result.exit_code == 0
+    (corpus,) = datasets(result)
+    assert {k: corpus[k] for k in ("name", "listed", "copied", "unchanged", "deleted", "failed", "bytes")} == {
+        "name": "corpus",
+        "listed": 5,
+        "copied": 5,
+        "unchanged": 0,
+        "deleted": 0,
+        "failed": 0,
+        "bytes": 5000,
+    }
+    assert set(corpus["proofs"]) == {"stored_checksums", "combined_parts", "manifest", "re_read", "size_only"}
+    assert corpus["proofs"]["manifest"] == 5
+    assert corpus["lag"] == {"objects": 0, "bytes": 0, "seconds": 0.0}
+    assert corpus["seconds"] > 0
+    assert (plan.parent / "new" / "deep" / "3").read_bytes() == b"\x03" * 1000
+
+
+def test_sync_tells_people_what_it_did(plan: Path) -> None:
+    result = cutover("sync", plan)
+    assert result.exit_code == 0
+    assert "corpus: 5 listed, 5 copied (4.88 KiB in" in result.stdout
+    assert "lag none" in result.stdout
+    assert "0 copied" in cutover("sync", plan).stdout
+
+
+def test_a_dry_run_copies_nothing_and_shows_the_lag(plan: Path) -> None:
+    (corpus,) = datasets(cutover("sync", plan, "--dry-run", "--json"))
+    assert (corpus["copied"], corpus["lag"]["objects"], corpus["lag"]["bytes"]) == (0, 5, 5000)
+    assert list((plan.parent / "new").iterdir()) == []
+
+
+def test_a_source_suddenly_empty_is_refused_with_4_and_says_how_to_go_on(plan: Path) -> None:
+    cutover("sync", plan)
+    for path in (plan.parent / "old" / "deep").iterdir():
+        path.unlink()
+    result = cutover("sync", plan, "--json")
+    assert result.exit_code == 4
+    error = json.loads(result.stdout)["error"]
+    assert error["code"] == "listing_emptied"
+    assert "is empty where the last round saw 5 objects" in error["message"]
+    assert "--accept-empty" in error["hint"]
+    assert cutover("sync", plan, "--accept-empty").exit_code == 0
+    assert len(list((plan.parent / "new" / "deep").iterdir())) == 5
+
+
+def test_a_missing_source_folder_is_not_an_empty_one(plan: Path) -> None:
+    (plan.parent / "old").rename(plan.parent / "gone")
+    result = cutover("sync", plan, "--json")
+    assert result.exit_code == 4
+    assert json.loads(result.stdout)["error"]["code"] == "listing_failed"
+
+
+def test_an_object_that_fails_is_named_and_exits_1_and_retry_failed_mends_it(plan: Path) -> None:
+    (plan.parent / "old" / "link\x1b[31m").symlink_to("deep/1")
+    result = cutover("sync", plan)
+    assert result.exit_code == 1
+    assert "failed link\\x1b[31m" in result.stdout
+    assert "\x1b" not in result.stdout
+    (plan.parent / "old" / "link\x1b[31m").unlink()
+    assert cutover("sync", plan, "--retry-failed").exit_code == 0
+    assert cutover("sync", plan).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("--dataset", "corpsu"), "the plan has no dataset corpsu"),
+        (("--reverse",), "no dataset with reverse: true"),
+    ],
+)
+def test_what_the_plan_does_not_have_is_usage(plan: Path, args: tuple[str, ...], says: str) -> None:
+    result = cutover("sync", plan, *args, "--json")
+    assert result.exit_code == 2
+    assert says in json.loads(result.stdout)["error"]["message"]
+
+
+def test_a_bad_plan_is_2(plan: Path) -> None:
+    plan.write_text("version: 1\nname: NOT GOOD\n")
+    assert cutover("sync", plan).exit_code == 2
+    assert cutover("verify", plan).exit_code == 2
+
+
+def test_reverse_brings_back_what_the_target_wrote(plan: Path) -> None:
+    cutover("sync", plan)
+    (plan.parent / "new" / "fresh").write_bytes(b"from target")
+    (corpus,) = datasets(cutover("sync", plan, "--reverse", "--dataset", "corpus", "--json"))
+    assert (corpus["copied"], corpus["unchanged"], corpus["direction"]) == (1, 5, "reverse")
+    assert (plan.parent / "old" / "fresh").read_bytes() == b"from target"
+
+
+def test_verify_exits_0_when_equal_and_1_with_each_problem_named(plan: Path) -> None:
+    cutover("sync", plan)
+    assert datasets(cutover("verify", plan, "--json")) == [{"name": "corpus", "checked": 5, "equal": 5, "problems": []}]
+    new = plan.parent / "new" / "deep"
+    stat = (new / "2").stat()
+    (new / "2").write_bytes(b"\x02" * 999 + b"\x03")
+    os.utime(new / "2", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    (new / "3").unlink()
+    report = plan.parent / "evidence.jsonl"
+    result = cutover("verify", plan, "--json", "--report", str(report))
+    assert result.exit_code == 1
+    (corpus,) = datasets(result)
+    assert [(p["key"], p["problem"]) for p in corpus["problems"]] == [("deep/2", "differs"), ("deep/3", "missing")]
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    assert {line["key"]: line["verdict"] for line in lines}["deep/2"] == "differs"
+    assert len(lines) == 5
+    text = cutover("verify", plan)
+    assert text.exit_code == 1
+    assert "differs deep/2" in text.stdout
+
+
+def test_verify_of_a_side_that_cannot_be_listed_is_4(plan: Path) -> None:
+    (plan.parent / "new").rmdir()
+    result = cutover("verify", plan, "--json")
+    assert result.exit_code == 4
+    assert json.loads(result.stdout)["error"]["code"] == "listing_failed"
+
+
+def test_ctrl_c_ends_a_follow_cleanly_with_130_and_what_was_done(plan: Path) -> None:
+    state = plan.parent / "state"
+    process = subprocess.Popen(
+        [*CUTOVER, "sync", str(plan), "--follow", "--json", "--state", str(state)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        wait_until(lambda: (plan.parent / "new" / "deep" / "4").exists(), process)
+        (plan.parent / "old" / "later").write_bytes(b"1")
+        wait_until(lambda: (plan.parent / "new" / "later").exists(), process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert json.loads(out)["datasets"][0]["copied"] in (5, 6)  # the last round may have been cut off
+    assert b"Traceback" not in err
+
+
+def test_ctrl_c_in_a_large_object_keeps_its_parts_for_the_next_run(plan: Path) -> None:
+    size = 64 << 20
+    (plan.parent / "old" / "big").write_bytes(os.urandom(1 << 20) * 64)
+    slow = write_plan(plan.parent, "transfer: {bandwidth: 200 Mbps}\n")
+    process = subprocess.Popen([*CUTOVER, "sync", str(slow), "--state", str(plan.parent / "state")], stderr=subprocess.PIPE)
+    with process:
+        index = plan.parent / "state" / "index.db-wal"
+        wait_until(lambda: index.exists() and parts_of(index.with_name("index.db")) >= 2, process)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 130
+    (corpus,) = datasets(cutover("sync", write_plan(plan.parent), "--json"))
+    assert corpus["bytes"] < size
+    assert (plan.parent / "new" / "big").read_bytes() == (plan.parent / "old" / "big").read_bytes()
+    assert sorted(p.name for p in (plan.parent / "new").iterdir()) == ["big", "deep"]
+
+
+def parts_of(index: Path) -> int:
+    import sqlite3
+
+    connection = sqlite3.connect(f"file:{index}?mode=ro", uri=True)
+    try:
+        return int(connection.execute("SELECT count(*) FROM parts WHERE etag != ''").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        connection.close()
+
+
+def wait_until(is_so: Any, process: subprocess.Popen[bytes], seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # between two questions
