@@ -117,6 +117,8 @@ def change(fraction: float | None) -> str:
     if not math.isfinite(fraction):
         return number(fraction)
     shown = fraction * 100
+    if shown == 0:
+        return "0 %"
     places = 2 if abs(shown) < 0.995 else 1 if abs(shown) < 99.95 else 0
     return f"{shown:+.{places}f} %"
 

@@ -128,7 +128,7 @@ def _history(sides: Sides, palette: Palette, width: int, column: int) -> Strip:
     for i, (side, figures) in enumerate(sides):
         row.to(LABEL + i * column)
         style = palette.stale if figures.age is not None else palette.side(side)
-        row.join(sparkline(palette, figures.history, min(column - 2, len(figures.history)), style, top=1.0))
+        row.join(sparkline(palette, figures.history, column - 2, style, top=1.0))
     return row.strip(width)
 
 

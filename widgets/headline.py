@@ -25,9 +25,15 @@ def state_words(snapshot: Snapshot) -> str:
     words = WORDS.get(state, state.value)
     if state is State.PREPARING and snapshot.phase is not None:
         return f"{words}: {snapshot.phase.value}"
-    weight = max((max(r.desired, r.observed or 0) for r in snapshot.routes), default=0)
     shown = state in (State.SHIFTING, State.SOAKING, State.DUAL, State.ROLLING_BACK, State.ROLLBACK_BLOCKED)
-    return f"{words} {weight} %" if shown and snapshot.routes else words
+    return f"{words} {weights_word(snapshot)}" if shown and snapshot.routes else words
+
+
+def weights_word(snapshot: Snapshot) -> str:
+    """`25 %`, or `5 to 100 %` where routes with clients on the target differ."""
+    weights = [weight for r in snapshot.routes if (weight := max(r.desired, r.observed or 0))]
+    low, high = min(weights, default=0), max(weights, default=0)
+    return f"{high} %" if low == high else f"{low} to {high} %"
 
 
 FRESH = 10.0  # seconds for which a change of state is marked at its place

@@ -49,7 +49,7 @@ def gate_row(gate: GateView, now: datetime, palette: Palette, width: int) -> Row
 
 def gate_figure(value: float | None, limit: float | None) -> str:
     """A value or limit of a gate: a share as percent, as the plan writes it."""
-    return percent(value) if limit is not None and abs(limit) < 1 else number(value)
+    return percent(value) if limit is not None and abs(limit) <= 1 else number(value)
 
 
 def _names(width: int) -> int:

@@ -43,7 +43,7 @@ def readiness_line(snapshot: Snapshot, palette: Palette, width: int, *, gone: st
         )
     if snapshot.state is State.ROLLING_BACK:
         return _under_way(snapshot, palette, width)
-    if not readiness.possible or snapshot.state is State.PLANNED:
+    if not readiness.possible or snapshot.state in (State.PLANNED, *HOME):
         return _nothing_to_take_back(snapshot, palette, width)
     if not readiness.ready:
         reasons = "; ".join(readiness.blocked_by) or "not proven"

@@ -106,7 +106,9 @@ def detail_rows(dataset: DatasetView, palette: Palette, width: int) -> list[Row]
         lag = dataset.reverse_lag or Lag()
         row = Row(palette).to(2).add(f"{glyphs.back} reverse ", palette.target)
         rows.append(row.add(lag_words(lag), palette.text))
-    if dataset.status in ("copying", "listing"):
+    if dataset.status == "listing":
+        rows.append(Row(palette).to(2).add("listed ", palette.muted).add(count(dataset.listed), palette.text))
+    if dataset.status == "copying":
         rows.append(_pair(palette, size_of(dataset.bytes_done or None, dataset.bytes_total), rate(dataset.rate), width, 17))
         late = palette.held if dataset.eta_never else palette.text
         row = Row(palette).to(2).add(eta(dataset.eta_low, dataset.eta_high, dataset.eta_never), late)

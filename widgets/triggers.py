@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.style import Style
 from textual.strip import Strip
 
 from backends.snapshot import GateView, Level, Snapshot, TriggerView
@@ -17,7 +18,8 @@ from widgets.fitting import left_out, shown_first
 from widgets.panel import Panel, nothing_yet
 from widgets.row import Row
 
-VALUE, LIMIT, SPARK = 8, 11, 5
+VALUE, LIMIT, SPARK = 8, 11, 4
+REASON = 24  # more cells for a reason where there is room
 
 
 def trigger_level(trigger: TriggerView) -> Level:
@@ -74,15 +76,16 @@ def trigger_line(trigger: TriggerView, palette: Palette, width: int, names: int)
     late = is_late(trigger.age, trigger.period)
     row = Row(palette).add(f"{palette.glyphs.of(level)} ", style)
     row.add(trigger.name, palette.text if level is Level.GOOD else style, names)
-    start = names + 2 + VALUE + LIMIT
+    basis = 22 if width >= 80 else 0
+    wordy = REASON if basis and trigger.value is None else 0
+    start = names + 2 + VALUE + LIMIT + wordy
     figure_style = palette.stale if late else palette.strong if level is Level.GOOD else style
     if trigger.value is not None:
         row.add(figure(trigger.value, trigger), figure_style, VALUE, "right")
         after = f"  of {limit_figure(trigger)}" if not late else f"  {duration(trigger.age)} old"
         row.add(after, palette.held if late else palette.muted, LIMIT)
     else:
-        row.gap().add(trigger.reason or "no data yet", palette.stale if late else palette.muted, VALUE + LIMIT - 1)
-    basis = 22 if width >= 80 else 0
+        row.gap().add(trigger.reason or "no data yet", _reason_style(level, late, palette), VALUE + LIMIT + wordy - 1)
     cells = min(width - start - 1 - basis, 120)
     if cells >= 4:
         quiet = palette.stale if late else palette.accent if level is Level.GOOD else style
@@ -90,6 +93,12 @@ def trigger_line(trigger: TriggerView, palette: Palette, width: int, names: int)
     if basis and trigger.compared_with:
         row.gap(2).add(f"vs {trigger.compared_with}", palette.muted, basis - 2)
     return row.strip(width)
+
+
+def _reason_style(level: Level, late: bool, palette: Palette) -> Style:
+    if level is Level.BREACH:
+        return palette.breach
+    return palette.stale if late else palette.muted
 
 
 def gates_word(gates: Sequence[GateView], palette: Palette) -> str:

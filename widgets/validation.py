@@ -11,7 +11,7 @@ from backends.verdict import Verdict
 from themes.meaning import level_of_verdict
 from themes.palette import Palette
 from widgets.delta import delta_strip
-from widgets.figures import change, number, percent, place, seconds
+from widgets.figures import change, number, percent, place
 from widgets.fitting import WEIGHT
 from widgets.panel import Panel, nothing_yet
 from widgets.plot import overlaid
@@ -95,7 +95,7 @@ def _point(point: PointView, view: ValidationView, palette: Palette, first: bool
 
 
 def other_line(view: ValidationView, palette: Palette, width: int, names: int) -> Strip:
-    """`✓ chat-latency  41 → 42 ms  +3.1 %  of 5 %`."""
+    """`✓ chat-latency  41.0 → 42.3  +3.1 %  of 5 %`: figures in their own unit, which nobody tells us."""
     level = level_of_verdict(view.verdict)
     row = Row(palette).add(f"{palette.glyphs.of(level)} ", palette.of(level)).add(view.measure, palette.text, names)
     if view.delta is not None or view.legacy_value is not None:
@@ -110,9 +110,7 @@ def other_line(view: ValidationView, palette: Palette, width: int, names: int) -
 
 
 def _value(value: float | None, view: ValidationView) -> str:
-    if view.kind in ("latency", "step_time"):
-        return seconds(value)
-    return percent(value) if view.kind == "error_rate" else number(value, 4)
+    return percent(value) if view.kind == "error_rate" else number(value)
 
 
 class ValidationPanel(Panel):

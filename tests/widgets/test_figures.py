@@ -64,6 +64,7 @@ def test_an_eta_is_never_negative_nor_nonsense(low: float | None, high: float | 
         (figures.change(0.031), "+3.1 %"),
         (figures.change(-0.01), "-1.0 %"),
         (figures.change(0.001), "+0.10 %"),
+        (figures.change(0), "0 %"),
         (figures.change(float("nan")), "NaN"),
         (figures.percent(0.0002), "0.02 %"),
         (figures.percent(0.001), "0.1 %"),

@@ -214,3 +214,23 @@ def test_panels_of_a_plan_with_nothing_say_what_is_not_there() -> None:
     assert "no hosts" in texts(gpu_rows((), PALETTE, RIGHT, 4))[0]
     assert "nothing is compared" in texts(validation_rows((), PALETTE, 76, 1))[0]
     assert "nothing has happened" in texts(event_rows((), made.AT, PALETTE, 80, 3))[0]
+
+
+def test_routes_at_different_weights_are_told_as_a_range() -> None:
+    chat, jobs = made.soaking().routes
+    both = made.soaking().model_copy(update={"routes": (chat, jobs.model_copy(update={"desired": 100}))})
+    assert "soaking 25 to 100 %" in head_line(both, PALETTE, 80).text
+
+
+def test_a_listing_counts_what_it_has_seen_and_promises_nothing() -> None:
+    dataset = DatasetView(name="c", source="a", target="b", status="listing", listed=1234)
+    joined = "".join(texts(transfer_rows([dataset], PALETTE, LEFT, 4)))
+    assert "listed 1,234" in joined
+    assert "ETA" not in joined
+
+
+def test_a_breach_without_a_figure_gives_its_reason_loudly() -> None:
+    trigger = TriggerView(name="loss", measure="loss", verdict=Verdict.BREACH, limit=0.01, reason="NaN at epoch 51")
+    line = trigger_rows([trigger], PALETTE, RIGHT, 1)[0]
+    assert "NaN at epoch 51" in line.text
+    assert any("NaN" in s.text and s.style == PALETTE.breach for s in line)
