@@ -1,0 +1,29 @@
+"""A real sshd whose sessions find a scripted nvidia-smi."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from backends.ssh.pool import SshPool
+from tests.peers.nvidia_smi import FakeSmi, fake_smi
+from tests.peers.openssh import OpenSsh, openssh
+
+
+@pytest.fixture
+def smi(tmp_path: Path) -> FakeSmi:
+    return fake_smi(tmp_path / "bin")
+
+
+@pytest.fixture
+async def sshd(tmp_path: Path, smi: FakeSmi) -> AsyncIterator[OpenSsh]:
+    async with openssh(tmp_path / "sshd", env=smi.env) as server:
+        yield server
+
+
+@pytest.fixture
+async def pool(sshd: OpenSsh) -> AsyncIterator[SshPool]:
+    async with SshPool(sshd.settings, [sshd.host()]) as opened:
+        yield opened

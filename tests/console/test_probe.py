@@ -1,0 +1,146 @@
+"""`cutover probe` as people and scripts call it, over a real sshd."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.peers.nvidia_smi import FakeSmi, fake_smi, row
+from tests.peers.openssh import OpenSsh, openssh
+from tests.peers.process import free_ports
+
+PROGRAM = [sys.executable, "-c", "from console.main import main; main()", "probe"]
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+async def start(*argv: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *PROGRAM,
+        *argv,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+
+
+async def probe(*argv: str) -> Ended:
+    process = await start(*argv)
+    out, err = await process.communicate()
+    return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest.fixture
+def smi(tmp_path: Path) -> FakeSmi:
+    return fake_smi(tmp_path / "bin")
+
+
+@pytest.fixture
+async def sshd(tmp_path: Path, smi: FakeSmi) -> AsyncIterator[OpenSsh]:
+    async with openssh(tmp_path / "sshd", env=smi.env) as server:
+        yield server
+
+
+def ssh_of(sshd: OpenSsh) -> list[str]:
+    return ["-F", str(sshd.config), "--known-hosts", str(sshd.known_hosts)]
+
+
+def write_plan(folder: Path, sshd: OpenSsh, more: str = "") -> Path:
+    path = folder / "plan.yaml"
+    path.write_text(
+        "version: 1\nname: move\n"
+        f"legacy: {{provider: old, hosts: [{{name: leg-1, address: 127.0.0.1, port: {sshd.port}, user: {sshd.user}}}]}}\n"
+        f"target: {{provider: new, hosts: [{{name: tgt-1, address: 127.0.0.1, port: {free_ports(1)[0]}}}]}}\n"
+        f"ssh: {{config: {sshd.config}, known_hosts: {sshd.known_hosts}}}\n" + more
+    )
+    return path
+
+
+async def test_hosts_named_are_asked_and_all_well_is_0(sshd: OpenSsh, smi: FakeSmi) -> None:
+    smi.say(row(0, "12"), row(1, "[N/A]"))
+    name = f"{sshd.user}@127.0.0.1:{sshd.port}"
+    ended = await probe(name, "--json", *ssh_of(sshd))
+    assert (ended.code, ended.err) == (0, "")
+    (host,) = json.loads(ended.out)["hosts"]
+    assert (host["name"], host["side"], host["ok"], host["error"]) == (name, None, True, None)
+    assert (host["driver"], host["cuda"]) == ("590.48.01", "13.1")
+    first, second = host["gpus"]
+    assert {
+        "index": 0,
+        "uuid": "GPU-00000000",
+        "name": "NVIDIA H100 80GB HBM3",
+        "utilization": 0.12,
+        "memory_used": 59 << 20,
+        "memory_total": 81559 << 20,
+        "power_w": 98.5,
+        "temperature_c": 42.0,
+    }.items() <= first.items()
+    assert second["utilization"] is None
+
+
+async def test_a_plans_hosts_have_sides_and_one_that_is_not_there_is_1(sshd: OpenSsh, tmp_path: Path) -> None:
+    ended = await probe(str(write_plan(tmp_path, sshd)), "--json")
+    assert ended.code == 1
+    here, gone = json.loads(ended.out)["hosts"]
+    assert (here["name"], here["side"], here["ok"], len(here["gpus"])) == ("leg-1", "legacy", True, 2)
+    assert (gone["name"], gone["side"], gone["ok"], gone["gpus"]) == ("tgt-1", "target", False, [])
+    assert "refused" in gone["error"]
+
+
+async def test_people_get_a_table_without_zeros_for_nothing(sshd: OpenSsh, smi: FakeSmi, tmp_path: Path) -> None:
+    smi.say(row(0, "[N/A]", name="GPU \x1b[31m[bold]odd[/bold]", power="ERR!"))
+    ended = await probe(str(write_plan(tmp_path, sshd)))
+    assert "\x1b" not in ended.out
+    line = next(line for line in ended.out.splitlines() if "leg-1" in line)
+    assert "0 GPU \\x1b[31m[bold]odd[/bold]" in line
+    assert "42 °C" in line
+    assert "0%" not in line
+    assert "refused" in next(line for line in ended.out.splitlines() if "tgt-1" in line)
+
+
+async def test_an_unknown_host_key_is_not_ok_and_says_which_file(sshd: OpenSsh, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    ended = await probe(f"127.0.0.1:{sshd.port}", "--json", "-F", str(sshd.config), "--known-hosts", str(empty))
+    assert ended.code == 1
+    assert str(empty) in json.loads(ended.out)["hosts"][0]["error"]
+
+
+async def test_a_bad_plan_is_2(sshd: OpenSsh, tmp_path: Path) -> None:
+    ended = await probe(str(write_plan(tmp_path, sshd, "unknown_field: 1\n")), "--json")
+    assert ended.code == 2
+    assert json.loads(ended.out)["error"]["code"]
+
+
+@pytest.mark.parametrize("argv", [[], ["box:99999"], ["a.yaml", "box"], ["-x"]])
+async def test_a_wrong_command_line_is_2(argv: list[str]) -> None:
+    ended = await probe(*argv)
+    assert ended.code == 2
+    assert "Traceback" not in ended.err
+
+
+async def test_watching_goes_on_until_interrupted_and_ends_cleanly(sshd: OpenSsh, smi: FakeSmi) -> None:
+    process = await start(f"{sshd.user}@127.0.0.1:{sshd.port}", "--watch", "--json", *ssh_of(sshd))
+    assert process.stdout is not None
+    async with asyncio.timeout(50):
+        while not json.loads(await process.stdout.readline())["hosts"][0]["gpus"]:
+            pass
+        again = json.loads(await process.stdout.readline())
+        assert again["hosts"][0]["ok"] is True
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+    assert process.returncode == 130
+    assert err == b""
