@@ -10,6 +10,8 @@ from pathlib import Path
 import orjson
 import uvloop
 
+from backends.escape import plain
+from backends.sandbox.errors import SandboxError
 from backends.sandbox.world import Sandbox
 
 
@@ -28,8 +30,19 @@ async def _run(folder: Path, scenario: str, seed: int) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, end, number)
-    async with Sandbox(folder, scenario, seed) as sandbox:
-        if not ended.done():
-            sys.stdout.buffer.write(orjson.dumps(sandbox.ready, option=orjson.OPT_APPEND_NEWLINE))
-            sys.stdout.buffer.flush()
-        return await ended
+    try:
+        async with Sandbox(folder, scenario, seed) as sandbox:
+            if not ended.done():
+                sys.stdout.buffer.write(orjson.dumps(sandbox.ready, option=orjson.OPT_APPEND_NEWLINE))
+                sys.stdout.buffer.flush()
+            return await ended
+    except ExceptionGroup as failures:
+        world, bugs = failures.split(OSError)
+        if world is None or bugs is not None:
+            raise
+        raise SandboxError(f"a part of the sandbox failed: {plain(str(_first(world)))}", hint="see its folder") from failures
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = failures.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +46,19 @@ def test_the_command_prints_one_json_line_and_ends_on_an_interrupt_with_130(tmp_
     assert ready["ready"] is True
     assert (process.returncode, out) == (130, b"")
     assert len(children) == 2
+    assert [c for c in children if c.is_running()] == []
+
+
+def test_a_part_that_fails_ends_all_of_it_with_four_and_says_why(tmp_path: Path) -> None:
+    argv = [*CUTOVER, "sandbox", "--dir", str(tmp_path / "dir")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["ready"]
+        children = psutil.Process(process.pid).children(recursive=True)
+        shutil.rmtree(tmp_path / "dir" / "hosts" / "leg-a2" / "train")
+        _, err = process.communicate(timeout=40)
+    assert process.returncode == 4
+    assert "metrics.jsonl" in err.splitlines()[-2]
     assert [c for c in children if c.is_running()] == []
 
 
