@@ -30,7 +30,7 @@ from backends.transfer.parts import abort_leftovers
 from backends.transfer.passage import Passage
 from backends.transfer.worklist import Action, Left, Work, WorkList
 
-_GLANCE_SECONDS = 0.5
+_GLANCE_SECONDS = 1.0
 _GIVE_UP_AFTER = 25  # objects in a row that failed because a store cannot be reached: it is the store, not the objects
 
 
@@ -283,7 +283,7 @@ class Round:
     async def _glance(self) -> None:
         """Keep the age of the oldest missing object fresh while copying goes on."""
         while True:
-            self._progress.oldest_missing_at = (await self._work.left()).oldest
+            self._progress.oldest_missing_at = await self._work.oldest()
             await asyncio.sleep(_GLANCE_SECONDS)
 
     def _result(self, left: Left, aborted: int, seconds: float) -> RoundResult:

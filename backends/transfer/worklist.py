@@ -107,6 +107,12 @@ class WorkList:
         """Equal on both sides now, or gone from the source."""
         self._db.post(lambda db: db.execute("DELETE FROM temp.work WHERE id=?", (item.id,)))
 
+    async def oldest(self) -> datetime | None:
+        """When the oldest object that is still to be done was modified."""
+        query = "SELECT min(mtime) FROM temp.work WHERE round=?"
+        oldest = await self._db.call(lambda db: db.execute(query, (self._round,)).fetchone()[0])
+        return None if oldest is None else datetime.fromtimestamp(oldest, UTC)
+
     async def left(self) -> Left:
         query = "SELECT count(*), coalesce(sum(size), 0), min(mtime) FROM temp.work WHERE round=?"
         objects, size, oldest = await self._db.call(lambda db: db.execute(query, (self._round,)).fetchone())

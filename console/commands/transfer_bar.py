@@ -7,6 +7,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,20 +71,15 @@ async def _stoppable(main: Coroutine[Any, Any, None]) -> bool:
 
 def open_pool(plan: Plan, base: Path, ssh_config: str | None, known_hosts: str | None) -> SshPool:
     """SSH as the plan says, and the command line over it."""
-    from backends.ssh.models import SshHost, SshSettings
+    from backends.probes.hosts import ssh_hosts, ssh_settings
     from backends.ssh.pool import SshPool
 
-    config = Path(ssh_config) if ssh_config else _path(plan.ssh.config, base)
-    known = Path(known_hosts) if known_hosts else _path(plan.ssh.known_hosts, base)
-    hosts = (*plan.legacy.hosts, *plan.target.hosts)
-    return SshPool(
-        SshSettings(config, known, plan.ssh.connect_timeout),
-        [SshHost(host.name, host.address, host.user, host.port, host.via) for host in hosts],
-    )
-
-
-def _path(text: str | None, base: Path) -> Path | None:
-    return None if text is None else base / Path(text).expanduser()
+    settings = ssh_settings(plan, base)
+    if ssh_config:
+        settings = replace(settings, config=Path(ssh_config))
+    if known_hosts:
+        settings = replace(settings, known_hosts=Path(known_hosts))
+    return SshPool(settings, [host for _, host in ssh_hosts(plan)])
 
 
 @contextlib.asynccontextmanager

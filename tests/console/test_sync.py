@@ -107,7 +107,7 @@ def test_a_missing_source_folder_is_not_an_empty_one(plan: Path) -> None:
     (plan.parent / "old").rename(plan.parent / "gone")
     result = cutover("sync", plan, "--json")
     assert result.exit_code == 4
-    assert json.loads(result.stdout)["error"]["code"] == "listing_failed"
+    assert json.loads(result.stdout)["error"]["code"] == "root_missing"
 
 
 def test_an_object_that_fails_is_named_and_exits_1_and_retry_failed_mends_it(plan: Path) -> None:
@@ -140,12 +140,13 @@ def test_a_bad_plan_is_2(plan: Path) -> None:
     assert cutover("verify", plan).exit_code == 2
 
 
-def test_reverse_brings_back_what_the_target_wrote(plan: Path) -> None:
+def test_reverse_onto_the_side_that_writes_is_refused_by_its_rule(plan: Path) -> None:
     cutover("sync", plan)
     (plan.parent / "new" / "fresh").write_bytes(b"from target")
-    (corpus,) = datasets(cutover("sync", plan, "--reverse", "--dataset", "corpus", "--json"))
-    assert (corpus["copied"], corpus["unchanged"], corpus["direction"]) == (1, 5, "reverse")
-    assert (plan.parent / "old" / "fresh").read_bytes() == b"from target"
+    result = cutover("sync", plan, "--reverse", "--dataset", "corpus", "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["refused_by"] == "SR2"
+    assert not (plan.parent / "old" / "fresh").exists()
 
 
 def test_verify_exits_0_when_equal_and_1_with_each_problem_named(plan: Path) -> None:
@@ -173,7 +174,7 @@ def test_verify_of_a_side_that_cannot_be_listed_is_4(plan: Path) -> None:
     (plan.parent / "new").rmdir()
     result = cutover("verify", plan, "--json")
     assert result.exit_code == 4
-    assert json.loads(result.stdout)["error"]["code"] == "listing_failed"
+    assert json.loads(result.stdout)["error"]["code"] == "root_missing"
 
 
 def test_ctrl_c_ends_a_follow_cleanly_with_130_and_what_was_done(plan: Path) -> None:
