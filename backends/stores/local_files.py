@@ -19,23 +19,16 @@ from pathlib import Path
 from backends.escape import plain
 from backends.stores import tree
 from backends.stores.base import ObjectInfo, PartInfo, Skipped, key_order
+from backends.stores.descriptors import FOLDER, NEW, copy, folder_at, from_os, opened, read_all, write_all
 from backends.stores.errors import (
     KeyRefused,
     ListingFailed,
-    ObjectMissing,
     RootMissing,
     ShortBody,
     SourceChanged,
-    StoreDenied,
     StoreError,
-    StoreFull,
-    StoreUnreachable,
     UploadGone,
 )
-
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_COPY_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +120,7 @@ class LocalFiles:
         """A range. The file is looked at before and after: one that changed under the read is `SourceChanged`."""
         names = tree.split_key(self._store, key)
         try:
-            with self._folder(names[:-1]) as folder, _opened(names[-1], folder) as file:
+            with self._folder(names[:-1]) as folder, opened(names[-1], folder) as file:
                 before = os.fstat(file)
                 if not stat.S_ISREG(before.st_mode):
                     raise KeyRefused(f"{self._store}: {plain(key, 300)}: {_kind(before.st_mode)}")
@@ -135,7 +128,7 @@ class LocalFiles:
                 if start >= before.st_size and start and length != 0:
                     raise SourceChanged(f"{self._store}: {plain(key, 300)} has no byte {start}: it is {before.st_size} bytes")
                 wanted = max(before.st_size - start, 0) if length is None else length
-                body = _read_all(file, start, wanted)
+                body = read_all(file, start, wanted)
                 after = os.fstat(file)
         except OSError as error:
             raise self._error("reading", key, error) from error
@@ -158,7 +151,7 @@ class LocalFiles:
             pass
         except OSError as error:
             raise self._error("making", str(self._root), error) from error
-        with self._open_root() as root, contextlib.suppress(FileNotFoundError), _folder_at(tree.WORK, root) as work:
+        with self._open_root() as root, contextlib.suppress(FileNotFoundError), folder_at(tree.WORK, root) as work:
             for name in os.listdir(work):
                 if tree.is_whole(name) and time.time() - os.stat(name, dir_fd=work).st_mtime > tree.STALE_SECONDS:
                     os.unlink(name, dir_fd=work)
@@ -178,10 +171,10 @@ class LocalFiles:
     def _write(self, names: tuple[str, ...], body: bytes) -> os.stat_result:
         temporary = tree.new_whole()
         with self._work() as work:
-            file = os.open(temporary, _NEW, 0o644, dir_fd=work)
+            file = os.open(temporary, NEW, 0o644, dir_fd=work)
             try:
                 with os.fdopen(file, "wb", buffering=0) as out:
-                    _write_all(out.fileno(), body, 0)
+                    write_all(out.fileno(), body, 0)
                     os.fsync(out.fileno())
                     status = os.fstat(out.fileno())
                 self._move_in(work, temporary, names)
@@ -196,8 +189,8 @@ class LocalFiles:
         upload = tree.new_upload()
         try:
             with self._work() as work:
-                os.close(os.open(upload, _NEW, 0o644, dir_fd=work))
-                log = os.open(upload + tree.LOG_SUFFIX, _NEW, 0o644, dir_fd=work)
+                os.close(os.open(upload, NEW, 0o644, dir_fd=work))
+                log = os.open(upload + tree.LOG_SUFFIX, NEW, 0o644, dir_fd=work)
                 with os.fdopen(log, "wb") as out:
                     out.write(tree.log_head(key))
         except OSError as error:
@@ -208,10 +201,10 @@ class LocalFiles:
         name = tree.checked_upload(self._store, upload)
         try:
             with self._work(make=False) as work:
-                with _opened(name, work, os.O_WRONLY) as file:
-                    _write_all(file, body, offset)
+                with opened(name, work, os.O_WRONLY) as file:
+                    write_all(file, body, offset)
                     os.fdatasync(file)
-                with _opened(name + tree.LOG_SUFFIX, work, os.O_WRONLY | os.O_APPEND) as log:
+                with opened(name + tree.LOG_SUFFIX, work, os.O_WRONLY | os.O_APPEND) as log:
                     os.write(log, tree.log_line(number, offset, len(body), crc64nvme))
         except FileNotFoundError as error:
             raise self._gone(key) from error
@@ -228,7 +221,7 @@ class LocalFiles:
         tree.check_complete(self._store, key, log, parts, size, crc64nvme)
         try:
             with self._work(make=False) as work:
-                with _opened(name, work, os.O_WRONLY) as file:
+                with opened(name, work, os.O_WRONLY) as file:
                     os.ftruncate(file, size)
                     os.fsync(file)
                     status = os.fstat(file)
@@ -269,9 +262,9 @@ class LocalFiles:
         if not tree.is_upload(upload):
             return None
         try:
-            with self._work(make=False) as work, _opened(upload + tree.LOG_SUFFIX, work) as log:
+            with self._work(make=False) as work, opened(upload + tree.LOG_SUFFIX, work) as log:
                 os.stat(upload, dir_fd=work, follow_symlinks=False)
-                return tree.parse_log(_read_all(log, 0, os.fstat(log).st_size))
+                return tree.parse_log(read_all(log, 0, os.fstat(log).st_size))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -297,7 +290,7 @@ class LocalFiles:
     @contextlib.contextmanager
     def _open_root(self) -> Iterator[int]:
         try:
-            descriptor = os.open(self._root, _FOLDER)
+            descriptor = os.open(self._root, FOLDER)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             hint = "a missing folder is not an empty one: make it, or mount it" if error.errno == errno.ENOENT else ""
@@ -316,7 +309,7 @@ class LocalFiles:
                 if make:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(name, 0o755, dir_fd=descriptor)
-                descriptor = stack.enter_context(_folder_at(name, descriptor))
+                descriptor = stack.enter_context(folder_at(name, descriptor))
             yield descriptor
 
     @contextlib.contextmanager
@@ -333,7 +326,7 @@ class LocalFiles:
                 if error.errno != errno.EXDEV:
                     raise
                 beside = tree.new_beside()
-                _copy(temporary, work, beside, folder)
+                copy(temporary, work, beside, folder)
                 os.replace(beside, names[-1], src_dir_fd=folder, dst_dir_fd=folder)
                 os.unlink(temporary, dir_fd=work)
 
@@ -342,77 +335,6 @@ class LocalFiles:
 
     def _error(self, verb: str, key: str, error: OSError) -> StoreError:
         return from_os(error, f"{self._store}: {verb} {plain(key, 300)}")
-
-
-def from_os(error: OSError, what: str) -> StoreError:
-    """The operating system's error made ours."""
-    text = f"{what}: {error.strerror or type(error).__name__}"
-    match error.errno:
-        case errno.ENOENT:
-            return ObjectMissing(text)
-        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-            return StoreFull(text, hint="make room")
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return StoreDenied(text, hint="look at the owner and rights of the folder")
-        case errno.ELOOP | errno.ENOTDIR | errno.EISDIR | errno.EEXIST | errno.ENOTEMPTY:
-            return KeyRefused(text, hint="a symlink, a file or a folder stands in the way of this name")
-        case errno.ENAMETOOLONG | errno.EILSEQ | errno.EINVAL:
-            return KeyRefused(text, hint="this file system cannot hold the name")
-        case errno.EIO | errno.ESTALE | errno.EMFILE | errno.ENFILE:
-            return StoreUnreachable(text)
-        case _:
-            return StoreError(text)
-
-
-@contextlib.contextmanager
-def _folder_at(name: str, parent: int) -> Iterator[int]:
-    descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _opened(name: str, folder: int, flags: int = os.O_RDONLY) -> Iterator[int]:
-    """Never blocks on a FIFO, never follows a link."""
-    descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _read_all(file: int, start: int, length: int) -> bytes:
-    first = os.pread(file, length, start)
-    if len(first) == length:
-        return first
-    pieces = [first]
-    while pieces[-1]:
-        start += len(pieces[-1])
-        length -= len(pieces[-1])
-        pieces.append(os.pread(file, length, start))
-    return b"".join(pieces)
-
-
-def _write_all(file: int, body: bytes, offset: int) -> None:
-    view = memoryview(body)
-    while view:
-        done = os.pwrite(file, view, offset)
-        view, offset = view[done:], offset + done
-
-
-def _copy(name: str, source: int, new: str, target: int) -> None:
-    with _opened(name, source) as file:
-        out = os.open(new, _NEW, 0o644, dir_fd=target)
-        try:
-            at = 0
-            while piece := os.pread(file, _COPY_BYTES, at):
-                _write_all(out, piece, at)
-                at += len(piece)
-            os.fsync(out)
-        finally:
-            os.close(out)
 
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo:

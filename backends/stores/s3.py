@@ -11,8 +11,6 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 from xml.sax.saxutils import escape
 
@@ -31,6 +29,7 @@ from backends.stores.errors import (
 from backends.stores.s3_client import Address, Answer, S3Client
 from backends.stores.s3_credentials import CredentialSource
 from backends.stores.s3_errors import BucketMissing, Unsupported, from_answer
+from backends.stores.s3_headers import carried, checksums_of, etag_of, info_of
 from backends.stores.s3_listing import Listing
 from backends.stores.s3_xml import (
     BadXml,
@@ -46,10 +45,8 @@ T = TypeVar("T")
 
 _CRC = "x-amz-checksum-crc64nvme"
 _ASKED = "x-amz-sdk-checksum-algorithm"  # ministack compares a checksum only where this names it, as AWS's SDKs do
-_META = "x-amz-meta-"
 _LONGEST_KEY = 1024
 _COMPLETE_SECONDS = 600.0  # S3 joins large objects for minutes
-_KNOWN = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
 
 
 class S3Store:
@@ -118,7 +115,7 @@ class S3Store:
             answer = await self._call("HEAD", key, "HEAD", headers={"x-amz-checksum-mode": "ENABLED"})
         except ObjectMissing:
             return None
-        return _info(key, answer.headers)
+        return info_of(key, answer.headers)
 
     async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
         headers = {"if-match": f'"{if_match}"'} if if_match else {}
@@ -141,20 +138,20 @@ class S3Store:
 
     def _same(self, key: str, headers: Mapping[str, str], if_match: str | None) -> None:
         """Servers that ignore `If-Match` are found out here."""
-        etag = _etag(headers)
+        etag = etag_of(headers)
         if if_match and etag and etag != if_match:
             raise SourceChanged(f"{self._name}: {_shown(key)} has changed since it was listed")
 
     async def write(self, key: str, body: bytes, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
-        answer = await self._send_checked("PUT", key, body, crc64nvme, headers=_carried(like))
+        answer = await self._send_checked("PUT", key, body, crc64nvme, headers=carried(like))
         if self._keeps_crc is None:
             await self._find_out(key, answer)
         return ObjectInfo(
             key,
             len(body),
-            etag=_etag(answer.headers),
+            etag=etag_of(answer.headers),
             version=answer.headers.get("x-amz-version-id"),
-            checksums=_checksums(answer.headers),
+            checksums=checksums_of(answer.headers),
             content_type=like.content_type if like else None,
             metadata=like.metadata if like else {},
         )
@@ -183,9 +180,9 @@ class S3Store:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """A body with the checksum that the server understands; what it tells back must be the same."""
-        carried = dict(headers or {})
+        plain_headers = dict(headers or {})
         if self._takes_crc:
-            checked = {**carried, _CRC: hex_to_base64(crc64nvme), _ASKED: "CRC64NVME"}
+            checked = {**plain_headers, _CRC: hex_to_base64(crc64nvme), _ASKED: "CRC64NVME"}
             try:
                 answer = await self._call(method, key, method, params=params, headers=checked, body=body)
             except StoreError as error:
@@ -193,15 +190,15 @@ class S3Store:
                     raise
                 self._takes_crc = self._keeps_crc = False
             else:
-                told = _checksums(answer.headers).get("crc64nvme", crc64nvme)
+                told = checksums_of(answer.headers).get("crc64nvme", crc64nvme)
                 if told != crc64nvme:
                     raise ChecksumRefused(f"{self._name}: {_shown(key)}: the store received other bytes than were sent")
                 return answer
         md5 = await _md5(body)
-        return await self._call(method, key, method, params=params, headers={**carried, "content-md5": md5}, body=body)
+        return await self._call(method, key, method, params=params, headers={**plain_headers, "content-md5": md5}, body=body)
 
     async def create_upload(self, key: str, *, like: ObjectInfo | None = None) -> str:
-        headers = dict(_carried(like))
+        headers = dict(carried(like))
         if self._takes_crc:
             headers |= {"x-amz-checksum-algorithm": "CRC64NVME", "x-amz-checksum-type": "FULL_OBJECT"}
         try:
@@ -223,7 +220,7 @@ class S3Store:
     async def write_part(self, key: str, upload: str, number: int, offset: int, body: bytes, *, crc64nvme: str) -> PartInfo:
         params = (("partNumber", str(number)), ("uploadId", upload))
         answer = await self._send_checked("PUT", key, body, crc64nvme, params=params)
-        return PartInfo(number, _etag(answer.headers) or "", len(body), crc64nvme)
+        return PartInfo(number, etag_of(answer.headers) or "", len(body), crc64nvme)
 
     async def complete_upload(
         self, key: str, upload: str, parts: list[PartInfo], *, size: int, crc64nvme: str, like: ObjectInfo | None
@@ -362,50 +359,6 @@ class S3Store:
 
 def _shown(key: str) -> str:
     return plain(key, 300)
-
-
-def _etag(headers: Mapping[str, str]) -> str | None:
-    value = headers.get("etag", "").removeprefix("W/").strip('"')
-    return value or None
-
-
-def _checksums(headers: Mapping[str, str]) -> dict[str, str]:
-    """Full-object values by algorithm. Composite ones (`…-3`, or so called) say nothing of the whole."""
-    if headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
-        return {}
-    found = {name: base64_to_hex(name, headers.get(f"x-amz-checksum-{name}", "")) for name in _KNOWN}
-    return {name: value for name, value in found.items() if value}
-
-
-def _info(key: str, headers: Mapping[str, str]) -> ObjectInfo:
-    size = headers.get("content-length", "")
-    return ObjectInfo(
-        key,
-        int(size) if size.isdecimal() else 0,
-        mtime=_moment(headers.get("last-modified", "")),
-        etag=_etag(headers),
-        version=headers.get("x-amz-version-id"),
-        checksums=_checksums(headers),
-        content_type=headers.get("content-type"),
-        metadata={k[len(_META) :]: v for k, v in headers.items() if k.startswith(_META)},
-    )
-
-
-def _carried(like: ObjectInfo | None) -> dict[str, str]:
-    """Content type and user metadata of the source, as headers of the copy."""
-    if like is None:
-        return {}
-    headers = {f"{_META}{name}": value for name, value in like.metadata.items()}
-    if like.content_type:
-        headers["content-type"] = like.content_type
-    return headers
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return parsedate_to_datetime(text).astimezone(UTC)
-    except (ValueError, TypeError):
-        return None
 
 
 def _means_unknown_checksum(error: StoreError) -> bool:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sys
@@ -13,7 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.peers.process import free_ports, running
+from tests.peers.process import first_line, free_ports, running
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +44,7 @@ async def ministack(folder: Path) -> AsyncIterator[MiniStack]:
     argv = [sys.executable, "-m", "ministack"]
 
     async def ready() -> bool:
-        return await _is_healthy(port)
+        return b" 200" in await first_line(port, "/_ministack/health")
 
     async with running(argv, log=folder / "ministack.log", ready=ready, env=environment, cwd=folder) as process:
         yield MiniStack(f"http://127.0.0.1:{port}", "test", "test", pid=process.pid)
-
-
-async def _is_healthy(port: int) -> bool:
-    try:
-        async with asyncio.timeout(5):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                writer.write(b"GET /_ministack/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                await writer.drain()
-                return b" 200" in await reader.readline()
-            finally:
-                writer.close()
-    except (OSError, TimeoutError):
-        return False

@@ -42,6 +42,21 @@ async def accepts(port: int) -> bool:
     return True
 
 
+async def first_line(port: int, path: str) -> bytes:
+    """The status line of an HTTP GET on the loopback; empty where nobody answers."""
+    try:
+        async with asyncio.timeout(5):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+                await writer.drain()
+                return await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return b""
+
+
 @contextlib.asynccontextmanager
 async def running(
     argv: Sequence[str],

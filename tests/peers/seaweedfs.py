@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.peers.process import accepts, free_ports, running
+from tests.peers.process import accepts, first_line, free_ports, running
 
 ADMIN = ("AKADMIN0000000000000", "admin+secret/with=odd signs")
 NOLIST = ("AKNOLIST000000000000", "nolist-secret")
@@ -73,7 +73,8 @@ async def seaweedfs(folder: Path) -> AsyncIterator[SeaweedFs]:
     s3 = ports[0]
 
     async def ready() -> bool:
-        return await accepts(s3)
+        # S3 answers before there is a volume to write to: the master is asked for a place as a PUT would.
+        return await accepts(s3) and b" 200" in await first_line(ports[2], "/dir/assign")
 
     argv = [weed, "-alsologtostderr=true", "mini", *_options(data, config, ports)]
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), "TMPDIR": str(folder)}

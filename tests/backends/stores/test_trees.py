@@ -14,6 +14,7 @@ from backends.ssh.pool import SshPool
 from backends.stores import tree
 from backends.stores.base import Store
 from backends.stores.checksum import crc64nvme
+from backends.stores.descriptors import from_os
 from backends.stores.errors import (
     KeyRefused,
     ListingFailed,
@@ -26,7 +27,6 @@ from backends.stores.errors import (
     UploadGone,
 )
 from backends.stores.local import LocalStore
-from backends.stores.local_files import from_os
 from backends.stores.sftp import SftpStore
 from tests.peers.openssh import OpenSsh
 
@@ -236,6 +236,25 @@ async def test_a_root_replaced_under_the_listing_fails_it(tmp_path: Path) -> Non
         root.mkdir()
         with pytest.raises(ListingFailed, match="replaced"):
             [page async for page in pages]
+
+
+async def test_a_folder_on_another_file_system_is_written_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, refused = os.replace, []
+
+    def across(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        if src_dir_fd != dst_dir_fd:
+            refused.append(new)
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        replace(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(os, "replace", across)
+    async with LocalStore("corpus", tmp_path / "root") as store:
+        await store.prepare()
+        await put(store, "mount/k", b"body")
+        assert refused == ["k"]
+        assert await store.read("mount/k") == b"body"
+        (tmp_path / "root" / "mount" / tree.new_beside()).touch()
+        assert await keys_of(store) == ["mount/k"]
 
 
 @pytest.mark.parametrize(

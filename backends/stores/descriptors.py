@@ -1,0 +1,95 @@
+"""Files and folders by descriptors, never through a symlink, and the system's errors made ours."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+
+from backends.stores.errors import (
+    KeyRefused,
+    ObjectMissing,
+    StoreDenied,
+    StoreError,
+    StoreFull,
+    StoreUnreachable,
+)
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_COPY_BYTES = 4 << 20
+
+
+def from_os(error: OSError, what: str) -> StoreError:
+    """The operating system's error made ours."""
+    text = f"{what}: {error.strerror or type(error).__name__}"
+    match error.errno:
+        case errno.ENOENT:
+            return ObjectMissing(text)
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            return StoreFull(text, hint="make room")
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return StoreDenied(text, hint="look at the owner and rights of the folder")
+        case errno.ELOOP | errno.ENOTDIR | errno.EISDIR | errno.EEXIST | errno.ENOTEMPTY:
+            return KeyRefused(text, hint="a symlink, a file or a folder stands in the way of this name")
+        case errno.ENAMETOOLONG | errno.EILSEQ | errno.EINVAL:
+            return KeyRefused(text, hint="this file system cannot hold the name")
+        case errno.EIO | errno.ESTALE | errno.EMFILE | errno.ENFILE:
+            return StoreUnreachable(text)
+        case _:
+            return StoreError(text)
+
+
+@contextlib.contextmanager
+def folder_at(name: str, parent: int) -> Iterator[int]:
+    """A folder in a folder; a link is no folder (`NotADirectoryError`)."""
+    descriptor = os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def opened(name: str, folder: int, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """Never blocks on a FIFO, never follows a link."""
+    descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_all(file: int, start: int, length: int) -> bytes:
+    """Up to `length` bytes; fewer only at the file's end."""
+    first = os.pread(file, length, start)
+    if len(first) == length:
+        return first
+    pieces = [first]
+    while pieces[-1]:
+        start += len(pieces[-1])
+        length -= len(pieces[-1])
+        pieces.append(os.pread(file, length, start))
+    return b"".join(pieces)
+
+
+def write_all(file: int, body: bytes, offset: int) -> None:
+    view = memoryview(body)
+    while view:
+        done = os.pwrite(file, view, offset)
+        view, offset = view[done:], offset + done
+
+
+def copy(name: str, source: int, new: str, target: int) -> None:
+    """The file `name` of one folder as the new file `new` of another, synced."""
+    with opened(name, source) as file:
+        out = os.open(new, NEW, 0o644, dir_fd=target)
+        try:
+            at = 0
+            while piece := os.pread(file, _COPY_BYTES, at):
+                write_all(out, piece, at)
+                at += len(piece)
+            os.fsync(out)
+        finally:
+            os.close(out)

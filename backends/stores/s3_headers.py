@@ -1,0 +1,58 @@
+"""What S3's headers say of an object, and what of a source is said in those of its copy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from backends.stores.base import ObjectInfo
+from backends.stores.checksum import base64_to_hex
+
+_META = "x-amz-meta-"
+_KNOWN = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
+
+
+def etag_of(headers: Mapping[str, str]) -> str | None:
+    """Without quotes and without the mark of a weak one."""
+    value = headers.get("etag", "").removeprefix("W/").strip('"')
+    return value or None
+
+
+def checksums_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """Full-object values by algorithm. Composite ones (`…-3`, or so called) say nothing of the whole."""
+    if headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
+        return {}
+    found = {name: base64_to_hex(name, headers.get(f"x-amz-checksum-{name}", "")) for name in _KNOWN}
+    return {name: value for name, value in found.items() if value}
+
+
+def info_of(key: str, headers: Mapping[str, str]) -> ObjectInfo:
+    size = headers.get("content-length", "")
+    return ObjectInfo(
+        key,
+        int(size) if size.isdecimal() else 0,
+        mtime=_moment(headers.get("last-modified", "")),
+        etag=etag_of(headers),
+        version=headers.get("x-amz-version-id"),
+        checksums=checksums_of(headers),
+        content_type=headers.get("content-type"),
+        metadata={k[len(_META) :]: v for k, v in headers.items() if k.startswith(_META)},
+    )
+
+
+def carried(like: ObjectInfo | None) -> dict[str, str]:
+    """Content type and user metadata of the source, as headers of the copy."""
+    if like is None:
+        return {}
+    headers = {f"{_META}{name}": value for name, value in like.metadata.items()}
+    if like.content_type:
+        headers["content-type"] = like.content_type
+    return headers
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC)
+    except (ValueError, TypeError):
+        return None
