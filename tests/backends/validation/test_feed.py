@@ -1,0 +1,250 @@
+"""The feed on real files, and over a real SFTP server; the clock is the test's."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from backends.plan.models import Axis, Source
+from backends.validation.feed import Feed
+from backends.validation.files import FileReader
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "metrics.jsonl"
+
+
+def feed_of(path: Path, clock: Clock, by: Axis = "epoch", value: str = "loss") -> Feed:
+    return Feed(Source(file=str(path), value=value, by=by), FileReader(), clock=clock)
+
+
+def line(epoch: int, loss: float = 1.0, **more: float) -> str:
+    return json.dumps({"epoch": epoch, "loss": loss, **more}) + "\n"
+
+
+def append(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+async def test_only_what_is_new_is_read(log: Path, clock: Clock) -> None:
+    feed = feed_of(log, clock)
+    log.write_text(line(1) + line(2))
+    await feed.poll()
+    append(log, line(3, 3.0))
+    await feed.poll()
+    await feed.poll()
+    assert feed.series.points() == [(1, 1), (2, 1), (3, 3)]
+    assert feed.series.duplicates == 0
+    assert feed.error is None
+
+
+async def test_a_partial_line_waits_for_its_end_and_a_whole_object_does_not(log: Path, clock: Clock) -> None:
+    feed = feed_of(log, clock)
+    log.write_text(line(1) + '{"epoch": 2, "lo')
+    await feed.poll()
+    assert feed.series.points() == [(1, 1)]
+    append(log, 'ss": 5}')
+    await feed.poll()
+    assert feed.series.at(2) == 5
+    append(log, "\n" + line(3))
+    await feed.poll()
+    assert feed.series.points() == [(1, 1), (2, 5), (3, 1)]
+    assert feed.broken == 0
+
+
+async def test_a_missing_file_is_an_error_until_it_is_there(log: Path, clock: Clock) -> None:
+    feed = feed_of(log, clock)
+    await feed.poll()
+    assert feed.error is not None
+    assert "no such file" in feed.error
+    log.write_text(line(1))
+    await feed.poll()
+    assert feed.error is None
+    assert len(feed.series) == 1
+
+
+async def test_an_absent_metric_is_said_and_found_when_it_comes(log: Path, clock: Clock) -> None:
+    log.write_text('{"epoch": 1, "los": 1}\n')
+    feed = feed_of(log, clock)
+    await feed.poll()
+    assert feed.error is not None
+    assert "there are los" in feed.error
+    append(log, line(2))
+    await feed.poll()
+    assert feed.error is None
+
+
+async def test_rotation_goes_on_with_the_new_file_and_keeps_the_old_samples(log: Path, clock: Clock) -> None:
+    feed = feed_of(log, clock)
+    log.write_text("".join(line(e) for e in range(1, 50)))
+    await feed.poll()
+    log.rename(log.with_suffix(".1"))
+    log.write_text(line(50, 5.0))
+    await feed.poll()
+    assert feed.series.at(1) == 1
+    assert feed.series.at(50) == 5
+    assert feed.note is not None
+    assert "rotated" in feed.note
+
+
+async def test_a_rotated_file_that_has_already_grown_longer_is_noticed(log: Path, clock: Clock) -> None:
+    feed = feed_of(log, clock)
+    log.write_text(line(1) + line(2))
+    await feed.poll()
+    log.rename(log.with_suffix(".1"))
+    log.write_text("".join(line(e, 2.0) for e in range(3, 90)))
+    await feed.poll()
+    assert [x for x, _ in feed.series.points()] == list(range(1, 90))
+
+
+async def test_a_run_cut_back_to_a_checkpoint_forgets_what_came_after(log: Path, clock: Clock) -> None:
+    feed = feed_of(log, clock)
+    lines = [line(e, float("nan") if e == 30 else 1.0) for e in range(1, 41)]
+    log.write_text("".join(lines))
+    await feed.poll()
+    assert feed.series.bad_places() == [30]
+    log.write_text("".join(lines[:20]))
+    await feed.poll()
+    assert feed.series.top == 20
+    assert feed.series.bad_places() == []
+
+
+async def test_steps_that_are_written_again_count_as_the_last_says(log: Path, clock: Clock) -> None:
+    feed = feed_of(log, clock)
+    log.write_text(line(1) + line(2, 9.0))
+    await feed.poll()
+    append(log, line(2, 2.0) + line(3))
+    await feed.poll()
+    assert feed.series.at(2) == 2
+    assert feed.series.duplicates == 1
+
+
+async def test_a_file_put_anew_with_the_same_content_is_not_read_twice(log: Path, clock: Clock) -> None:
+    feed = feed_of(log, clock, by="time")
+    text = "".join(line(e, time=999_000 + e) for e in range(60))
+    log.write_text(text)
+    await feed.poll()
+    fresh = log.with_suffix(".new")
+    fresh.write_text(text + line(60, time=999_060))
+    os.replace(fresh, log)
+    await feed.poll()
+    assert len(feed.series) == 61
+
+
+async def test_age_counts_from_the_arrival_and_at_first_from_the_lines_own_time(log: Path, clock: Clock) -> None:
+    feed = feed_of(log, clock)
+    log.write_text(line(1, time=clock.now - 500) + line(2, time=clock.now - 400))
+    await feed.poll()
+    assert feed.age(clock.now) == pytest.approx(400)
+    append(log, line(3, time=clock.now - 300))
+    await feed.poll()
+    assert feed.age(clock.now) == 0
+    clock.now += 41
+    await feed.poll()
+    assert feed.age(clock.now) == 41
+    assert feed.period == pytest.approx(100)
+
+
+async def test_requests_of_one_instant_are_all_counted(log: Path, clock: Clock) -> None:
+    log.write_text('{"time": 999999, "error": 0}\n' * 3 + '{"time": 999999, "error": true}\n')
+    feed = feed_of(log, clock, by="time", value="error")
+    await feed.poll()
+    assert feed.series.window(0, clock.now) == [0, 0, 0, 1]
+
+
+async def test_a_large_file_is_read_whole_in_pieces(log: Path, clock: Clock) -> None:
+    count = 60_000
+    log.write_text("".join(line(e, e / 7, pad=e) for e in range(count)))
+    assert log.stat().st_size > 2 << 20
+    feed = feed_of(log, clock)
+    await feed.poll()
+    assert len(feed.series.points()) == count
+    assert feed.broken == 0
+
+
+async def test_binary_files_stay_an_error_without_growing(log: Path, clock: Clock) -> None:
+    log.write_bytes(b"\x1f\x8b" + bytes(1000))
+    feed = feed_of(log, clock)
+    for _ in range(3):
+        await feed.poll()
+    assert feed.error is not None
+    assert "gzip" in feed.error
+
+
+class OneHost:
+    """The part of an SSH pool that the reader needs, over one connection."""
+
+    def __init__(self, client: asyncssh.SFTPClient) -> None:
+        self.client = client
+
+    async def sftp(self, host: str) -> asyncssh.SFTPClient:
+        assert host == "leg-a1"
+        return self.client
+
+
+@asynccontextmanager
+async def sftp_host(root: Path) -> AsyncIterator[OneHost]:
+    """A real SFTP server on loopback that shows `root` as `/`."""
+    key = asyncssh.generate_private_key("ssh-ed25519")
+
+    def chrooted(channel: asyncssh.SSHServerChannel) -> asyncssh.SFTPServer:
+        return asyncssh.SFTPServer(channel, chroot=str(root))
+
+    class Server(asyncssh.SSHServer):
+        def begin_auth(self, username: str) -> bool:
+            return False
+
+    server = await asyncssh.listen("127.0.0.1", 0, server_factory=Server, server_host_keys=[key], sftp_factory=chrooted)
+    try:
+        known = asyncssh.import_known_hosts(f"[127.0.0.1]:{server.get_port()} {key.export_public_key().decode()}")
+        async with (
+            asyncssh.connect(
+                "127.0.0.1", server.get_port(), known_hosts=known, username="ops", config=[], client_keys=[]
+            ) as connection,
+            connection.start_sftp_client() as client,
+        ):
+            yield OneHost(client)
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+async def test_a_file_on_a_host_is_followed_over_sftp(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "train").mkdir()
+    log = tmp_path / "train" / "metrics.jsonl"
+    async with sftp_host(tmp_path) as pool:
+        feed = Feed(Source(file="ssh://leg-a1/train/metrics.jsonl", value="loss", by="epoch"), FileReader(pool), clock=clock)
+        await feed.poll()
+        assert feed.error is not None
+        assert "no such file" in feed.error
+        log.write_text(line(1) + line(2)[:8])
+        await feed.poll()
+        append(log, line(2)[8:])
+        await feed.poll()
+        assert feed.series.points() == [(1, 1), (2, 1)]
+        log.unlink()
+        log.write_text(line(3))
+        await feed.poll()
+        assert feed.series.points() == [(1, 1), (2, 1), (3, 1)]
+        assert feed.error is None

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from backends.plan.models import Gate, Measure, MeasureKind, Source
+from backends.validation.gate import GateResult, judge_gate
+from backends.validation.series import Sample, Series
+from backends.validation.view import validation_view
+from backends.verdict import Verdict
+
+NOW = 1_000_000.0
+SOURCE = Source(file="x", value="v")
+
+
+def measure(kind: MeasureKind) -> Measure:
+    return Measure(name="m", workload="w", kind=kind, legacy=SOURCE, target=SOURCE)
+
+
+def ask(kind: MeasureKind, legacy: Series, target: Series, **gate: object) -> GateResult:
+    spec = Gate.model_construct(**({"measure": "m"} | gate))
+    return judge_gate(spec, measure(kind), legacy, target, now=NOW)
+
+
+def loss(count: int, scale: float = 1.0) -> Series:
+    series = Series("epoch")
+    series.extend(Sample(float(e), NOW - count + e, scale * (2 + 1 / e)) for e in range(1, count + 1))
+    return series
+
+
+def figures(scale: float, *, count: int = 500, every: float = 1.0, seed: int = 1, hole: float = 0.0) -> Series:
+    chance, series = random.Random(seed), Series("time")
+    for i in range(count):
+        at = NOW - (count - 1 - i) * every - (hole if i < count // 2 else 0.0)
+        series.add(Sample(at, at, scale * chance.gauss(1, 0.02)))
+    return series
+
+
+def errors(count: int, of: int) -> Series:
+    series = Series("time")
+    for i in range(of):
+        series.add(Sample(NOW - of + i, NOW - of + i + 1, float(i % of < count)))
+    return series
+
+
+def test_points_not_reached_name_how_far_each_side_is() -> None:
+    result = ask("loss", loss(60), loss(39), at=(10.0, 50.0), within=0.005)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.waiting
+    assert "target at 39 of 50" in result.reason
+    assert [p.verdict for p in result.points] == [Verdict.PASS, None]
+    assert (result.points[1].legacy_now, result.points[1].target_now) == (60, 39)
+
+
+def test_a_drift_of_one_point_six_percent_breaches_half_a_percent() -> None:
+    result = ask("loss", loss(100), loss(100, 1.016), at=(10.0, 50.0, 100.0))
+    assert result.verdict is Verdict.BREACH
+    assert result.value == pytest.approx(0.016)
+    assert result.limit == 0.005
+
+
+def test_a_loss_too_good_holds() -> None:
+    result = ask("loss", loss(100), loss(100, 0.9), at=(10.0,))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.too_good
+    assert not result.waiting
+
+
+def test_speed_passes_when_the_slowdown_is_shown_to_be_within() -> None:
+    assert ask("step_time", figures(1), figures(1.01, seed=2), within=0.05).verdict is Verdict.PASS
+    assert ask("step_time", figures(1), figures(1.10, seed=2), within=0.05).verdict is Verdict.BREACH
+    assert ask("throughput", figures(1), figures(0.9, seed=2), within=0.05).verdict is Verdict.BREACH
+    assert ask("throughput", figures(1), figures(1.5, seed=2), within=0.05).verdict is Verdict.PASS
+
+
+def test_too_little_to_show_it_is_inconclusive() -> None:
+    few = ask("step_time", figures(1, count=12), figures(1.045, count=12, seed=2), within=0.05)
+    assert few.verdict is Verdict.INCONCLUSIVE
+    assert "cannot tell yet" in few.reason
+    assert "needed" in ask("step_time", figures(1, count=5), figures(1), within=0.05).reason
+
+
+def test_a_gate_over_a_time_wants_all_of_it_without_a_hole() -> None:
+    whole = ask("step_time", figures(1), figures(1, seed=2), within=0.05, for_=400.0)
+    assert whole.verdict is Verdict.PASS
+    short = ask("step_time", figures(1), figures(1, seed=2), within=0.05, for_=86400.0)
+    assert short.verdict is Verdict.INCONCLUSIVE
+    assert short.waiting
+    assert "8 min of 24 h" in short.reason
+    holed = ask("step_time", figures(1, hole=200.0), figures(1, seed=2), within=0.05, for_=400.0)
+    assert holed.verdict is Verdict.INCONCLUSIVE
+
+
+def test_old_data_pass_no_gate() -> None:
+    old = Series("time")
+    old.extend(Sample(NOW - 900 + i, NOW - 900 + i, 1.0) for i in range(500))
+    result = ask("step_time", figures(1), old)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "target silent" in result.reason
+
+
+def test_an_error_rate_passes_only_with_enough_requests() -> None:
+    assert ask("error_rate", errors(0, 4000), errors(0, 4000), within=0.001).verdict is Verdict.PASS
+    few = ask("error_rate", errors(0, 500), errors(0, 500), within=0.001)
+    assert few.verdict is Verdict.INCONCLUSIVE
+    assert "2995 requests without an error would show it" in few.reason
+    assert ask("error_rate", errors(0, 4000), errors(40, 4000), within=0.001).verdict is Verdict.BREACH
+    assert "common cause" in ask("error_rate", errors(60, 4000), errors(40, 4000), within=0.001).reason
+
+
+def test_memory_compares_peaks() -> None:
+    assert ask("memory", figures(1), figures(1.2, seed=2)).verdict is Verdict.BREACH
+    assert ask("memory", figures(1.1), figures(1, seed=2)).verdict is Verdict.PASS
+
+
+def test_the_view_has_the_points_of_all_gates_and_the_narrowest_margin() -> None:
+    gates = [
+        Gate.model_construct(measure="m", at=(10.0,), within=0.01),
+        Gate.model_construct(measure="m", at=(10.0, 50.0), within=0.005),
+        Gate.model_construct(measure="other", at=(1.0,)),
+    ]
+    view = validation_view(measure("loss"), "w", loss(60), loss(39, 1.001), gates, NOW)
+    assert [p.at for p in view.points] == [10, 50]
+    assert view.tolerance == 0.005
+    assert view.by == "epoch"
+    assert view.delta == pytest.approx(0.001)
+    assert view.legacy_value == pytest.approx(2 + 1 / 39)
+    assert len(view.legacy_curve) == 60
+
+
+def test_a_thinned_curve_keeps_its_spike() -> None:
+    series = loss(5000)
+    series.add(Sample(2500.0, NOW, 99.0))
+    view = validation_view(measure("loss"), "w", series, loss(5000), [], NOW)
+    assert len(view.legacy_curve) <= 200
+    assert (2500.0, 99.0) in view.legacy_curve
+
+
+def test_a_view_without_data_says_so() -> None:
+    view = validation_view(measure("latency"), "w", Series("time"), Series("time"), [], NOW)
+    assert view.verdict is Verdict.INCONCLUSIVE
+    assert view.legacy_value is None
+    assert view.reason == "legacy has sent nothing"

@@ -1,0 +1,185 @@
+"""`cutover compare` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from backends.validation.direction import direction_from_name
+from console.commands.compare import command
+from console.commands.compare_plot import draw_curves
+
+
+def write(path: Path, losses: dict[int, Any]) -> str:
+    path.write_text("".join(json.dumps({"epoch": e, "loss": v}) + "\n" for e, v in losses.items()))
+    return str(path)
+
+
+@pytest.fixture
+def legacy(tmp_path: Path) -> str:
+    return write(tmp_path / "legacy.jsonl", {10: 2.104, 50: 1.5, 100: 1.2})
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> str:
+    return write(tmp_path / "target.jsonl", {10: 2.106, 50: 1.524, 100: 1.201})
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(command, list(args))
+
+
+def compare(legacy: str, target: str, *more: str) -> Result:
+    return run("--legacy", legacy, "--target", target, "--metric", "loss", *more)
+
+
+def test_a_pass_is_exit_zero_and_a_breach_exit_one(legacy: str, target: str) -> None:
+    assert compare(legacy, target, "--at", "10,100").exit_code == 0
+    result = compare(legacy, target, "--at", "10,50,100")
+    assert result.exit_code == 1
+    assert "BREACH: target is worse: +1.6 % at epoch 50 (1.5 → 1.524), 0.5 % allowed" in result.output
+
+
+def test_the_json_is_the_contracts(legacy: str, target: str) -> None:
+    body = json.loads(compare(legacy, target, "--json").stdout)
+    assert body["verdict"] == "BREACH"
+    assert body["reason"]
+    assert [p["at"] for p in body["points"]] == [10, 50, 100]
+    assert [p["verdict"] for p in body["points"]] == ["PASS", "BREACH", "PASS"]
+    assert body["points"][1]["delta"] == pytest.approx(0.016)
+    assert {"at", "legacy", "target", "delta", "verdict"} <= set(body["points"][0])
+
+
+def test_the_text_has_a_table_and_both_curves(legacy: str, target: str) -> None:
+    text = compare(legacy, target).output
+    assert "10 2.104 2.106 +0.0951 % PASS" in " ".join(text.split())
+    assert "legacy" in text.splitlines()[2]
+    assert any("│" in line for line in text.splitlines())
+
+
+def test_tolerance_and_sides_are_options(legacy: str, target: str) -> None:
+    assert compare(legacy, target, "--tolerance", "2%").exit_code == 0
+    assert compare(target, legacy, "--at", "50").exit_code == 1
+    assert compare(target, legacy, "--at", "50", "--one-sided").exit_code == 0
+    assert compare(legacy, target, "--at", "50", "--noise", "1.2%").exit_code == 1
+    assert compare(legacy, target, "--tolerance", "0.5").exit_code == 2
+
+
+def test_a_better_target_is_too_good(legacy: str, target: str) -> None:
+    body = json.loads(compare(target, legacy, "--at", "50", "--json").stdout)
+    assert body["verdict"] == "INCONCLUSIVE"
+    assert body["points"][0]["too_good"] is True
+
+
+def test_no_common_points_is_inconclusive(legacy: str, tmp_path: Path) -> None:
+    other = write(tmp_path / "other.jsonl", {11: 2.1, 51: 1.5})
+    result = compare(legacy, other, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["verdict"] == "INCONCLUSIVE"
+    assert json.loads(result.stdout)["points"] == []
+
+
+def test_several_runs_follow_one_option(legacy: str, target: str) -> None:
+    result = run("--legacy", legacy, legacy, "--target", target, target, "--metric", "loss", "--json")
+    assert json.loads(result.stdout)["runs"] == {"legacy": 2, "target": 2}
+    again = run("--legacy", legacy, "--legacy", legacy, "--target", target, "--metric", "loss", "--json")
+    assert json.loads(again.stdout)["runs"] == {"legacy": 2, "target": 1}
+
+
+def test_the_last_of_duplicates_counts_and_is_said(legacy: str, tmp_path: Path) -> None:
+    twice = tmp_path / "twice.jsonl"
+    twice.write_text('{"epoch": 10, "loss": 9}\n{"epoch": 10, "loss": 2.104}\n')
+    result = compare(legacy, str(twice))
+    assert result.exit_code == 0
+    assert "target: 1 places written more than once, the last counts" in result.output
+
+
+def test_unreadable_sources_are_exit_four(legacy: str, tmp_path: Path) -> None:
+    packed = tmp_path / "x.gz"
+    packed.write_bytes(b"\x1f\x8b\x08\0data")
+    empty = tmp_path / "empty"
+    empty.write_bytes(b"")
+    for bad in (str(packed), str(empty), str(tmp_path / "absent"), str(tmp_path)):
+        result = compare(legacy, bad, "--json")
+        assert result.exit_code == 4
+        assert json.loads(result.stdout)["error"]["where"] == bad
+
+
+def test_an_absent_metric_lists_those_that_are_there(legacy: str, target: str) -> None:
+    result = run("--legacy", legacy, "--target", target, "--metric", "los_loss", "--json")
+    assert result.exit_code == 4
+    error = json.loads(result.stdout)["error"]
+    assert "there are loss" in error["message"]
+
+
+@pytest.mark.parametrize("source", ["prometheus+http://127.0.0.1:9/?query=up", "mlflow+http://127.0.0.1:9/run"])
+def test_what_is_not_yet_supported_is_a_usage_error(legacy: str, source: str) -> None:
+    result = compare(legacy, source, "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["error"]["code"] == "not_yet_supported"
+
+
+def test_eval_accuracy_must_be_told_which_way_is_better(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"epoch": 1, "eval_accuracy": 0.9}\n')
+    args = ("--legacy", str(path), "--target", str(path), "--metric", "eval_accuracy")
+    refused = run(*args, "--json")
+    assert refused.exit_code == 2
+    assert "--lower-is-better" in json.loads(refused.stdout)["error"]["hint"]
+    assert run(*args, "--lower-is-better").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "higher"),
+    [
+        ("loss", False),
+        ("train.valLoss", False),
+        ("tracked_stats.train_step_timing in s", False),
+        ("latency_ms", False),
+        ("perplexity", False),
+        ("top1_accuracy", True),
+        ("tracked_stats.throughput", True),
+        ("tokens_per_second", True),
+        ("mAP", True),
+        ("eval_accuracy", None),
+        ("eval_accuracy[masked_lm_accuracy]", True),
+        ("loss_scale", None),
+        ("time_to_accuracy", None),
+        ("lr", None),
+    ],
+)
+def test_the_direction_is_known_only_where_the_name_is_sure(name: str, higher: bool | None) -> None:
+    assert direction_from_name(name) is higher
+
+
+def test_bad_options_are_usage_errors(legacy: str, target: str) -> None:
+    assert compare(legacy, target, "--at", "ten").exit_code == 2
+    assert run("--legacy", legacy, "--metric", "loss").exit_code == 2
+    assert compare(legacy, target, "--by", "nothing").exit_code == 2
+
+
+def test_names_from_files_do_nothing_but_show_as_text(tmp_path: Path, legacy: str) -> None:
+    evil = tmp_path / "evil.jsonl"
+    evil.write_text(json.dumps({"epoch": 1, "[red]\x1b[2J\n": 1.0}) + "\n")
+    result = compare(legacy, str(evil))
+    assert "\x1b" not in result.output
+    assert "[red]\\x1b[2J\\n" in result.output
+
+
+def test_the_plot_has_an_ascii_form() -> None:
+    lines = draw_curves([(0, 1.0), (1, 2.0)], [(0, 1.0), (1, float("nan"))], unicode=False)
+    assert all(line.isascii() for line in lines)
+    assert lines[0].endswith("o")
+    assert "*" in lines[9]
+
+
+def test_two_real_curves_compare(recordings: Path) -> None:
+    folder = recordings / "mlperf/llama2_70b_lora"
+    old, new = (str(folder / s / "result_0.txt") for s in ("XE9680x8H100-SXM-80GB", "XE9680x8H200-SXM-141GB"))
+    result = run("--legacy", old, "--target", new, "--metric", "eval_accuracy", "--lower-is-better", "--by", "samples")
+    assert result.exit_code == 0
+    assert "PASS: 5 of 5 points within 0.5 %" in result.output
