@@ -7,10 +7,10 @@ from textual.strip import Strip
 from backends.snapshot import SIDES, GpuView, HostView, Snapshot
 from themes.meaning import level_of_host
 from themes.palette import Palette
-from widgets.bars import bar, heat, sparkline
+from widgets.bars import bar, sparkline
 from widgets.columns import Cell, Column, cells_row, head_row
 from widgets.figures import age, is_late, power, share, size_of
-from widgets.gpus import SideFigures, side_figures
+from widgets.gpus import SideFigures, heat_cells, side_figures
 from widgets.hosts_table import host_entries
 from widgets.listing import ORDER_OF_PLAN, Entry, ListPanel
 from widgets.row import Row
@@ -38,7 +38,7 @@ def host_gpus_row(host: HostView, palette: Palette, width: int) -> Row:
     cells = {
         "host": Cell(host.name, palette.strong),
         "side": Cell(host.side, palette.side(host.side)),
-        "GPUs": Cell(row=_heat(host, palette, late)),
+        "GPUs": Cell(row=heat_cells(host, palette)),
         "util": Cell(share(figures.utilization, 0), style),
         "memory": Cell(share(figures.memory, 0), style),
         "power": Cell(power(figures.power_w, figures.power_limit_w), style),
@@ -48,14 +48,6 @@ def host_gpus_row(host: HostView, palette: Palette, width: int) -> Row:
         "seen": Cell(age(host.age), palette.held if late else palette.muted),
     }
     return cells_row(COLUMNS, cells, palette, width)
-
-
-def _heat(host: HostView, palette: Palette, late: bool) -> Row:
-    row = Row(palette)
-    for gpu in host.gpus[:8]:
-        style = palette.breach if gpu.alarm else palette.stale if late else palette.side(host.side)
-        row.add(heat(palette, gpu.utilization), style)
-    return row
 
 
 def _trend(figures: SideFigures, host: HostView, palette: Palette, late: bool) -> Row:

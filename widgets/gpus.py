@@ -212,10 +212,23 @@ def _cells_of(host: HostView, palette: Palette) -> Row:
     level = level_of_host(host.health)
     if level is not Level.GOOD or not host.gpus:
         return Row(palette).add(palette.glyphs.of(level) * 8, palette.of(level))
-    cells = Row(palette)
-    for gpu in host.gpus[:8]:
-        cells.add(heat(palette, gpu.utilization), palette.breach if gpu.alarm else palette.side(host.side))
-    return cells.to(8)
+    return heat_cells(host, palette).to(CELLS)
+
+
+CELLS = 8
+
+
+def heat_cells(host: HostView, palette: Palette) -> Row:
+    """A host's GPUs in eight cells at most: of more, neighbours share a cell, which shows their mean and any alarm."""
+    late = is_late(host.age, host.period)
+    style = palette.stale if late else palette.side(host.side)
+    each = -(-len(host.gpus) // CELLS) or 1
+    row = Row(palette)
+    for i in range(0, len(host.gpus), each):
+        group = host.gpus[i : i + each]
+        alarmed = any(g.alarm for g in group)
+        row.add(heat(palette, _mean([g.utilization for g in group])), palette.breach if alarmed else style)
+    return row
 
 
 def host_heat(host: HostView, palette: Palette, names: int) -> Row:
@@ -224,10 +237,7 @@ def host_heat(host: HostView, palette: Palette, names: int) -> Row:
     row = Row(palette)
     row.add(palette.glyphs.of(level), palette.of(level)).gap()
     row.add(host.name, palette.muted if level is Level.GOOD else palette.of(level), names).gap()
-    style = palette.stale if is_late(host.age, host.period) else palette.side(host.side)
-    for gpu in host.gpus:
-        row.add(heat(palette, gpu.utilization), palette.breach if gpu.alarm else style)
-    return row
+    return row.join(heat_cells(host, palette))
 
 
 class GpusPanel(Panel):

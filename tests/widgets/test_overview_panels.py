@@ -8,7 +8,7 @@ from tests.fixtures import snapshots as made
 from tests.widgets.stage import ASCII_PALETTE, PALETTE, texts
 from widgets.events import event_rows
 from widgets.fitting import left_out, shown_first
-from widgets.gpus import gpu_rows, side_figures
+from widgets.gpus import gpu_rows, heat_cells, side_figures
 from widgets.headline import head_line, next_line
 from widgets.traffic import route_level, traffic_rows
 from widgets.transfer import fraction_done, transfer_rows
@@ -234,3 +234,12 @@ def test_a_breach_without_a_figure_gives_its_reason_loudly() -> None:
     line = trigger_rows([trigger], PALETTE, RIGHT, 1)[0]
     assert "NaN at epoch 51" in line.text
     assert any("NaN" in s.text and s.style == PALETTE.breach for s in line)
+
+
+def test_a_host_of_sixteen_gpus_fits_in_eight_cells_and_hides_no_alarm() -> None:
+    host = made.hosts()[1]
+    sick = host.gpus[7].model_copy(update={"alarm": "fell off the bus"})
+    many = host.model_copy(update={"gpus": (*host.gpus[:7], sick, *host.gpus)})
+    row = heat_cells(many, PALETTE)
+    assert row.used == 8
+    assert any(s.style == PALETTE.breach for s in row.strip(8))

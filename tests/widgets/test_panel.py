@@ -147,3 +147,14 @@ async def test_titles_from_outside_are_text_in_the_border() -> None:
         drawn = app.export_screenshot()
         assert "\x1b" not in drawn
         assert "\\x1b[31mb[red]" in drawn.replace("&#160;", " ")
+
+
+@pytest.mark.parametrize("size", [(40, 10), (60, 16), (20, 5), (300, 90)])
+async def test_terminals_of_odd_sizes_get_a_screen_all_the_same(size: tuple[int, int]) -> None:
+    app = main_screen(made.breach())
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        assert app.query_one(ReadinessLine).lines()[0].text.startswith(" ✗ ROLLBACK BLO"[: size[0]])
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert all(line.cell_length <= panel.size.width for panel in app.query(Panel) for line in panel.lines())
