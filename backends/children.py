@@ -189,7 +189,7 @@ class _Child(asyncio.SubprocessProtocol):
         stdin = self._transport.get_pipe_transport(0)
         if input is not None and isinstance(stdin, asyncio.WriteTransport):
             stdin.write(input)
-            stdin.write_eof()
+            stdin.close()  # once all is written; write_eof does not reach the child under uvloop
         await self.exited.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE):

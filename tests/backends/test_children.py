@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from backends.children import ChildFailed, Children, ChildTimedOut
 from backends.errors import CouldNot
@@ -25,6 +26,12 @@ async def test_a_command_gets_its_words_input_and_folder_as_they_are(tmp_path: P
     )
     assert result.stdout == f"in two words|$HOME|a\nb|{tmp_path}\n".encode()
     assert result.exit_status == 0
+
+
+def test_input_ends_under_uvloop_too(tmp_path: Path) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        result = runner.run(Children().run(["wc", "-c"], cwd=tmp_path, timeout=20, input=b"x" * 1_000_000))
+    assert result.stdout.strip() == b"1000000"
 
 
 async def test_the_environment_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
