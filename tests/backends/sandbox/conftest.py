@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import signal
 import subprocess
@@ -37,6 +38,7 @@ class Running:
 def sandbox(root: Path, scenario: str = "clean", seed: int = 0) -> Iterator[Running]:
     """`python -m backends.sandbox` while the block runs."""
     argv = [sys.executable, "-m", "backends.sandbox", "--dir", str(root), "--scenario", scenario, "--seed", str(seed)]
+    argv += ["--with-parent", str(os.getpid())]  # a test that is cut off by its time limit leaves nothing running
     log = root.with_name(f"{root.name}.log")
     with log.open("wb") as err, subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=err) as process:
         try:
