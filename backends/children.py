@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
+from typing import cast
 
 from backends.errors import CouldNot
 from backends.escape import plain
@@ -186,10 +187,10 @@ class _Child(asyncio.SubprocessProtocol):
     async def finish(self, input: bytes | None) -> ChildResult:
         """Feed the input, wait for the exit, and a moment more for output that a grandchild could still hold back."""
         assert self._transport is not None
-        stdin = self._transport.get_pipe_transport(0)
-        if input is not None and isinstance(stdin, asyncio.WriteTransport):
+        if input is not None:
+            stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
             stdin.write(input)
-            stdin.close()  # once all is written; write_eof does not reach the child under uvloop
+            stdin.close()  # once all is written
         await self.exited.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE):
