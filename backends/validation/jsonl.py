@@ -15,10 +15,11 @@ import orjson
 from backends.errors import CutoverError
 from backends.escape import plain
 from backends.validation.errors import MetricAbsent
-from backends.validation.rows import AXIS_FIELDS, Names, Row, axis_of, to_number
+from backends.validation.rows import AXIS_FIELDS, AxisFields, Names, Row, axis_fields, row_of, to_number
 
 _BARE = re.compile(rb"(?<=[:\[,\s])([+-]?)(nan|inf|infinity)(?=\s*[,}\]])", re.IGNORECASE)
 _AXIS_NAMES = frozenset(name for names in AXIS_FIELDS.values() for name in names)
+_MOST_SHAPES = 1000
 _NAMED_LINES = 5000  # so many lines without the metric are looked at for the names of others
 
 
@@ -77,6 +78,7 @@ class JsonLines:
         self.broken = 0
         self.is_ambiguous = False
         self._names = Names()
+        self._axes: dict[tuple[str, ...], AxisFields] = {}  # by a line's field names: most lines have the same
         self._named = 0
         self._object: list[str] = []  # the metric's fields, where it turns out to be an object
 
@@ -96,7 +98,13 @@ class JsonLines:
             if number is None:
                 self._note(value, raw)
                 continue
-            rows.append(Row(*axis_of(value), number))
+            names = tuple(value)
+            where = self._axes.get(names)
+            if where is None:
+                if len(self._axes) > _MOST_SHAPES:
+                    self._axes.clear()
+                where = self._axes[names] = axis_fields(names)
+            rows.append(row_of(value, where, number))
         self.found += len(rows)
         return rows
 

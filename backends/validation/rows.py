@@ -7,7 +7,7 @@ of a number. Instants come as unix seconds, milliseconds, microseconds or nanose
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -21,6 +21,7 @@ from backends.validation.series import Sample
 LONGEST_LINE = 1 << 20
 _MOST_NAMES = 200
 _MOST_SHOWN = 12
+_EXACT = 1 << 53
 
 
 class Row(NamedTuple):
@@ -75,12 +76,16 @@ def to_number(value: Any) -> float | None:
 
 def to_place(value: Any) -> float | None:
     """A place on an axis: a finite number."""
+    if type(value) is int and -_EXACT < value < _EXACT:
+        return float(value)
     number = to_number(value)
     return number if number is not None and math.isfinite(number) else None
 
 
 def to_time(value: Any) -> float | None:
     """An instant as unix seconds."""
+    if type(value) is float and -1e11 < value < 1e11:
+        return value
     if isinstance(value, str) and "-" in value[1:]:
         return _iso_seconds(value)
     seconds = to_place(value)
@@ -101,18 +106,25 @@ def _iso_seconds(text: str) -> float | None:
     return (instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)).timestamp()
 
 
-def axis_of(fields: Mapping[str, Any]) -> tuple[float | None, float | None, float | None, float | None]:
-    """(epoch, step, samples, time) of a line's fields."""
-    places: list[float | None] = []
-    for axis in AXES:
-        read = to_time if axis == "time" else to_place
-        place = None
-        for name in AXIS_FIELDS[axis]:
-            if name in fields:
-                place = read(fields[name])
-                break
-        places.append(place)
-    return places[0], places[1], places[2], places[3]
+AxisFields = tuple[str | None, str | None, str | None, str | None]
+
+
+def axis_fields(names: Collection[str]) -> AxisFields:
+    """Which of a line's fields hold its (epoch, step, samples, time)."""
+    found = [next((n for n in AXIS_FIELDS[axis] if n in names), None) for axis in AXES]
+    return found[0], found[1], found[2], found[3]
+
+
+def row_of(fields: Mapping[str, Any], where: AxisFields, value: float) -> Row:
+    """The row of a line whose axes are in these fields."""
+    epoch, step, samples, time = where
+    return Row(
+        to_place(fields[epoch]) if epoch is not None else None,
+        to_place(fields[step]) if step is not None else None,
+        to_place(fields[samples]) if samples is not None else None,
+        to_time(fields[time]) if time is not None else None,
+        value,
+    )
 
 
 def samples_of(rows: Iterable[Row], by: Axis, arrived: float | None) -> list[Sample]:
