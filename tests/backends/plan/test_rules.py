@@ -20,7 +20,7 @@ CASES = [
     ("runs_on: {legacy: [gcp-a1], target: [lam-b1]}\n    datasets: [corpus]", "runs_on: {legacy: [lam-b1], target: [lam-b1]}\n    datasets: [corpus]", "error", "host_of_other_side", "workloads[0].runs_on.legacy[0]"),
     ("- {name: lam-b1, address", "- {name: gcp-a1, address: 10.9.9.9}\n    - {name: lam-b1, address", "error", "duplicate_name", "target.hosts[0].name"),
     ("user: ops,", "user: ops, via: bastion,", "note", "ssh_alias", "legacy.hosts[0].via"),
-    ("user: ops,", "user: ops, via: lam-b2,", "warning", "ssh_alias", "legacy.hosts[0].via"),
+    ("user: ops,", "user: ops, via: lam-b2,", "note", "ssh_alias", "legacy.hosts[0].via"),
     ("user: ops,", "user: ops, via: gcp-a1,", "error", "via_itself", "legacy.hosts[0].via"),
     ("from: corpus-old,", "from: corpus-odl,", "error", "unknown_store", "datasets[0].from"),
     ("datasets: [corpus]\n", "datasets: [corpsu]\n", "error", "unknown_dataset", "workloads[0].datasets[0]"),
@@ -29,7 +29,7 @@ CASES = [
     ("{measure: loss, at", "{measure: los, at", "error", "unknown_measure", "gates.staging[0].measure"),
     ("{dataset: corpus, verified", "{dataset: corpse, verified", "error", "unknown_dataset", "gates.staging[2].dataset"),
     ("{measure: loss, worse_by", "{measure: lose, worse_by", "error", "unknown_measure", "triggers[1].measure"),
-    ("ssh://lam-b1/mnt/ckpt/", "ssh://lam-b3/mnt/ckpt/", "warning", "ssh_alias", "stores.ckpt-new.url"),
+    ("ssh://lam-b1/mnt/ckpt/", "ssh://lam-b3/mnt/ckpt/", "note", "ssh_alias", "stores.ckpt-new.url"),
     # stores
     ("s3://corp-corpus/v3/", "s4://corp-corpus/v3/", "error", "store_url", "stores.corpus-old.url"),
     ("s3://corp-corpus/v3/", "s3:///v3/", "error", "store_url", "stores.corpus-old.url"),
