@@ -12,7 +12,7 @@ from typing import Literal
 from backends.errors import CouldNot
 from backends.escape import plain
 from backends.stores.base import ObjectInfo
-from backends.stores.errors import ChecksumRefused, ObjectMissing, SourceChanged, UploadGone
+from backends.stores.errors import ChecksumRefused, KeyRefused, ObjectMissing, SourceChanged, UploadGone
 from backends.transfer.errors import Damaged, KeepsChanging
 from backends.transfer.models import Proof
 from backends.transfer.parts import PartCopy
@@ -47,7 +47,19 @@ class Copier:
                 return outcome
             self._passage.progress.to_copy_objects += 1
             self._passage.progress.to_copy_bytes += work.source.size
+        if work.action == "lost":
+            await self._look_for(work.source)
         return await self._copy(work.source, begun=begun)
+
+    async def _look_for(self, source: ObjectInfo) -> None:
+        """Some servers take a key for another (SeaweedFS `a//b` for `a/b`): copied for ever, and never there.
+
+        Raises `KeyRefused` when the target gives this object by its key, though its listing does not have it.
+        """
+        p = self._passage
+        held = await p.call(lambda: p.target.head(source.key))
+        if held is not None:
+            raise KeyRefused(f"{p.target.name} lists it under another name", hint="this server cannot hold this key")
 
     async def _copy(self, listed: ObjectInfo, *, begun: bool) -> Outcome:
         p, repaired, changed = self._passage, list[str](), 0

@@ -184,7 +184,7 @@ class Round:
                 found.unchanged_bytes += source.size
                 continue
             todo.append((action, source))
-            if action == "copy":
+            if action != "compare":
                 found.to_copy += 1
                 found.to_copy_bytes += source.size
         if todo:
@@ -192,7 +192,9 @@ class Round:
 
     def _action(self, source: ObjectInfo, target: ObjectInfo | None, row: Row | None) -> Action | None:
         p = self._passage
-        if target is None or target.size != source.size:
+        if target is None:
+            return "copy" if row is None else "lost"
+        if target.size != source.size:
             return "copy"
         if row is None or row.size != source.size:
             return "compare"

@@ -17,7 +17,7 @@ from backends.stores.base import ObjectInfo
 from backends.transfer.index import Index, key_of
 from backends.transfer.merge import order_of
 
-Action = Literal["copy", "compare"]
+Action = Literal["copy", "compare", "lost"]
 _rounds = itertools.count(1)
 
 _SCHEMA = """
@@ -35,7 +35,8 @@ _ORDERS = {
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One object to copy, or to compare first because both sides have it in the same size and the index knows nothing of it."""
+    """One object to copy; to `compare` first, because both sides have it in the same size and the index does not know that they
+    are equal; or `lost`: the index knows that it was copied, and the target does not list it."""
 
     id: int
     action: Action

@@ -94,6 +94,15 @@ async def test_a_double_slash_is_a_key_of_its_own_where_the_server_holds_it(stor
     assert await contents(target) == held
 
 
+async def test_a_key_that_the_target_takes_for_another_is_a_failure_and_not_copied_for_ever(stores: Stores, index: Index) -> None:
+    source, target = await stores.make("local", "old"), await stores.make("s3", "new")
+    await put(source, {"back\\slash": b"1", "fine": b"2"})
+    await go(source, target, index)
+    result = await go(source, target, index)
+    assert (result.copied, result.failed, result.lag_objects, result.bytes) == (0, 1, 1, 0)
+    assert [(f.key, f.reason) for f in result.failures] == [("back\\slash", "new lists it under another name")]
+
+
 @pytest.mark.parametrize("kinds", [("s3", "s3"), ("local", "sftp")], ids="-".join)
 async def test_a_round_cut_off_in_a_large_object_goes_on_with_the_missing_parts(
     stores: Stores, index: Index, kinds: tuple[str, str]

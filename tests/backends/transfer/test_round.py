@@ -267,6 +267,15 @@ async def test_a_target_altered_by_someone_else_is_set_right(index: Index) -> No
     assert (result.copied, result.unchanged) == (1, 19)
 
 
+async def test_what_someone_deleted_from_the_target_is_copied_again(index: Index) -> None:
+    source, target = MemoryStore("a", SMALL), MemoryStore("b")
+    await go(source, target, index)
+    target.remove("k003")
+    result = await go(source, target, index)
+    assert (result.copied, result.failed) == (1, 0)
+    assert target.data == SMALL
+
+
 async def test_a_reverse_round_knows_what_the_forward_round_proved(index: Index) -> None:
     legacy, target = MemoryStore("a", SMALL), MemoryStore("b")
     await go(legacy, target, index)
