@@ -8,7 +8,7 @@ from backends.snapshot import SIDES, GpuView, HostView, Snapshot
 from themes.meaning import level_of_host
 from themes.palette import Palette
 from widgets.bars import bar, sparkline
-from widgets.columns import Cell, Column, cells_row, head_row
+from widgets.columns import Cell, Column, cells_row, head_row, laid_out
 from widgets.figures import age, is_late, power, share, size_of
 from widgets.gpus import SideFigures, heat_cells, side_figures
 from widgets.hosts_table import host_entries
@@ -44,15 +44,15 @@ def host_gpus_row(host: HostView, palette: Palette, width: int) -> Row:
         "power": Cell(power(figures.power_w, figures.power_limit_w), style),
         "hottest": Cell("-" if figures.temperature_c is None else f"{figures.temperature_c:.0f} °C", style),
         "health": Cell(f"{palette.glyphs.of(level)} {host.health}", palette.of(level)),
-        "trend": Cell(row=_trend(figures, host, palette, late)),
+        "trend": Cell(row=_trend(figures, host, palette, late, laid_out(COLUMNS, width).get("trend", 0))),
         "seen": Cell(age(host.age), palette.held if late else palette.muted),
     }
     return cells_row(COLUMNS, cells, palette, width)
 
 
-def _trend(figures: SideFigures, host: HostView, palette: Palette, late: bool) -> Row:
+def _trend(figures: SideFigures, host: HostView, palette: Palette, late: bool, width: int) -> Row:
     style = palette.stale if late else palette.side(host.side)
-    return sparkline(palette, figures.history, min(16, len(figures.history)), style, top=1.0)
+    return sparkline(palette, figures.history, width, style, top=1.0)
 
 
 def gpu_row(gpu: GpuView, host: HostView, palette: Palette, width: int) -> Row:
