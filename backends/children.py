@@ -20,7 +20,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
-from typing import cast
 
 from backends.errors import CouldNot
 from backends.escape import plain

@@ -17,7 +17,7 @@ from backends.escape import plain
 from backends.probes.gpus import FIELDS, parse_heading, parse_row, query_argv, read_trouble, unknown_field
 from backends.probes.watch import SILENT, HostWatch
 from backends.snapshot import HostView, SideName
-from backends.ssh.errors import LinkLost, SshError
+from backends.ssh.errors import LinkLost
 from backends.ssh.models import SshHost
 from backends.ssh.pool import SshPool
 from backends.ssh.session import RemoteLines
@@ -62,7 +62,7 @@ class GpuFleet:
             began = self._clock()
             try:
                 words, status = await self._listen(watch, fields)
-            except SshError as error:
+            except CutoverError as error:
                 watch.saw_error(error)
             else:
                 unknown = unknown_field(words)

@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from backends.errors import CutoverError
 from backends.probes.gpus import FIELDS, GpuSample, Trouble, parse_heading, parse_row, query_argv, read_trouble, unknown_field
 from backends.probes.watch import HostWatch
 from backends.snapshot import HostView, SideName
-from backends.ssh.errors import SshError
 from backends.ssh.models import SshHost
 from backends.ssh.pool import SshPool
 
@@ -36,7 +36,7 @@ async def _probe(pool: SshPool, side: SideName, host: SshHost) -> HostView:
         else:
             result = await pool.run(host.name, ["nvidia-smi"], timeout=TIMEOUT)
             watch.saw_heading(parse_heading(result.stdout.decode("utf-8", "backslashreplace")))
-    except SshError as error:
+    except CutoverError as error:
         watch.saw_error(error)
     return watch.view(time.time())
 

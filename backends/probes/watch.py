@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from backends.errors import CutoverError
 from backends.escape import plain
 from backends.probes.gpus import GpuSample, Heading, Trouble
 from backends.snapshot import GpuView, HostView, SideName
-from backends.ssh.errors import AuthFailed, HostKeyChanged, HostKeyRefused, SshError
+from backends.ssh.errors import AuthFailed, HostKeyChanged, HostKeyRefused
 from backends.ssh.models import SshHost
 
 HISTORY = 60
@@ -60,7 +61,7 @@ class HostWatch:
         self._answered(now)
         self._error, self._is_failing = trouble.message, True
 
-    def saw_error(self, error: SshError) -> None:
+    def saw_error(self, error: CutoverError) -> None:
         """No link, or it was lost."""
         self._error = error.message + (f" ({error.hint})" if error.hint else "")
         self._is_failing = False
@@ -129,7 +130,7 @@ class HostWatch:
         )
 
 
-def _health_of(error: SshError) -> str | None:
+def _health_of(error: CutoverError) -> str | None:
     """The health that an error is; None where age tells: a lost link is first late, then silent."""
     if isinstance(error, HostKeyChanged):
         return "key changed"

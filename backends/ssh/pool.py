@@ -21,6 +21,7 @@ from typing import Self
 import asyncssh
 from asyncssh.config import SSHClientConfig
 
+from backends.errors import UsageError
 from backends.escape import plain
 from backends.ssh.errors import AuthFailed, CommandTimedOut, HostKeyRefused, HostUnreachable, LinkLost, SshError
 from backends.ssh.hostkeys import DEFAULT_PORT, HostKeys, OfferedKey, known_hosts_paths
@@ -233,16 +234,21 @@ class SshPool:
         if host.via is not None:
             tunnel = await self._connect(host.via, (*chain, key))
         else:
-            tunnel = await self._jump(route.jumps, (*chain, key))
+            try:
+                tunnel = await self._jump(host, route.jumps, (*chain, key))
+            except UsageError as error:
+                raise SshError(f"{plain(host.name)}: its ProxyJump is {error.message}", hint=error.hint) from error
         return await self._handshake(host.name, route, tunnel)
 
-    async def _jump(self, jumps: tuple[str, ...], chain: tuple[str, ...]) -> asyncssh.SSHClientConnection | None:
+    async def _jump(self, host: SshHost, jumps: tuple[str, ...], chain: tuple[str, ...]) -> asyncssh.SSHClientConnection | None:
         """Through the hops of a ProxyJump; each checked against known_hosts like any other host."""
         if not jumps:
             return None
         *before, last = jumps
         if not before:
             name = f"jump {last}"
+            if parse_destination(name, last).address == host.address:
+                return None  # `Host *` names the bastion for the bastion itself too; OpenSSH does the same
             self._hosts.setdefault(name, parse_destination(name, last))
             return await self._connect(name, chain)
         name = f"jump {','.join(jumps)}"
@@ -261,7 +267,7 @@ class SshPool:
             config = SSHClientConfig.load(
                 None, [str(p) for p in paths], False, False, False, getpass.getuser(), user, host.address, port
             )
-        except (ValueError, OSError, asyncssh.Error) as error:
+        except (ValueError, OSError, KeyError, asyncssh.Error) as error:
             raise SshError(f"cannot read the ssh_config: {plain(str(error))}", where=str(paths[0]) if paths else "") from error
         if self._settings.known_hosts is not None:
             files = [self._settings.known_hosts.expanduser()]

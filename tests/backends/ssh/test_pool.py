@@ -240,6 +240,25 @@ async def test_an_alias_of_the_ssh_config_is_a_host_with_its_jump_checked(sshd: 
             await pool.run("inner", ["true"])
 
 
+async def test_a_bastion_named_for_all_hosts_is_not_reached_through_itself(sshd: OpenSsh, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        f"Host bastion inner\n  HostName 127.0.0.1\n  Port {sshd.port}\n"
+        f"Host *\n  ProxyJump bastion\n  User {sshd.user}\n  IdentityFile {sshd.folder}/id_ed25519\n"
+    )
+    async with SshPool(replace(sshd.settings, config=config), []) as pool:
+        assert (await pool.run("inner", ["echo", "in"])).stdout == b"in\n"
+        assert (await pool.run("bastion", ["echo", "on"])).stdout == b"on\n"
+
+
+async def test_a_proxyjump_that_is_no_host_is_told(sshd: OpenSsh, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(f"Host *\n  ProxyJump box:99999\n  IdentityFile {sshd.folder}/id_ed25519\n")
+    async with SshPool(replace(sshd.settings, config=config), [sshd.host()]) as pool:
+        with pytest.raises(SshError, match="ProxyJump is not a port: 99999"):
+            await pool.connect("box")
+
+
 async def test_sftp_is_one_session_and_opens_again(sshd: OpenSsh, pool: SshPool, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     first = await pool.sftp("box")
