@@ -121,6 +121,7 @@ class CutoverApp(App[int]):
     def on_mount(self) -> None:
         leave_on_signals(self)
         self.set_class(self.ascii_only, "-ascii")
+        self.app_resume_signal.subscribe(self, lambda _: self.action_redraw())
         self.set_interval(1.0, self._tick, name="age of a lost engine")
         self.call_after_refresh(self._follow)
 

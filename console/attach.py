@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import sys
@@ -36,9 +37,12 @@ def run_console(
     stdin_tty = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
     check_can_draw(os.environ, is_tty=stdin_tty)
     terminal = read_terminal(os.environ, theme=theme, mouse=mouse, plain=plain)
+    gc.disable()  # nothing that is imported is garbage: a tenth of the time to the first frame
     from console import spans
     from console.app import CutoverApp
 
+    gc.freeze()
+    gc.enable()
     spans.install()
     app = CutoverApp(
         link or DeferredLink(lambda: engine_link(state)),

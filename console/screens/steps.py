@@ -31,7 +31,24 @@ def full_rows(steps: tuple[StepView, ...], palette: Palette, width: int) -> list
     return lines
 
 
-class LiveSteps(StepsList, can_focus=False):
+class FullSteps(StepsList, can_focus=False):
+    """As high as its steps need; lies in something that scrolls."""
+
+    def _draw_lines(self) -> list[Strip]:
+        width, height = self.size
+        if not self.steps:
+            return nothing_yet("no steps", self.palette, width, height)
+        return full_rows(self.steps, self.palette, width)
+
+    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+        return len(full_rows(self.steps, self.palette, width)) if self.steps else 1
+
+    def watch_steps(self) -> None:
+        super().watch_steps()
+        self.refresh(layout=True)
+
+
+class LiveSteps(FullSteps, can_focus=False):
     """The steps of a run in a fixed place: in full where they fit, else a line a step around the one that runs."""
 
     def _draw_lines(self) -> list[Strip]:
@@ -49,20 +66,3 @@ def first_shown(steps: tuple[StepView, ...], height: int) -> int:
     """Where to begin so that what is under way is seen, and at the end the end."""
     now = next((i for i, step in enumerate(steps) if step.status not in ("confirmed", "skipped")), len(steps))
     return max(0, min(now - height // 2, len(steps) - height))
-
-
-class FullSteps(StepsList, can_focus=False):
-    """As high as its steps need; lies in something that scrolls."""
-
-    def _draw_lines(self) -> list[Strip]:
-        width, height = self.size
-        if not self.steps:
-            return nothing_yet("no steps", self.palette, width, height)
-        return full_rows(self.steps, self.palette, width)
-
-    def get_content_height(self, container: object, viewport: object, width: int) -> int:
-        return len(full_rows(self.steps, self.palette, width)) if self.steps else 1
-
-    def watch_steps(self) -> None:
-        super().watch_steps()
-        self.refresh(layout=True)
