@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 
 from backends.errors import CouldNot, NotYetSupported
 from backends.snapshot import SideName
+from backends.ssh.errors import SshError
 from backends.stores.base import ObjectInfo, Store
-from backends.stores.errors import StoreUnreachable
+from backends.stores.errors import StoreBusy, StoreDenied, StoreFull, StoreUnreachable
 from backends.transfer.copier import Copier, Outcome, reason_of
 from backends.transfer.errors import ListingEmptied
 from backends.transfer.exclude import excluder
@@ -31,7 +32,8 @@ from backends.transfer.passage import Passage
 from backends.transfer.worklist import Action, Left, Work, WorkList
 
 _GLANCE_SECONDS = 1.0
-_GIVE_UP_AFTER = 25  # objects in a row that failed because a store cannot be reached: it is the store, not the objects
+GIVE_UP_AFTER = 25  # objects in a row that failed for a reason of the store's: it is the store, not the objects
+OF_THE_STORE = (StoreUnreachable, StoreDenied, StoreFull, StoreBusy, SshError, TimeoutError)
 
 
 async def sync_round(
@@ -79,7 +81,7 @@ class Done:
     proofs: Counter[Proof] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
     repaired: list[Failure] = field(default_factory=list)
-    unreachable_in_a_row: int = 0
+    store_failed_in_a_row: int = 0
 
 
 class Round:
@@ -248,7 +250,7 @@ class Round:
 
     def _count(self, item: Work, outcome: Outcome) -> None:
         done, progress, key = self._done, self._progress, item.source.key
-        done.unreachable_in_a_row = 0
+        done.store_failed_in_a_row = 0
         self._work.done(item)
         done.repaired.extend(Failure(key, reason) for reason in outcome.repaired)
         if outcome.kind == "vanished":
@@ -271,9 +273,9 @@ class Round:
     def _count_failure(self, item: Work, error: CouldNot | TimeoutError) -> None:
         reason = reason_of(error) if isinstance(error, CouldNot) else "timed out"
         self._fail(Failure(item.source.key, reason))
-        row = self._done.unreachable_in_a_row
-        self._done.unreachable_in_a_row = row + 1 if isinstance(error, StoreUnreachable | TimeoutError) else 0
-        if self._done.unreachable_in_a_row >= max(_GIVE_UP_AFTER, 2 * self._options.parallel):
+        row = self._done.store_failed_in_a_row
+        self._done.store_failed_in_a_row = row + 1 if isinstance(error, OF_THE_STORE) else 0
+        if self._done.store_failed_in_a_row >= max(GIVE_UP_AFTER, 2 * self._options.parallel):
             raise error
 
     def _fail(self, failure: Failure) -> None:

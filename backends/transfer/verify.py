@@ -14,7 +14,7 @@ from typing import Literal
 
 from backends.errors import CouldNot
 from backends.stores.base import ObjectInfo, Store
-from backends.stores.errors import ObjectMissing, SourceChanged, StoreUnreachable
+from backends.stores.errors import ObjectMissing, SourceChanged
 from backends.transfer.copier import reason_of
 from backends.transfer.evidence import Evidence, Finding
 from backends.transfer.exclude import excluder
@@ -22,11 +22,11 @@ from backends.transfer.index import Index, Row
 from backends.transfer.merge import Pair, first_error, merge_listings
 from backends.transfer.models import Progress, RoundOptions
 from backends.transfer.passage import Passage
+from backends.transfer.round import GIVE_UP_AFTER, OF_THE_STORE
 from backends.transfer.sums import common_checksum
 
 ProblemKind = Literal["differs", "missing", "extra", "unreadable"]
 _TRIES = 3
-_GIVE_UP_AFTER = 25
 _Job = tuple[ObjectInfo | None, ObjectInfo | None, Row | None]
 
 
@@ -80,7 +80,7 @@ class Verification:
         self._queue: asyncio.Queue[_Job | None] = asyncio.Queue(4 * options.parallel)
         self._problems: list[Problem] = []
         self._checked = 0
-        self._unreachable_in_a_row = 0
+        self._store_failed_in_a_row = 0
 
     async def run(self) -> VerifyResult:
         p, progress = self._passage, self._passage.progress
@@ -118,16 +118,16 @@ class Verification:
             except (CouldNot, TimeoutError) as error:
                 reason = reason_of(error) if isinstance(error, CouldNot) else "timed out"
                 finding = Finding(key, "unreadable", "re_read", reason=reason)
-                self._count_unreachable(error)
+                self._count_of_the_store(error)
             else:
-                self._unreachable_in_a_row = 0
+                self._store_failed_in_a_row = 0
             if finding is not None:
                 await self._tell(finding)
 
-    def _count_unreachable(self, error: CouldNot | TimeoutError) -> None:
-        row = self._unreachable_in_a_row
-        self._unreachable_in_a_row = row + 1 if isinstance(error, StoreUnreachable | TimeoutError) else 0
-        if self._unreachable_in_a_row >= max(_GIVE_UP_AFTER, 2 * self._options.parallel):
+    def _count_of_the_store(self, error: CouldNot | TimeoutError) -> None:
+        row = self._store_failed_in_a_row
+        self._store_failed_in_a_row = row + 1 if isinstance(error, OF_THE_STORE) else 0
+        if self._store_failed_in_a_row >= max(GIVE_UP_AFTER, 2 * self._options.parallel):
             raise error
 
     async def _tell(self, finding: Finding) -> None:

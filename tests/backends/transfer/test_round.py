@@ -11,7 +11,7 @@ import pytest
 
 from backends.errors import NotYetSupported
 from backends.stores.base import Skipped
-from backends.stores.errors import ChecksumRefused, KeyRefused, ListingFailed, StoreBusy, StoreUnreachable
+from backends.stores.errors import ChecksumRefused, KeyRefused, ListingFailed, StoreBusy, StoreDenied, StoreUnreachable
 from backends.transfer import parts
 from backends.transfer.errors import ListingEmptied, ListingUnsorted
 from backends.transfer.index import Index
@@ -193,6 +193,14 @@ async def test_a_store_that_has_gone_ends_the_round_instead_of_failing_every_obj
     with pytest.raises(StoreUnreachable):
         await go(source, target, index)
     assert target.calls["write"] < 500
+
+
+async def test_a_target_that_denies_every_write_ends_the_round(index: Index) -> None:
+    source, target = MemoryStore("a", {f"{i:04}": b"1" for i in range(500)}), MemoryStore("b")
+    target.fail["write"] = deque(StoreDenied("b: may not write") for _ in range(500))
+    with pytest.raises(StoreDenied):
+        await go(source, target, index)
+    assert target.calls["write"] < 50
 
 
 async def test_a_source_that_changes_under_the_read_is_begun_again_from_head(index: Index) -> None:
