@@ -47,9 +47,16 @@ class OpenSsh:
 
     def kill_sessions(self) -> None:
         """Kill what serves the open connections, as a host that dies does; the listener stays."""
+        self._signal_sessions(signal.SIGKILL)
+
+    def freeze_sessions(self) -> None:
+        """Stop what serves the open connections, so that nothing answers and nothing is closed."""
+        self._signal_sessions(signal.SIGSTOP)
+
+    def _signal_sessions(self, number: signal.Signals) -> None:
         for child in psutil.Process(self.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
-                child.send_signal(signal.SIGKILL)
+                child.send_signal(number)
 
 
 def write_keys(folder: Path, name: str) -> asyncssh.SSHKey:
@@ -81,7 +88,10 @@ async def openssh(folder: Path, *, env: Mapping[str, str] | None = None, options
 
     async with running(argv, log=folder / "sshd.log", ready=ready, seconds=30) as process:
         server.pid = process.pid
-        yield server
+        try:
+            yield server
+        finally:
+            server.kill_sessions()
 
 
 def _prepare(server: OpenSsh, env: dict[str, str], options: str) -> None:

@@ -84,6 +84,17 @@ async def test_a_host_that_dies_under_a_command_is_a_lost_link(sshd: OpenSsh, po
     assert (await pool.run("box", ["echo", "again"])).stdout == b"again\n"
 
 
+async def test_a_host_that_freezes_is_found_by_its_silence(sshd: OpenSsh) -> None:
+    async with SshPool(replace(sshd.settings, keepalive=0.2), [sshd.host()]) as pool:
+        async with pool.stream("box", ["sh", "-c", "echo begun; sleep 60"]) as lines:
+            each = aiter(lines)
+            assert await anext(each) == "begun"
+            sshd.freeze_sessions()
+            with pytest.raises(LinkLost):
+                await anext(each)
+        assert (await pool.run("box", ["echo", "again"])).stdout == b"again\n"
+
+
 async def test_lines_come_as_they_are_written_and_the_status_at_the_end(pool: SshPool) -> None:
     async with pool.stream("box", ["sh", "-c", r"printf 'one\ntwo\r\nlast'; exit 3"]) as lines:
         assert [line async for line in lines] == ["one", "two", "last"]
