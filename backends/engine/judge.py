@@ -53,6 +53,7 @@ class Judge:
                 shared[source] = self._feeds[measure.name, side] = feed
         self._unique = tuple(shared.values())
         self._results: dict[str, TriggerResult] = {}
+        self._refused: set[str] = set()
         self._gates: dict[tuple[Phase, str], GateView] = {}
         self._history: dict[str, deque[float | None]] = {t.name: deque(maxlen=HISTORY) for t in self.triggers}
         shortest = min((self._windows(t)[0] for t in self.triggers), default=20.0)
@@ -132,6 +133,8 @@ class Judge:
     async def _act(self, trigger: Trigger, result: TriggerResult) -> None:
         engine = self._engine
         _, exposed = self._exposure(self._measures[trigger.measure].workload)
+        if engine.migration.state is State.ROLLBACK_BLOCKED:
+            await self._blocked(trigger, result)
         if engine.migration.state not in ACTING or not exposed:
             return
         by = f"trigger {trigger.name}"
@@ -139,8 +142,19 @@ class Judge:
             await self._breached(trigger, result, by)
         elif trigger.action != "tell" and (result.silent or result.verdict is Verdict.ERROR):
             await hold(engine, by, f"blind: {result.reason}" if result.silent else result.reason)
-        elif trigger.action != "tell" and result.too_good:
+        elif trigger.action != "tell" and result.too_good and result.verdict is not Verdict.PASS:
             await hold(engine, by, result.reason)
+
+    async def _blocked(self, trigger: Trigger, result: TriggerResult) -> None:
+        """A trigger that fires while rollback is blocked: told once for each breach, with what blocks it."""
+        breached = result.verdict is Verdict.BREACH and trigger.action == "rollback"
+        if not breached:
+            self._refused.discard(trigger.name)
+        elif trigger.name not in self._refused:
+            self._refused.add(trigger.name)
+            blocked = "; ".join(self._engine.rollback_plan(trigger.mode).blocked_by) or "an operator decides"
+            reason = f"trigger {trigger.name} calls for rollback ({result.reason}), which is blocked: {blocked}"
+            await self._engine.record(Kind.REFUSED, {"command": "rollback", "rule": "SR1", "reason": reason})
 
     async def _breached(self, trigger: Trigger, result: TriggerResult, by: str) -> None:
         engine = self._engine

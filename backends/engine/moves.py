@@ -41,8 +41,8 @@ async def settle_state(engine: Engine, reason: str = "") -> None:
 
 
 async def hold(engine: Engine, by: str, reason: str, *, actor: str = "engine") -> None:
-    """Stop forward movement; said once for each reason of a holder."""
-    if any(h.by == by and h.reason == reason for h in engine.migration.holds):
+    """Stop forward movement. A holder holds once: how its figures go on is seen at its trigger, not in the journal."""
+    if any(h.by == by for h in engine.migration.holds):
         return
     await engine.record(Kind.HELD, {"by": by, "reason": reason}, actor=actor)
 

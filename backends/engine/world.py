@@ -131,8 +131,11 @@ class LiveWorld:
     async def compare(self, dataset: str) -> RoundEnd:
         async with self._busy[dataset]:
             seen = await self.session.verify(dataset)
-        equal = not seen.problems
-        return RoundEnd(equal, equal, f"{seen.equal} of {seen.checked} equal, {len(seen.problems)} problems")
+        # The writer is back on legacy: what target lacks was written since.
+        since = [p for p in seen.problems if p.problem == "missing"]
+        odd = len(seen.problems) - len(since)
+        told = f", {len(since)} written on legacy since" if since else ""
+        return RoundEnd(odd == 0, odd == 0, f"{seen.equal} of {seen.checked - len(since)} equal, {odd} problems{told}")
 
     async def settle_gap(self, dataset: str) -> RoundEnd:
         """Keep what only the target has in a side prefix; a target that is gone leaves the gap unsettled."""

@@ -117,11 +117,11 @@ class SmallWorld:
                 },
             ],
             "routes": [
-                {"name": "chat", "workload": "chat", "command": route("chat"), "steps": [50, 100], "soak": {"at_least": "1s"}, "probe": probe},
-                {"name": "jobs", "workload": "train", "command": route("jobs"), "steps": [100], "soak": {"at_least": "1s"}, "probe": probe},
+                {"name": "chat", "workload": "chat", "command": route("chat"), "steps": [50, 100], "soak": {"at_least": "300ms"}, "probe": probe},
+                {"name": "jobs", "workload": "train", "command": route("jobs"), "steps": [100], "soak": {"at_least": "300ms"}, "probe": probe},
             ],
             "gates": {phase: [] for phase in ("development", "testing", "staging", "cutover")},
-            "windows": {"dual": "1s", "retire": "1s", "spacing": "1s"},
+            "windows": {"dual": "1s", "retire": "1s", "spacing": "300ms"},
         }
         self.plan.write_text(json.dumps(plan | more, indent=1))
 
