@@ -105,14 +105,11 @@ class Round:
             await self._work.arrange(newest_first=self._options.newest_first, folders=self._options.folders)
             self._progress.status = "copying"
             await self._copy()
-            aborted = await abort_leftovers(p, frozenset(f.key for f in self._done.failures))
-            await p.index.database.flush()
             if not self._options.retry_failed:
-                held: dict[SideName, int] = {
-                    p.source_side: counts.source,
-                    p.target_side: counts.target + self._done.copied,
-                }
+                aborted = await abort_leftovers(p, frozenset(f.key for f in self._done.failures))
+                held: dict[SideName, int] = {p.source_side: counts.source, p.target_side: counts.target}
                 await p.index.note_listings(p.dataset, held)
+            await p.index.database.flush()
         left = await self._work.left()
         self._progress.oldest_missing_at = left.oldest
         self._progress.status = "failed" if self._done.failures else "copying" if left.objects else "in sync"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -14,7 +15,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from backends.transfer.models import Progress
+from console.commands.transfer_bar import Speed, bar_line
 from console.main import cli
+from tests.peers.openssh import openssh
 
 CUTOVER = [sys.executable, "-c", "from console.main import main; main()"]
 
@@ -230,3 +234,58 @@ def wait_until(is_so: Any, process: subprocess.Popen[bytes], seconds: float = 40
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         assert time.monotonic() < deadline
         time.sleep(0.02)  # between two questions
+
+
+async def test_sync_and_verify_over_ssh_with_the_given_config_and_host_keys(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "ckpt").write_bytes(b"weights")
+    async with openssh(tmp_path / "sshd") as server:
+        plan = tmp_path / "plan.yaml"
+        plan.write_text(
+            f"""version: 1
+name: over-ssh
+legacy: {{provider: a, hosts: [{{name: leg, address: 127.0.0.1, user: {server.user}, port: {server.port}}}]}}
+target: {{provider: b, hosts: [{{name: tgt, address: 127.0.0.1, user: {server.user}, port: {server.port}}}]}}
+stores:
+  old: {{url: "ssh://leg{tmp_path}/old/"}}
+  new: {{url: "ssh://tgt{tmp_path}/new/"}}
+datasets:
+  - {{name: ckpt, from: old, to: new}}
+"""
+        )
+        ssh = ["-F", str(server.config), "--known-hosts", str(server.known_hosts), "--state", str(tmp_path / "state")]
+        code, out = await run_to_end("sync", str(plan), "--json", *ssh)
+        assert (code, json.loads(out)["datasets"][0]["proofs"]["manifest"]) == (0, 1)
+        assert (await run_to_end("verify", str(plan), *ssh))[0] == 0
+        empty = tmp_path / "no_known_hosts"
+        empty.touch()
+        code, out = await run_to_end("sync", str(plan), "--json", *ssh, "--known-hosts", str(empty))
+        assert code == 4
+        assert "no_known_hosts" in json.loads(out)["error"]["message"]
+    assert (tmp_path / "new" / "ckpt").read_bytes() == b"weights"
+
+
+async def run_to_end(*args: str) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(*CUTOVER, *args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, _ = await process.communicate()
+    return process.returncode, out.decode()
+
+
+def test_the_bar_says_how_far_and_how_long_and_never_more_than_the_whole() -> None:
+    progress = Progress(
+        status="copying", objects_total=4000, objects_done=1500, to_copy_bytes=3 << 30, copied_bytes=1 << 30, failed=2
+    )
+    line = bar_line("corpus", progress, float(1 << 30))
+    assert line == "corpus: copying, 1,500 of 4,000 objects, 1.00 GiB of 3.00 GiB, 8.59 Gbps, 2 s left, 2 failed"
+    progress.copied_bytes = 5 << 30
+    assert "3.00 GiB of 3.00 GiB" in bar_line("corpus", progress, 0.0)
+    assert bar_line("corpus", Progress(status="listing", listed=1234), 0.0) == "corpus: listing, 1,234 objects"
+
+
+def test_speed_is_smoothed_and_stands_still_when_nothing_moves() -> None:
+    speed = Speed()
+    assert speed.of(0, 0.0) == 0.0
+    values = [speed.of(1000 * i, float(i)) for i in range(1, 40)]
+    assert values[0] < values[5] < values[-1] <= 1000
+    assert values[-1] == pytest.approx(1000, rel=0.01)
+    assert speed.of(39_000, 60.0) == pytest.approx(0.0, abs=1)

@@ -412,6 +412,15 @@ class TestLarge:
         assert result.aborted_uploads == 1
         assert not target.uploads
 
+    async def test_retry_failed_leaves_the_uploads_of_others_for_the_next_round(self, index: Index) -> None:
+        source, target = MemoryStore("a", {"big": self.BODY}), MemoryStore("b")
+        target.fail["write_part"] = After(3, KeyRefused("stop here"))
+        await go(source, target, index, parallel=1)
+        index.forgive("d", "forward", "big")
+        await go(source, target, index, retry_failed=True)
+        assert len(target.uploads) == 1
+        assert (await go(source, target, index)).bytes < len(self.BODY)
+
     async def test_an_upload_that_is_gone_is_begun_anew(self, index: Index) -> None:
         source, target = MemoryStore("a", {"big": self.BODY}), MemoryStore("b")
         target.fail["write_part"] = After(3, KeyRefused("stop here"))
