@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from backends.transfer.models import Progress
 
 _REDRAW_SECONDS = 0.25
+Line = Callable[[str, "Progress", float], str]
 
 
 def with_ssh(function: Any) -> Any:
@@ -83,7 +84,7 @@ def open_pool(plan: Plan, base: Path, ssh_config: str | None, known_hosts: str |
 
 
 @contextlib.asynccontextmanager
-async def live_bar(progress: Mapping[str, Progress]) -> AsyncIterator[None]:
+async def live_bar(progress: Mapping[str, Progress], line: Line | None = None) -> AsyncIterator[None]:
     """Show these while the block runs; nothing at all where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield
@@ -92,7 +93,7 @@ async def live_bar(progress: Mapping[str, Progress]) -> AsyncIterator[None]:
     from rich.live import Live
 
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
-        task = asyncio.create_task(_redraw(live, progress))
+        task = asyncio.create_task(_redraw(live, progress, line or bar_line))
         try:
             yield
         finally:
@@ -100,13 +101,13 @@ async def live_bar(progress: Mapping[str, Progress]) -> AsyncIterator[None]:
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def _redraw(live: Any, progress: Mapping[str, Progress]) -> None:
+async def _redraw(live: Any, progress: Mapping[str, Progress], line: Line) -> None:
     from rich.text import Text
 
     loop = asyncio.get_running_loop()
     speeds = {name: Speed() for name in progress}
     while True:
-        rows = [bar_line(name, shown, speeds[name].of(shown.copied_bytes, loop.time())) for name, shown in progress.items()]
+        rows = [line(name, shown, speeds[name].of(shown.copied_bytes, loop.time())) for name, shown in progress.items()]
         live.update(Text("\n".join(rows), no_wrap=True, overflow="ellipsis"), refresh=True)
         await asyncio.sleep(_REDRAW_SECONDS)
 
@@ -126,6 +127,12 @@ class Speed:
             self._value += (now - self._value) * weight
         self._last = (done, at)
         return self._value
+
+
+def check_line(name: str, progress: Progress, speed: float) -> str:
+    """One dataset's line of a verification: what is listed grows while it is checked."""
+    problems = f", {count(progress.failed)} problems" if progress.failed else ""
+    return f"{name}: {count(progress.objects_done)} of {count(progress.objects_total)} listed objects checked{problems}"
 
 
 def bar_line(name: str, progress: Progress, speed: float) -> str:

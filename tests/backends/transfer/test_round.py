@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -420,6 +421,22 @@ class TestLarge:
         await go(source, target, index, retry_failed=True)
         assert len(target.uploads) == 1
         assert (await go(source, target, index)).bytes < len(self.BODY)
+
+    @pytest.mark.parametrize("turns", range(1, 60, 6))
+    async def test_a_round_cut_off_anywhere_ends_right_when_it_is_run_again(self, index: Index, turns: int) -> None:
+        source, target = MemoryStore("a", SMALL | {"big": self.BODY, "big2": self.BODY[::-1]}), MemoryStore("b")
+        cut = asyncio.create_task(go(source, target, index))
+        for _ in range(turns):
+            await index.database.flush()
+        cut.cancel()
+        await asyncio.gather(cut, return_exceptions=True)
+        arrived = sum(map(len, target.data.values()))
+        result = await go(source, target, index)
+        assert target.data == source.data
+        assert not target.uploads
+        assert result.is_proven
+        assert result.bytes <= sum(map(len, source.data.values())) - arrived
+        assert (await go(source, target, index)).unchanged == 22
 
     async def test_an_upload_that_is_gone_is_begun_anew(self, index: Index) -> None:
         source, target = MemoryStore("a", {"big": self.BODY}), MemoryStore("b")
