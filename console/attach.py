@@ -55,7 +55,10 @@ def run_console(
     if app.return_code:
         return app.return_code
     if farewell:
-        say_last(last_line(app.migration or state.name, state, gone=app.view.stale, observe=observe))
+        seen = app.view.snapshot
+        plan = seen.plan.path if seen else "PLAN"
+        name = app.migration or state.name
+        say_last(last_line(name, state, gone=app.view.stale, observe=observe, plan=plan))
     return code or 0
 
 
@@ -79,10 +82,15 @@ def engine_link(state: Path) -> EngineLink:
     return EngineClient(socket_of(state))
 
 
-def last_line(name: str, state: Path, *, gone: bool = False, observe: bool = False) -> str:
-    """What the shell says after the console: how to come back and how to roll back."""
+def last_line(name: str, state: Path, *, gone: bool = False, observe: bool = False, plan: str = "PLAN") -> str:
+    """What the shell says after the console: how to come back and how to roll back.
+
+    An engine that is gone cannot be attached to: `up` brings it back.
+    """
     where = [name] if state == default_state(name) else ["--state", str(state)]
     back = shlex.join(["cutover", "attach", *where, *(["--observe"] if observe else [])])
+    if gone:
+        back = shlex.join(["cutover", "up", plan, *(where if "--state" in where else [])])
     undo = shlex.join(["cutover", "rollback", *where])
     engine = "the engine is gone" if gone else "the engine goes on"
     return f"{engine}. back: {back}   roll back: {undo}\n"

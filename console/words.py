@@ -93,3 +93,8 @@ def gone_words(seconds: float, reason: str = "") -> str:
     """`engine gone since 12 s; `cutover up` brings it back`."""
     why = f" ({plain(reason, 80)})" if reason else ""
     return f"engine gone since {figures.duration(seconds)}{why}; `cutover up` brings it back"
+
+
+def since_words(seconds: float) -> str:
+    """The same after `ENGINE GONE`, where there is little room."""
+    return f"since {figures.duration(seconds)}; `cutover up` brings it back"

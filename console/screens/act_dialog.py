@@ -106,7 +106,7 @@ class ActDialog(Dialog[bool]):
     async def _fetch(self, changed: bool = False) -> None:
         try:
             new = await self._ask(self.spec.act, {})
-        except (CutoverError, TimeoutError) as error:
+        except (CutoverError, OSError, TimeoutError) as error:
             self._say(f"no preview: {plain(str(error) or 'no answer from the engine', 300)}")
             return
         if changed and self.preview is not None:
@@ -128,7 +128,7 @@ class ActDialog(Dialog[bool]):
         """Only a preview of another hash or answer disturbs the hand."""
         try:
             new = await self._ask(self.spec.act, {})
-        except (CutoverError, TimeoutError):
+        except (CutoverError, OSError, TimeoutError):
             return  # the next snapshot, or the engine's refusal, tells
         old = self.preview
         if old is None or (new.hash, new.allowed) == (old.hash, old.allowed):
@@ -203,7 +203,7 @@ class ActDialog(Dialog[bool]):
     async def _order(self, args: Args) -> None:
         try:
             await self._send(self.spec.act, args)
-        except (CutoverError, TimeoutError) as error:
+        except (CutoverError, OSError, TimeoutError) as error:
             self._busy = False
             if isinstance(error, CutoverError) and says_changed(error):
                 await self._fetch(changed=True)

@@ -21,7 +21,7 @@ from console.foot import foot_entries
 from console.screens.detail import DetailDialog
 from console.screens.line import Line
 from console.view import View
-from console.words import gone_words
+from console.words import since_words
 from widgets.foot import FootBar
 from widgets.headline import HeadLine, NextLine
 from widgets.listing import ListPanel
@@ -64,7 +64,7 @@ class CutoverScreen(Screen[None]):
     def show(self, view: View) -> None:
         """Hand the moment to the panels; each draws only what differs."""
         self.query_one(HeadLine).observe = view.observe
-        self.query_one(ReadinessLine).gone = None if view.gone_for is None else gone_words(view.gone_for)
+        self.query_one(ReadinessLine).gone = None if view.gone_for is None else since_words(view.gone_for)
         for panel in self.query(Panel):
             panel.snapshot = view.snapshot
             panel.stale = None if isinstance(panel, HeadLine | ReadinessLine) else view.gone_for

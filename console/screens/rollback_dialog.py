@@ -90,7 +90,7 @@ class RollbackDialog(Dialog[bool]):
     async def _asking(self, why: str) -> None:
         try:
             new = await self._ask("rollback", {"mode": self.mode, "accept_unknown": self.accepts_unknown})
-        except (CutoverError, TimeoutError) as error:
+        except (CutoverError, OSError, TimeoutError) as error:
             self._say(f"no preview: {plain(str(error) or 'no answer from the engine', 300)}")
             self.ask_anew()
             return
@@ -144,7 +144,7 @@ class RollbackDialog(Dialog[bool]):
         """Ask quietly; only a preview of another hash disturbs the hand."""
         try:
             new = await self._ask("rollback", {"mode": self.mode, "accept_unknown": self.accepts_unknown})
-        except (CutoverError, TimeoutError):
+        except (CutoverError, OSError, TimeoutError):
             return  # the next snapshot, or the engine's refusal, tells
         if self.preview is None or new.hash != self.preview.hash or new.allowed != self.preview.allowed:
             self._fetch("changed")
@@ -198,7 +198,7 @@ class RollbackDialog(Dialog[bool]):
         }
         try:
             await self._send("rollback", args)
-        except (CutoverError, TimeoutError) as error:
+        except (CutoverError, OSError, TimeoutError) as error:
             self._sending = False
             if isinstance(error, CutoverError) and says_changed(error):
                 self._fetch("changed")

@@ -60,6 +60,11 @@ def test_the_last_line_says_how_to_come_back_and_how_to_take_it_back(tmp_path: P
     assert f"cutover rollback --state '{tmp_path}/a b'" in line
 
 
+def test_the_last_line_after_a_lost_engine_names_what_brings_it_back(tmp_path: Path) -> None:
+    line = last_line("chat-2026", tmp_path, gone=True, plan="/home/ops/chat.yaml")
+    assert f"the engine is gone. back: cutover up /home/ops/chat.yaml --state {tmp_path}" in line
+
+
 def test_lower_case_looks_and_capitals_act() -> None:
     assert all(key.shown.isupper() for key in ACTS)
     assert not any(key.shown.isalpha() and key.shown.isupper() for key in LOOKS)
