@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backends.escape import plain
-from console.commands.transfer_bar import Interrupted, key_text, live_bar, open_pool, run, with_ssh
+from console.commands.transfer_bar import Bar, Interrupted, key_text, live_bar, open_pool, run, with_ssh
 from console.output import command_body, emit_json, fail, json_option, say, state_option, tell
 
 if TYPE_CHECKING:
@@ -86,24 +86,24 @@ def sync(
 
     plan = checked.plan
     assert plan is not None
-    report = SyncReport()
+    report, bar = SyncReport(), Bar()
     progress = {d.name: Progress() for d in chosen_datasets(plan, request)}
     folder = state_dir(state, plan.name)
 
     def done(result: RoundResult) -> None:
         if not as_json:
-            say("\n".join(result_lines(result)))
+            bar.aside(say, "\n".join(result_lines(result)))
 
     def failed(name: str, error: Exception) -> None:
         if request.follow or len(progress) > 1:
-            tell(f"cutover: {name}: {plain(str(error))}")
+            bar.aside(tell, f"cutover: {name}: {plain(str(error))}")
 
     if engine_runs(folder):
         hand_over(folder, plan, request, report, done=done)
         return _print_end(report, as_json=as_json)
 
     async def main() -> None:
-        async with open_pool(plan, checked.base, *ssh) as pool, live_bar(progress):
+        async with open_pool(plan, checked.base, *ssh) as pool, live_bar(bar, progress):
             await run_rounds(plan, checked.base, folder, pool, request, report, progress=progress, done=done, failed=failed)
 
     interrupted = False

@@ -15,6 +15,8 @@ from console.output import ssh_options
 from widgets.figures import count, duration, rate, size
 
 if TYPE_CHECKING:
+    from rich.live import Live
+
     from backends.plan.models import Plan
     from backends.ssh.pool import SshPool
     from backends.transfer.models import Progress
@@ -83,8 +85,27 @@ def open_pool(plan: Plan, base: Path, ssh_config: str | None, known_hosts: str |
     return SshPool(settings, [host for _, host in ssh_hosts(plan)])
 
 
+class Bar:
+    """The bar on stderr, and how to print while it stands: it steps aside. Without a terminal it is nothing."""
+
+    def __init__(self) -> None:
+        self._live: Live | None = None
+
+    def show(self, live: Live | None) -> None:
+        self._live = live
+
+    def aside(self, print_it: Callable[[str], None], text: str) -> None:
+        """Print with the bar out of the way."""
+        if self._live is None:
+            print_it(text)
+            return
+        self._live.stop()
+        print_it(text)
+        self._live.start()
+
+
 @contextlib.asynccontextmanager
-async def live_bar(progress: Mapping[str, Progress], line: Line | None = None) -> AsyncIterator[None]:
+async def live_bar(bar: Bar, progress: Mapping[str, Progress], line: Line | None = None) -> AsyncIterator[None]:
     """Show these while the block runs; nothing at all where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield
@@ -93,10 +114,12 @@ async def live_bar(progress: Mapping[str, Progress], line: Line | None = None) -
     from rich.live import Live
 
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        bar.show(live)
         task = asyncio.create_task(_redraw(live, progress, line or bar_line))
         try:
             yield
         finally:
+            bar.show(None)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 

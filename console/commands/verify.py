@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backends.escape import plain
-from console.commands.transfer_bar import Interrupted, check_line, key_text, live_bar, open_pool, run, with_ssh
+from console.commands.transfer_bar import Bar, Interrupted, check_line, key_text, live_bar, open_pool, run, with_ssh
 from console.output import command_body, emit_json, fail, json_option, say, state_option
 
 if TYPE_CHECKING:
@@ -58,11 +58,12 @@ def command(
     progress = {name: Progress() for name in names}
     results: list[VerifyResult] = []
     errors: list[CutoverError] = []
+    bar = Bar()
 
     async def main() -> None:
         pool = open_pool(spec, checked.base, ssh_config, known_hosts)
         session = TransferSession(spec, checked.base, state_dir_of(state_dir, spec.name), pool)
-        async with pool, session, live_bar(progress, check_line):
+        async with pool, session, live_bar(bar, progress, check_line):
             for name in names:
                 try:
                     result = await session.verify(
@@ -73,7 +74,7 @@ def command(
                     continue
                 results.append(result)
                 if not as_json:
-                    say("\n".join(result_lines(result)))
+                    bar.aside(say, "\n".join(result_lines(result)))
 
     try:
         run(main())
