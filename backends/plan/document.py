@@ -32,6 +32,7 @@ from backends.escape import plain
 
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 40
+MAX_LINE = 32_768  # the parser takes time by the square of some lines
 MAX_NODES = 20_000
 
 Path = tuple[str | int, ...]
@@ -142,6 +143,11 @@ class _Stop(Exception):
 def read_document(text: str) -> Document:
     """Read YAML text. Never raises: what is wrong is in `troubles`, and `root` is None where nothing could be read."""
     document = Document()
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > MAX_LINE:
+            found = f"found a line of {len(line)} characters, expected at most {MAX_LINE}"
+            document.troubles.append(Trouble("too_large", found, (), number, is_fatal=True))
+            return document
     try:
         _Reader(document).read(text.removeprefix("\ufeff"))
     except _Stop as stop:

@@ -59,6 +59,7 @@ def test_a_path_stays_that_of_the_file_when_something_before_it_is_left_out() ->
         ('"a\\u202eb": 1\n', "control_character", 1),
         ("a: 1\nb: \x07\n", "syntax", 2),
         ('a: "\\UFFFFFFFF"\n', "syntax", 0),
+        pytest.param("a: 1\n" + "!" * (4 << 20), "too_large", 2, id="long"),
         pytest.param("[" * (MAX_DEPTH + 5), "too_deep", 1, id="deep"),
         pytest.param("a: " + "{b: " * 5000, "too_deep", 1, id="deeper"),
         pytest.param("\n".join("-" for _ in range(MAX_NODES + 10)), "too_large", MAX_NODES, id="many"),
