@@ -18,7 +18,7 @@ from backends.engine.clock import utc_now
 from backends.engine.moves import abandon, finish_tail, hold, settle_state
 from backends.engine.runner import StepFailed
 from backends.errors import CutoverError, RefusedByRule
-from backends.snapshot import State
+from backends.snapshot import SIDES, Health, SideName, State
 
 if TYPE_CHECKING:
     from backends.engine.core import Engine
@@ -31,6 +31,9 @@ async def recover(engine: Engine) -> str | None:
     m = engine.migration
     told: list[str] = []
     await engine.world.orphans_gone()
+    if m.ops or m.open_run is not None or m.state is State.ROLLING_BACK:
+        # The rules ask for a proof of health, and this engine has none yet.
+        await asyncio.gather(*(_seen_alive(engine, side) for side in SIDES))
     for op in list(m.ops.values()):
         told.append(await _settle(engine, op))
     run = m.open_run
@@ -48,6 +51,15 @@ async def recover(engine: Engine) -> str | None:
     if told:
         await engine.record(Kind.RECOVERED, {"text": "; ".join(told)})
     return outcome
+
+
+async def _seen_alive(engine: Engine, side: SideName) -> None:
+    """Look at a side until it is seen alive, for a while: one odd answer after a start proves nothing."""
+    deadline = asyncio.get_running_loop().time() + LOOK_LIMIT
+    while (await engine.world.look_at_side(side)).health is not Health.ALIVE:
+        if asyncio.get_running_loop().time() > deadline:
+            return
+        await asyncio.sleep(0.5)
 
 
 async def _settle(engine: Engine, op: Op) -> str:
