@@ -39,8 +39,8 @@ _TABLE: dict[tuple[Health, Health], tuple[Decision, Decision, Decision]] = {
         Decision("hold", "legacy cannot be seen; target goes on serving"),
     ),
     (_D, _A): (
-        Decision("tell", "legacy is dead: cutover evacuate would move clients"),
-        Decision("hold", "legacy is dead: its clients are failing; cutover evacuate moves them"),
+        Decision("tell", "legacy is dead, and its clients with it"),
+        Decision("hold", "legacy is dead: its clients are failing; target is alive"),
         Decision("blocked", "legacy is dead: rollback is blocked; target goes on serving"),
     ),
     (_U, _D): (

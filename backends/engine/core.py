@@ -219,6 +219,10 @@ class Engine:
             return
         if not m.holds:
             raise RefusedByRule("STATE", "nothing is held", hint="cutover status")
+        for name, route in m.routes.items():
+            seen = self.guard.seen.get(name)
+            if route.foreign is not None and seen is not None:
+                await self.guard.adopt(name, seen[0], f"route {name}: {seen[0]} taken over by {actor}")
         await self.record(Kind.RELEASED, {"reason": reason or "-"}, actor=actor)
 
     # Tasks

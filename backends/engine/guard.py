@@ -139,6 +139,11 @@ class Guard:
         if done:
             await change_state(engine, State.ROLLED_BACK, reason="target is fenced and the gap is settled")
 
+    async def adopt(self, name: str, weight: int, reason: str) -> None:
+        """From now on this weight is ours: an operator lifted the hold, or it is what we had set."""
+        data = {"route": name, "reason": reason, "found": weight, "adopted": True}
+        await self._engine.record(Kind.FOREIGN, data)
+
     async def watch_route(self, name: str) -> None:
         """Read one route's authority once a period; a weight that is not ours is FOREIGN, and holds."""
         while True:
@@ -160,6 +165,8 @@ class Guard:
         self.route_errors.pop(name, None)
         self.seen[name] = (weight, time.monotonic())
         held = engine.migration.route(name)
+        if held.foreign is not None and weight == held.confirmed:
+            await self.adopt(name, weight, f"route {name} holds {weight} again, which is ours")
         quiet = not engine.is_moving and not held.in_flight and held.confirmed == before
         if quiet and engine.migration.armed is not None and weight != held.confirmed and held.foreign is None:
             reason = f"route {name} holds {weight}, not {held.confirmed}: somebody else set it"
