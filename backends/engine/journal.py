@@ -104,19 +104,9 @@ class Journal:
         except sqlite3.DatabaseError as error:
             raise JournalBroken(f"the journal cannot be read: {error}", where=str(path), hint=_CURE) from error
         events = list(_checked(rows, path))
+        check_head(read_head(self._state), rows, path)
         self._head = Head(rows[-1][0], rows[-1][10]) if rows else Head()
-        self._check_head(path)
         return events
-
-    def _check_head(self, path: Path) -> None:
-        """The side file may be ahead of the journal only where a tail was lost."""
-        told = read_head(self._state)
-        if told is not None and told.seq > self._head.seq:
-            raise JournalBroken(
-                f"the journal ends at event {self._head.seq}, but {told.seq} had been written: its tail is lost",
-                where=str(path),
-                hint=_CURE,
-            )
 
     def _append(self, kind: str, data: dict[str, Any], actor: str, observed: float, may_spill: bool) -> Event:
         at, body = utc_now(), json.dumps(data, sort_keys=True, default=str, allow_nan=False)
@@ -177,28 +167,45 @@ _CURE = "see docs/architecture.md, 'A broken journal': keep the file, begin a ne
 
 def read_events(state: Path) -> list[Event]:
     """Every event of a journal, without opening it for writing and without an engine. Raises `JournalBroken`."""
+    return list(_checked(_rows(state), journal_of(state)))
+
+
+def _rows(state: Path) -> list[tuple[Any, ...]]:
     path = journal_of(state)
     if not path.is_file():
         return []
     try:
         db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
-            rows = db.execute(f"SELECT {_COLUMNS} FROM events ORDER BY seq").fetchall()
+            return db.execute(f"SELECT {_COLUMNS} FROM events ORDER BY seq").fetchall()
         finally:
             db.close()
     except sqlite3.DatabaseError as error:
         raise JournalBroken(f"the journal cannot be read: {error}", where=str(path), hint=_CURE) from error
-    return list(_checked(rows, path))
 
 
 def verify_chain(state: Path) -> Head:
     """Check every hash, and the head in the side file; returns the head. Raises `JournalBroken` saying where."""
-    events = read_events(state)
+    # The head is read first: an engine that writes meanwhile only adds.
     told = read_head(state)
-    last = events[-1].seq if events else 0
-    if told is not None and told.seq > last:
-        raise JournalBroken(f"the journal ends at event {last}, but {told.seq} had been written", where=str(journal_of(state)))
-    return told if told is not None and told.seq == last else Head(last)
+    rows = _rows(state)
+    for _ in _checked(rows, journal_of(state)):
+        pass
+    check_head(told, rows, journal_of(state))
+    return Head(rows[-1][0], rows[-1][10]) if rows else Head()
+
+
+def check_head(told: Head | None, rows: list[tuple[Any, ...]], path: Path) -> None:
+    """The side file may never be ahead of the journal: then a tail was lost. Nor may it tell another hash."""
+    if told is None:
+        return
+    last = rows[-1][0] if rows else 0
+    if told.seq > last:
+        text = f"the journal ends at event {last}, but {told.seq} had been written: its tail is lost"
+        raise JournalBroken(text, where=str(path), hint=_CURE)
+    if told.seq > 0 and rows[told.seq - 1][10] != told.hash:
+        text = f"event {told.seq} is not the one that the file beside the journal tells of"
+        raise JournalBroken(text, where=str(path), hint=_CURE)
 
 
 def read_head(state: Path) -> Head | None:

@@ -65,7 +65,14 @@ async def test_a_lost_tail_is_noticed_by_the_head_beside_it(tmp_path: Path) -> N
     spoil(tmp_path, "DELETE FROM events WHERE seq >= 4")
     with pytest.raises(JournalBroken, match="its tail is lost"):
         await Journal(tmp_path).open()
-    with pytest.raises(JournalBroken, match="event 3, but 5"):
+    with pytest.raises(JournalBroken, match="event 3, but 5 had been written"):
+        verify_chain(tmp_path)
+
+
+async def test_a_journal_exchanged_for_another_is_noticed(tmp_path: Path) -> None:
+    await write(tmp_path, 3)
+    head_of(tmp_path).write_text(f"3 {'ab' * 32}\n")
+    with pytest.raises(JournalBroken, match="event 3 is not the one"):
         verify_chain(tmp_path)
 
 
