@@ -45,9 +45,7 @@ def our_turn(folder: Path, plan: Plan, request: SyncRequest) -> Iterator[None]:
         lock.release()
 
 
-def hand_over(
-    folder: Path, plan: Plan, request: SyncRequest, report: SyncReport, *, done: Callable[[RoundResult], None]
-) -> None:
+def hand_over(folder: Path, plan: Plan, request: SyncRequest, report: SyncReport, *, done: Callable[[RoundResult], None]) -> None:
     """The running engine does the rounds; it follows by itself, so only one round each is asked for."""
     from console.engine import command
 
@@ -55,7 +53,7 @@ def hand_over(
         raise UsageError("an engine runs and follows by itself", hint="without --follow it does one round now")
     for dataset in chosen_datasets(plan, request):
         args: dict[str, Any] = {"dataset": dataset.name, "direction": request.direction}
-        args |= {"dry_run": request.dry_run, "retry_failed": request.retry_failed}
+        args |= {"dry_run": request.dry_run, "retry_failed": request.retry_failed, "accept_empty": request.accept_empty}
         try:
             answer = command(folder, "sync", args)
         except CutoverError as error:

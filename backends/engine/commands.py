@@ -54,6 +54,7 @@ class SyncArgs(Args):
     direction: Literal["forward", "reverse"] = "forward"
     dry_run: bool = False
     retry_failed: bool = False
+    accept_empty: bool = False
 
 
 class SeatArgs(Args):
@@ -143,7 +144,9 @@ async def sync(engine: Engine, actor: str, args: SyncArgs) -> dict[str, Any]:
     results = []
     for name in [args.dataset] if args.dataset else names:
         check_token(engine.migration.token(name).writer, name, args.direction)
-        result = await engine.world.round(name, args.direction, dry_run=args.dry_run, retry_failed=args.retry_failed)
+        result = await engine.world.round(
+            name, args.direction, dry_run=args.dry_run, retry_failed=args.retry_failed, accept_empty=args.accept_empty
+        )
         results.append(result)
     return {"ok": True, "datasets": [asdict(r) for r in results]}
 

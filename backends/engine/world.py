@@ -109,10 +109,13 @@ class LiveWorld:
         *,
         dry_run: bool = False,
         retry_failed: bool = False,
+        accept_empty: bool = False,
     ) -> RoundResult:
         """One round; rounds of one dataset never overlap. A round onto the side that holds the token is refused by who asks."""
         async with self._busy[dataset]:
-            result = await self.session.round(dataset, direction, progress=progress, dry_run=dry_run, retry_failed=retry_failed)
+            result = await self.session.round(
+                dataset, direction, progress=progress, dry_run=dry_run, retry_failed=retry_failed, accept_empty=accept_empty
+            )
         if not dry_run:
             await self._engine.followers.note(result)
         return result
