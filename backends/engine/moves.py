@@ -54,6 +54,7 @@ async def carry_out(engine: Engine, move: Move, *, actor: str, reason: str) -> N
     if move.kind != "shift":
         await change_state(engine, move.to_state, move.to_phase, reason=reason, actor=actor)
         return
+    await _check_scripts(engine)
     await change_state(engine, State.SHIFTING, reason=move.text, actor=actor)
     try:
         await engine.runner.run("advance", move.steps, actor=actor, reason=reason or move.text)
@@ -80,6 +81,19 @@ async def _arm(engine: Engine, actor: str) -> None:
     data = {"plan_hash": engine.plan_hash, "weights": weights, "scripts": scripts}
     await engine.record(Kind.ARMED, data, actor=actor)
     failpoint("armed.after")
+
+
+async def _check_scripts(engine: Engine) -> None:
+    """A script that is not the one that was armed moves nothing forward; a rollback runs what is there."""
+    armed = engine.migration.armed
+    if armed is None:
+        return
+    now = await asyncio.to_thread(script_hashes, engine)
+    changed = sorted(name for name, digest in armed.scripts.items() if now.get(name) != digest)
+    if changed:
+        text = f"{', '.join(changed)}: not the script that was armed"
+        await hold(engine, "scripts", text)
+        raise RefusedByRule("PREFLIGHT", text, where=str(engine.base), hint="put it back, or roll back and arm anew")
 
 
 def script_hashes(engine: Engine) -> dict[str, str]:
@@ -162,17 +176,17 @@ async def carry_back(engine: Engine, plan: RollbackPlan, *, actor: str, reason: 
         await engine.runner.end(f"blocked: {error.message}")
         await block(engine, error.message)
         return State.ROLLBACK_BLOCKED
-    unsettled = engine.migration.unfenced or extras.get("settled") is False
+    unsettled = engine.migration.unfenced or bool(engine.migration.unsettled)
     end = State.RECONCILING if unsettled else State.ROLLED_BACK
     await engine.runner.end(end.value)
-    await change_state(engine, end, reason=_end_words(extras))
+    await change_state(engine, end, reason=_end_words(engine, extras))
     return end
 
 
-def _end_words(extras: dict[str, Any]) -> str:
-    if extras.get("unfenced"):
+def _end_words(engine: Engine, extras: dict[str, Any]) -> str:
+    if engine.migration.unfenced:
         return "target could not be fenced"
-    if extras.get("settled") is False:
+    if engine.migration.unsettled:
         return "the gap is not settled"
     if extras.get("equal") is False:
         return "both sides differ: see cutover verify"
