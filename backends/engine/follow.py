@@ -17,7 +17,7 @@ from backends.errors import CutoverError
 from backends.escape import plain
 from backends.plan.models import Dataset
 from backends.snapshot import DatasetView, FailureView, GateView, Lag, Phase, ProofCounts, SlowView, State
-from backends.transfer.models import Direction, Progress, RoundResult
+from backends.transfer.models import Direction, Progress, Proof, RoundResult
 from backends.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Follower:
     error: str | None = None
     repaired: list[FailureView] = field(default_factory=list)
     samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=600))
+    proofs: dict[Proof, int] = field(default_factory=dict)  # of all objects that the index knows
     sent: int = 0  # bytes of all rounds that have ended
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -139,6 +140,7 @@ class Followers:
         new = [FailureView(key=f.key, reason=f.reason) for f in result.repaired]
         follower.repaired = (follower.repaired + new)[-20:]
         if first or result.copied or result.failed or new:
+            follower.proofs = dict(await self._engine.world.session.index.proof_counts(result.dataset))
             await self._engine.record(Kind.ROUND, self._told(result, new))
 
     def _told(self, result: RoundResult, repaired: list[FailureView]) -> dict[str, object]:
@@ -197,7 +199,7 @@ class Followers:
         token = self._engine.migration.token(name)
         last = follower.last.get(follower.direction)
         forward = _lag(follower, "forward")
-        proofs = ProofCounts.model_validate(last.proofs) if last is not None else ProofCounts()
+        proofs = ProofCounts.model_validate(follower.proofs)
         total_known = p.objects_total > 0 or last is not None
         left = max(0, p.to_copy_bytes - p.copied_bytes) if p.status == "copying" else 0
         low, high = _eta(left, follower.rate())

@@ -133,6 +133,13 @@ class Index:
             )
         )
 
+    async def proof_counts(self, dataset: str) -> dict[Proof, int]:
+        """How many objects are known to be equal, by how that was shown."""
+        found = await self.database.call(
+            lambda db: db.execute("SELECT proof, count(*) FROM objects WHERE dataset=? GROUP BY proof", (dataset,)).fetchall()
+        )
+        return {proof: int(count) for proof, count in found}
+
     async def expected(self, dataset: str, side: SideName) -> int:
         """How many objects the last round left or saw on this side; 0 where there was none."""
 
