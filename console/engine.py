@@ -11,17 +11,31 @@ from backends.engine.client import EngineClient
 from backends.engine.errors import EngineGone
 from backends.engine.paths import journal_of, socket_of
 from backends.errors import CouldNot
+from backends.escape import plain
 from backends.snapshot import Snapshot
 from backends.statedir import state_dir
 
 T = TypeVar("T")
 
 
+class NoSuchMigration(CouldNot):
+    """The folder holds no migration, or another one than was named."""
+
+    code = "no_such_migration"
+
+
 def folder(state: str | None, name: str | None) -> Path:
-    """The folder of an existing migration. Raises `CouldNot` where there is none."""
+    """The folder of an existing migration. Raises `NoSuchMigration` where there is none, or where it holds another than NAME."""
     path = state_dir(state, name)
     if not journal_of(path).is_file():
-        raise CouldNot("there is no migration here", where=str(path), hint="start one: cutover up PLAN")
+        raise NoSuchMigration("there is no such migration", where=str(path), hint="start one: cutover up PLAN")
+    if state and name:
+        from backends.engine.journal import migration_name
+
+        held = migration_name(path)
+        if held != name:
+            hint = f"leave the name out, or give {plain(held)}; another folder with --state"
+            raise NoSuchMigration(f"this folder holds the migration {plain(held)}, not {plain(name)}", where=str(path), hint=hint)
     return path
 
 

@@ -184,6 +184,20 @@ def _rows(state: Path) -> list[tuple[Any, ...]]:
         raise JournalBroken(f"the journal cannot be read: {error}", where=str(path), hint=_CURE) from error
 
 
+def migration_name(state: Path) -> str:
+    """The name of the migration that a folder's journal holds, without reading it whole; empty where it does not say."""
+    path = journal_of(state)
+    try:
+        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            row = db.execute("SELECT data FROM events WHERE kind = ? ORDER BY seq LIMIT 1", (Kind.CREATED,)).fetchone()
+        finally:
+            db.close()
+        return str(json.loads(row[0]).get("name", "")) if row is not None else ""
+    except (sqlite3.DatabaseError, ValueError) as error:
+        raise JournalBroken(f"the journal cannot be read: {error}", where=str(path), hint=_CURE) from error
+
+
 def verify_chain(state: Path) -> Head:
     """Check every hash, and the head in the side file; returns the head. Raises `JournalBroken` saying where."""
     # The head is read first: an engine that writes meanwhile only adds.
