@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import random
+import re
 import stat
 import subprocess
 import sys
@@ -163,6 +164,14 @@ class SmallWorld:
             for thread in threads:
                 thread.join()
             server.server_close()
+            self.end_engine()
+
+    def end_engine(self) -> None:
+        """A test that failed leaves no engine behind: it is ended by the process id that stands in its lock."""
+        if (self.state / "lock").exists() and is_locked(self.state):
+            found = re.search(r"pid (\d+)", (self.state / "lock").read_text())
+            if found:
+                kill_engine(int(found[1]))
 
     def _clients(self, port: int, ended: threading.Event) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
