@@ -69,4 +69,6 @@ def main() -> None:
         sys.exit(130)
     except click.ClickException as error:
         sys.exit(fail(error, as_json=wants_json(sys.argv)))
+    except Exception as error:  # noqa: BLE001 - the last boundary: exit 1 would say "looked, and it is not good"
+        sys.exit(fail(error, as_json=wants_json(sys.argv)))
     sys.exit(code if isinstance(code, int) else 0)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
 import click
 
-from backends.errors import CutoverError
+from backends.errors import CouldNot, CutoverError
 from backends.escape import plain
 
 P = ParamSpec("P")
@@ -22,11 +23,26 @@ def wants_json(argv: list[str]) -> bool:
 
 
 def emit_json(value: Any) -> None:
-    """Print one JSON object on stdout. NaN and infinities become null."""
+    """Print one JSON object on stdout. NaN and infinities become null; bytes that are no UTF-8 are shown as escapes."""
     import orjson
 
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=_default).decode() + "\n")
+    try:
+        out = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=_default)
+    except orjson.JSONEncodeError:
+        out = orjson.dumps(_utf8(value), option=orjson.OPT_INDENT_2, default=_default)
+    sys.stdout.write(out.decode() + "\n")
     sys.stdout.flush()
+
+
+def _utf8(value: Any) -> Any:
+    """`value` with what came as bytes of another encoding (a path of the command line, a key) made text that JSON can hold."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_utf8(k): _utf8(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_utf8(v) for v in value]
+    return value
 
 
 def _default(value: Any) -> Any:
@@ -50,18 +66,39 @@ def fail(error: Exception, *, as_json: bool) -> int:
     if isinstance(error, CutoverError):
         if as_json:
             emit_json(error.as_json())
-        where = f"{plain(error.where)}: " if error.where else ""
-        tell(f"cutover: {where}{plain(error.message)}")
-        if error.hint:
-            tell(f"  {plain(error.hint)}")
+        _tell_error(error)
         return error.exit_code
     if isinstance(error, click.ClickException):
         if as_json:
-            body = {"code": "usage", "message": error.format_message(), "where": "", "hint": "cutover --help"}
-            emit_json({"error": body})
+            emit_json({"error": {"code": "usage", "message": error.format_message(), "where": "", "hint": _help_of(error)}})
         error.show()
         return error.exit_code
-    raise error
+    if as_json:
+        message = f"{type(error).__name__}: {plain(str(error), 500)}"
+        hint = "a fault of cutover itself; what it was doing is on stderr"
+        emit_json({"error": {"code": "internal", "message": message, "where": "", "hint": hint}})
+    traceback.print_exception(error)
+    return 4
+
+
+def _tell_error(error: CutoverError) -> None:
+    """For people: a line, then the problems one by one where there are several, then the cure."""
+    problems = [p for p in getattr(error, "problems", ()) if p.severity == "error"]
+    if len(problems) > 1:
+        tell(f"cutover: {len(problems)} errors")
+        for problem in problems:
+            tell(f"  {plain(problem.where)}: {plain(problem.message)}" + (f" ({plain(problem.hint)})" if problem.hint else ""))
+    else:
+        where = f"{plain(error.where)}: " if error.where else ""
+        tell(f"cutover: {where}{plain(error.message)}")
+    if error.hint:
+        tell(f"  {plain(error.hint)}")
+
+
+def _help_of(error: click.ClickException) -> str:
+    """The help that says how the command is used."""
+    ctx = getattr(error, "ctx", None)
+    return f"{ctx.command_path} --help" if ctx is not None else "cutover --help"
 
 
 def command_body(function: Callable[P, int | None]) -> Callable[P, None]:
@@ -76,10 +113,14 @@ def command_body(function: Callable[P, int | None]) -> Callable[P, None]:
             code = function(*args, **kwargs)
         except CutoverError as error:
             code = fail(error, as_json=bool(kwargs.get("as_json")))
+        except click.Abort:
+            code = 130
         except BrokenPipeError:
             # The reader of our output has gone, as `head` does.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
+        except OSError as error:
+            code = fail(_of_the_system(error), as_json=bool(kwargs.get("as_json")))
         except KeyboardInterrupt:
             code = 130
         click.get_current_context().exit(code or 0)
@@ -87,6 +128,20 @@ def command_body(function: Callable[P, int | None]) -> Callable[P, None]:
     return run
 
 
+def _of_the_system(error: OSError) -> CutoverError:
+    """What the operating system refused, in the contract's shape."""
+    where = str(error.filename) if error.filename is not None else ""
+    return CouldNot(error.strerror or type(error).__name__, where=where, hint="see to the rights and the space there")
+
+
+def _migrations(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Shell completion of NAME: the migrations of this user."""
+    from backends.statedir import states_root
+
+    return [p.parent.name for p in sorted(states_root().glob("*/journal.db")) if p.parent.name.startswith(incomplete)]
+
+
+name_argument = click.argument("name", required=False, shell_complete=_migrations)
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 state_option = click.option(
     "--state",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from console.output import command_body, emit_json, json_option, say, state_option
+from console.output import command_body, emit_json, json_option, name_argument, say, state_option
 
 
 @click.command("advance")
-@click.argument("name", required=False)
+@name_argument
 @click.option("--reason", default="", help="Into the journal.")
 @click.option("--route", help="Only this route.")
 @state_option

@@ -7,13 +7,13 @@ import time
 import click
 
 from backends.errors import CouldNot
-from console.output import command_body, emit_json, json_option, say, state_option
+from console.output import command_body, emit_json, json_option, name_argument, say, state_option
 
 LIMIT = 30.0
 
 
 @click.command("down")
-@click.argument("name", required=False)
+@name_argument
 @click.option("--anyway", is_flag=True, help="Although the target carries traffic that nobody would watch.")
 @state_option
 @json_option

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from console.output import command_body, emit_json, json_option, say, state_option
+from console.output import command_body, emit_json, json_option, name_argument, say, state_option
 
 
 @click.command("history")
-@click.argument("name", required=False)
+@name_argument
 @click.option("--verify", is_flag=True, help="Check the chain of hashes; exit 4 and the place where it does not hold.")
 @click.option("--all", "everything", is_flag=True, help="Intents and ticks too.")
 @state_option

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from backends.errors import CouldNot, UsageError
-from console.output import command_body, emit_json, json_option, say, state_option
+from console.output import command_body, emit_json, json_option, name_argument, say, state_option
 
 
 @click.command("report")
-@click.argument("name", required=False)
+@name_argument
 @click.option("-o", "out", type=click.Path(path_type=Path), help="Where to write it (.md); default: stdout.")
 @state_option
 @json_option

@@ -10,11 +10,11 @@ import click
 
 from backends.errors import RefusedByRule, UsageError
 from backends.escape import plain
-from console.output import command_body, emit_json, json_option, say, state_option, tell
+from console.output import command_body, emit_json, json_option, name_argument, say, state_option, tell
 
 
 @click.command("rollback")
-@click.argument("name", required=False)
+@name_argument
 @click.option("--emergency", is_flag=True, help="Route back now; fence the target and settle its data after.")
 @click.option("--dry-run", is_flag=True, help="Print the executor's own steps and change nothing.")
 @click.option("--confirm", help="The migration's name; without it the name is asked for on the terminal.")
