@@ -117,6 +117,7 @@ class Migration:
     armed: Armed | None = None
     needs_resume: bool = False  # rolled back: every advance is refused until `resume --reason`
     unfenced: bool = False
+    unsettled: set[str] = field(default_factory=set)  # datasets of which only target may hold something, after an emergency
     observed: float = 0.0
     last_shift: float | None = None  # observed time of the last forward weight change
     window_from: float | None = None  # observed time when the dual or the retire window began
@@ -154,6 +155,7 @@ class Migration:
         """Is there anything that a rollback would undo: weight, a stopped writer, a token away from legacy?"""
         return (
             self.exposure != "none"
+            or any(r.foreign is not None for r in self.routes.values())
             or any(t.writer != "legacy" for t in self.tokens.values())
             or any(side == "legacy" for _, side in self.quiesced)
             or any(side == "target" for _, side in self.started)
@@ -259,12 +261,18 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         _resumed(m, op.args["workload"], op.args["side"])
     elif op.kind == "token":
         token = m.token(op.args["dataset"])
+        if op.args["writer"] == "legacy" and token.epoch % 2 == 1 and m.open_run is not None and m.open_run.mode == "emergency":
+            m.unsettled.add(op.args["dataset"])
         token.writer, token.epoch = op.args["writer"], op.args["epoch"]
         token.was_target = token.was_target or token.writer == "target"
         if token.writer == "target" and m.run is not None:
             m.run.committed = True
     elif op.kind == "fence":
         m.unfenced = bool(data.get("unfenced", False))
+        if not m.unfenced:
+            m.started.discard((op.args["workload"], "target"))
+    elif op.kind == "settle_gap" and data.get("settled"):
+        m.unsettled.discard(op.args["dataset"])
 
 
 def _quiesced(m: Migration, workload: str, side: str) -> None:
@@ -288,9 +296,11 @@ def _failed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         route = m.route(op.args["route"])
         route.in_flight = False
         found = data.get("found")
+        # Where it could not be read, what was meant may be so: it stays `desired`, and a rollback undoes it.
         if found is not None:
-            route.confirmed = int(found)
-        route.desired = route.confirmed
+            route.desired = route.confirmed = int(found)
+    elif op is not None and op.kind == "quiesce" and op.args["side"] == "legacy":
+        _quiesced(m, op.args["workload"], "legacy")  # it may have stopped in part: whoever undoes this starts it
 
 
 def _foreign(m: Migration, event: Event, data: dict[str, Any]) -> None:

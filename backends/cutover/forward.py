@@ -165,7 +165,7 @@ def handover_steps(plan: Plan, workload: Workload, m: Migration) -> list[Step]:
     """Hand a workload's datasets to target. The commit point is the token: before it a failure is compensated, after it the
     rest is `safety`, finished even by a restarted engine."""
     steps: list[Step] = []
-    moving = [d for d in workload.writes if m.token(d).writer == "legacy"]
+    moving = [d for d in workload.writes if m.token(d).writer != "target"]
     limit = quiesce_limit(workload)
     if moving:
         steps.append(Quiesce(workload.name, "legacy", limit=limit))
@@ -173,8 +173,9 @@ def handover_steps(plan: Plan, workload: Workload, m: Migration) -> list[Step]:
         epoch = m.token(dataset).epoch
         steps.append(SetToken(dataset, "none", epoch))
         steps.append(LastRound(dataset))
-    for dataset in moving:
-        steps.append(SetToken(dataset, "target", m.token(dataset).epoch + 1))
+    for number, dataset in enumerate(moving):
+        # The first is the commit point: none of the others may be left behind by it.
+        steps.append(SetToken(dataset, "target", m.token(dataset).epoch + 1, direction="safety" if number else "forward"))
     steps.append(Resume(workload.name, "target", limit=limit))
     return steps
 

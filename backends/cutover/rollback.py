@@ -110,8 +110,8 @@ def _handback(plan: Plan, m: Migration, workload: Workload, mode: Mode) -> list[
         steps.append(SetToken(dataset, "legacy", epoch + epoch % 2, direction="backward"))
     if moved or (workload.name, "legacy") in m.quiesced:
         steps.append(Resume(workload.name, "legacy", direction="backward", limit=limit))
-    if owned and mode == "emergency":
-        steps += [SettleGap(d) for d in owned]
+    left = [d for d in workload.writes if d in m.unsettled or (d in owned and mode == "emergency")]
+    steps += [SettleGap(d) for d in left]
     return steps
 
 

@@ -95,7 +95,7 @@ TABLE: dict[State, Row] = {
             "the world as before arming",
             Phase.STAGING,
             (State.PREPARING,),
-            (),
+            _BACK,  # somebody else may have put weight on target since
         ),
         Row(
             State.RECONCILING,

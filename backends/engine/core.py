@@ -130,6 +130,8 @@ class Engine:
     async def advance(self, *, actor: str, reason: str = "", only: str | None = None) -> Move:
         """One step forward, to its end. Raises `RefusedByRule`."""
         async with self._turn:
+            if self.is_going_back:
+                raise RefusedByRule("SR6", "a rollback is under way", hint="wait for its end")
             if self._forward is not None and not self._forward.done():
                 raise RefusedByRule("BUSY", "another advance is in flight", hint="wait for its end")
             move = self.next_move(only)
@@ -163,6 +165,8 @@ class Engine:
                 return running
             await self._stop(running, "turned into an emergency rollback")
         await self._stop(self._forward, "superseded by a rollback")
+        if self.world.side("legacy").age is None:
+            await self.world.look_at_side("legacy")  # just started: there is no proof of health yet
         plan = self.rollback_plan(mode, accept_unknown)
         if plan.blocked_by:
             await block(self, "; ".join(plan.blocked_by))
@@ -179,21 +183,29 @@ class Engine:
                 return await body
         except TimeoutError:
             text = f"the graceful rollback did not end within {limit:.0f} s; an emergency rollback would not wait"
+            await self._close_ops(text)
             await self.runner.end(f"blocked: {text}")
             await block(self, text)
             return State.ROLLBACK_BLOCKED
 
     async def _stop(self, task: asyncio.Task[Any] | None, reason: str) -> None:
-        """SR6: cancel a run. What it left open is taken as done, so that the rollback's absolute effects undo it."""
+        """SR6: cancel a run. What it left open is taken as it is worst, so that the rollback's absolute effects undo it."""
         if task is None or task.done():
             return
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        for op in list(self.migration.ops.values()):
-            data: dict[str, Any] = {"id": op.id, "kind": op.kind, "args": op.args, "reason": reason}
-            data["found"] = op.args.get("weight") if op.kind == "weight" else None
-            await self.record(Kind.FAILED, data)
+        await self._close_ops(reason)
         await self.runner.end(reason)
+
+    async def _close_ops(self, reason: str) -> None:
+        """What a run that was cut off left open has failed. Whether a weight was set is not known: the larger of the two counts."""
+        async with self._recording:
+            open_ops = list(self.migration.ops.values())  # with what was being written when the run was cut off
+        for op in open_ops:
+            data: dict[str, Any] = {"id": op.id, "kind": op.kind, "args": op.args, "reason": reason}
+            if op.kind == "weight":
+                data["found"] = max(op.args["weight"], self.migration.route(op.args["route"]).confirmed)
+            await self.record(Kind.FAILED, data)
 
     async def _refuse(self, command: str, refusal: Refusal, actor: str) -> NoReturn:
         data = {"command": command, "rule": refusal.rule, "reason": refusal.reason}

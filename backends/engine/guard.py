@@ -128,13 +128,13 @@ class Guard:
 
         engine = self._engine
         steps = [Fence(w.name) for w in engine.plan.workloads if w.writes and w.name in engine.world.controls]
-        gaps = [SettleGap(d) for w in engine.plan.workloads for d in w.writes if engine.migration.token(d).was_target]
+        gaps = [SettleGap(d) for d in sorted(engine.migration.unsettled)]
         try:
-            extras = await engine.runner.run("reconcile", [*steps, *gaps], actor="engine", reason="settle what is left")
+            await engine.runner.run("reconcile", [*steps, *gaps], actor="engine", reason="settle what is left")
         except (StepFailed, CutoverError) as error:
             await engine.runner.end(f"not yet: {error.message}")
             return
-        done = not engine.migration.unfenced and extras.get("settled", True)
+        done = not engine.migration.unfenced and not engine.migration.unsettled
         await engine.runner.end("settled" if done else "not yet")
         if done:
             await change_state(engine, State.ROLLED_BACK, reason="target is fenced and the gap is settled")

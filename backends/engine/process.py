@@ -128,8 +128,9 @@ async def _kept_up(engine: Engine, name: str, body: Callable[[], Coroutine[Any, 
         except Exception as error:  # noqa: BLE001 - the supervisor's boundary: see above
             traceback.print_exc()
             text = f"{name} failed inside: {type(error).__name__}; it begins again (engine.log has the place)"
-            await engine.record(Kind.NOTE, {"text": text})
-            await hold(engine, name, text)
+            with contextlib.suppress(CutoverError):  # the journal may be what failed
+                await engine.record(Kind.NOTE, {"text": text})
+                await hold(engine, name, text)
         await asyncio.sleep(FAULT_PAUSE)
 
 
@@ -140,7 +141,9 @@ async def _recovered(engine: Engine) -> None:
     if outcome == "rollback":
         m = engine.migration
         mode: Mode = "emergency" if m.run is not None and m.run.mode == "emergency" else "graceful"
-        run = engine.rollback(mode=mode, actor="engine", reason="a rollback goes on after a restart")
+        accepted = m.run is not None and any(s["args"].get("accept_unknown") for s in m.run.steps)
+        reason = "a rollback goes on after a restart"
+        run = engine.rollback(mode=mode, actor="engine", reason=reason, accept_unknown=accepted)
         await engine.by_itself(run, "rollback after a restart")
 
 

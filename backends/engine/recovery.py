@@ -128,6 +128,9 @@ async def _settle_run(engine: Engine, told: list[str]) -> None:
         if m.state is State.SHIFTING:
             await settle_state(engine, "restart")
         return
+    if run.kind == "reconcile":
+        await engine.runner.end("interrupted by a restart, begins again")
+        return
     if all(s == "confirmed" for s in run.status):
         await engine.runner.end("confirmed")
         await settle_state(engine, "restart")
