@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 
-
 from backends.cutover.fold import Migration, fold
 from backends.engine.client import EngineClient
 from backends.engine.journal import read_events, verify_chain
@@ -92,7 +91,10 @@ class SmallWorld:
 
     def write_plan(self, port: int, **more: Any) -> None:
         def route(name: str) -> dict[str, Any]:
-            return {"set": ["./route.py", str(self.folder / name), "set", "{weight}"], "get": ["./route.py", str(self.folder / name), "get"]}
+            return {
+                "set": ["./route.py", str(self.folder / name), "set", "{weight}"],
+                "get": ["./route.py", str(self.folder / name), "get"],
+            }
 
         def control(side: str) -> dict[str, Any]:
             path = str(self.folder / f"writer-{side}")
@@ -118,8 +120,22 @@ class SmallWorld:
                 },
             ],
             "routes": [
-                {"name": "chat", "workload": "chat", "command": route("chat"), "steps": [50, 100], "soak": {"at_least": "300ms"}, "probe": probe},
-                {"name": "jobs", "workload": "train", "command": route("jobs"), "steps": [100], "soak": {"at_least": "300ms"}, "probe": probe},
+                {
+                    "name": "chat",
+                    "workload": "chat",
+                    "command": route("chat"),
+                    "steps": [50, 100],
+                    "soak": {"at_least": "300ms"},
+                    "probe": probe,
+                },
+                {
+                    "name": "jobs",
+                    "workload": "train",
+                    "command": route("jobs"),
+                    "steps": [100],
+                    "soak": {"at_least": "300ms"},
+                    "probe": probe,
+                },
             ],
             "gates": {phase: [] for phase in ("development", "testing", "staging", "cutover")},
             "windows": {"dual": "1s", "retire": "1s", "spacing": "300ms"},

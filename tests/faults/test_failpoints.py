@@ -21,23 +21,32 @@ from tests.faults.small_world import SmallWorld, client_of, start, wait_until_go
 LIMIT = 30.0
 
 
-def points() -> list[str]:
-    """Every failpoint that one shift with a handover and one graceful rollback pass, in their order."""
-    boundaries = ("before-intent", "after-intent", "after-send", "after-sent", "after-observed", "after-confirmed")
-    forward = ["weight.forward", "quiesce.forward", "token.forward", "last_round.forward"]
-    safety = ["resume.safety", "weight.safety"]
-    backward = ["check_side.backward", "weight.backward", "quiesce.backward", "token.backward", "last_round.backward"]
-    backward += ["resume.backward", "drain.backward", "compare.backward"]
-    states = ["preparing", "armed", "shifting", "soaking", "dual", "rolling_back", "rolled_back"]
-    out = [f"{kind}.{b}" for kind in forward + safety + backward for b in boundaries]
-    out += [f"state.{s}.{w}" for s in states for w in ("before", "after")]
-    runs = ("before-started", "after-started", "before-ended", "after-ended")
-    out += [f"run.{kind}.{w}" for kind in ("advance", "rollback") for w in runs]
-    return [*out, "armed.after"]
-
-
+BOUNDARIES = ("before-intent", "after-intent", "after-send", "after-sent", "after-observed", "after-confirmed")
+FORWARD = ("weight.forward", "quiesce.forward", "token.forward", "last_round.forward")
+SAFETY = ("resume.safety", "weight.safety")  # past the commit point of a handover
+BACKWARD = (
+    *("check_side.backward", "weight.backward", "quiesce.backward", "token.backward", "last_round.backward"),
+    *("resume.backward", "drain.backward", "compare.backward"),
+)
+STATES = ("preparing", "armed", "shifting", "soaking", "dual", "rolling_back", "rolled_back")
+RUNS = [
+    f"run.{kind}.{w}"
+    for kind in ("advance", "rollback")
+    for w in ("before-started", "after-started", "before-ended", "after-ended")
+]
+BETWEEN = [*(f"state.{s}.{w}" for s in STATES for w in ("before", "after")), *RUNS, "armed.after"]
 # Tokens and weights pass their points more than once: the second time is another moment of the handover.
-SECOND = ["token.forward.after-confirmed@2", "token.backward.after-confirmed@2", "weight.backward.after-send@2", "weight.forward.after-send@2"]
+SECOND = [
+    "token.forward.after-confirmed@2",
+    "token.backward.after-confirmed@2",
+    "weight.backward.after-send@2",
+    "weight.forward.after-send@2",
+]
+
+
+def of(kinds: tuple[str, ...]) -> list[str]:
+    """The points of these operations, in their order."""
+    return [f"{kind}.{boundary}" for kind in kinds for boundary in BOUNDARIES]
 
 
 @pytest.fixture
@@ -111,12 +120,11 @@ async def test_the_walk_passes_every_point_there_is(world: SmallWorld, tmp_path:
         await client.command("down", {})
     wait_until_gone(world)
     passed = dict.fromkeys(line.split("@")[0] for line in log.read_text().split())
-    assert set(passed) == set(points())
+    assert set(passed) == {*of(FORWARD), *of(SAFETY), *of(BACKWARD), *BETWEEN}
     assert world.errors == 0
 
 
-@pytest.mark.parametrize("point", [*points(), *SECOND])
-async def test_killed_at(world: SmallWorld, point: str) -> None:
+async def kill_and_look(world: SmallWorld, point: str) -> None:
     start(world, failpoint=point)
     async with client_of(world) as client:
         with pytest.raises(EngineGone):
@@ -138,3 +146,34 @@ async def test_killed_at(world: SmallWorld, point: str) -> None:
         await client.command("down", {"anyway": True})
     wait_until_gone(world)
     world.journal()
+
+
+# Classes, so that the points are shared out among the workers.
+class TestKilledGoingForward:
+    @pytest.mark.parametrize("point", of(FORWARD))
+    async def test_at(self, world: SmallWorld, point: str) -> None:
+        await kill_and_look(world, point)
+
+
+class TestKilledPastTheCommitPoint:
+    @pytest.mark.parametrize("point", [*of(SAFETY), *SECOND])
+    async def test_at(self, world: SmallWorld, point: str) -> None:
+        await kill_and_look(world, point)
+
+
+class TestKilledGoingBack:
+    @pytest.mark.parametrize("point", of(BACKWARD[:4]))
+    async def test_at(self, world: SmallWorld, point: str) -> None:
+        await kill_and_look(world, point)
+
+
+class TestKilledNearlyBack:
+    @pytest.mark.parametrize("point", of(BACKWARD[4:]))
+    async def test_at(self, world: SmallWorld, point: str) -> None:
+        await kill_and_look(world, point)
+
+
+class TestKilledBetweenOperations:
+    @pytest.mark.parametrize("point", BETWEEN)
+    async def test_at(self, world: SmallWorld, point: str) -> None:
+        await kill_and_look(world, point)
