@@ -7,6 +7,7 @@ import os
 import pwd
 import socket
 import struct
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from backends.engine.commands import error_body, run_command
 from backends.engine.snapshots import snapshot_of
-from backends.errors import CutoverError, UsageError
+from backends.errors import CouldNot, CutoverError, UsageError
 from backends.escape import plain
 from backends.snapshot import SIDES, Health, Snapshot
 from backends.verdict import Verdict
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 FASTEST = 0.25  # seconds between two snapshots of a stream: at most 4 a second
 SLOWEST = 2.0  # a stream says so often that it lives
 BODY_LIMIT = 1 << 20
+_STATUS = {2: 400, 3: 409, 4: 502}
+_PATHS = "GET /v1/snapshot, GET /v1/events, POST /v1/commands/NAME, GET /metrics"
 
 
 class Api:
@@ -71,7 +74,13 @@ class Api:
             answer: web.StreamResponse = await handler(request)
             return answer
         except CutoverError as error:
-            return web.json_response(error_body(error), status=409 if error.exit_code == 3 else 400)
+            return web.json_response(error_body(error), status=_STATUS.get(error.exit_code, 400))
+        except web.HTTPException as error:
+            return web.json_response(error_body(UsageError(f"{request.path}: {error.reason}", hint=_PATHS)), status=error.status)
+        except Exception as error:  # noqa: BLE001 - the API's boundary: who asked is told, and does not take the engine for gone
+            traceback.print_exc()
+            text = f"a fault of the engine itself: {type(error).__name__}: {plain(str(error), 300)}"
+            return web.json_response(error_body(CouldNot(text, hint="engine.log has the place")), status=500)
 
     def _current(self) -> tuple[Snapshot, bytes]:
         """A snapshot, and its JSON; made at most 4 times a second, however many watch."""

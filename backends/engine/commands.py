@@ -76,10 +76,17 @@ class PreviewChanged(RefusedByRule):
 
 async def advance(engine: Engine, actor: str, args: AdvanceArgs) -> dict[str, Any]:
     """One step forward, to CONFIRMED."""
+    _check_route(engine, args.route)
     if args.preview_hash is not None and args.preview_hash != advance_preview(engine, args.route).hash:
         raise PreviewChanged
     move = await engine.advance(actor=actor, reason=args.reason, only=args.route)
     return _now(engine) | {"moved": move.text}
+
+
+def _check_route(engine: Engine, route: str | None) -> None:
+    names = [r.name for r in engine.plan.routes]
+    if route is not None and route not in names:
+        raise UsageError(f"the plan has no route {plain(route)}", hint=f"one of {', '.join(names)}")
 
 
 async def hold_(engine: Engine, actor: str, args: ReasonArgs) -> dict[str, Any]:
@@ -118,6 +125,7 @@ async def preview(engine: Engine, actor: str, args: PreviewArgs) -> dict[str, An
     if args.command == "rollback":
         view = rollback_preview(engine, engine.rollback_plan(args.mode, args.accept_unknown))
     elif args.command == "advance":
+        _check_route(engine, args.route)
         view = advance_preview(engine, args.route)
     else:
         view = _simple_preview(engine, args.command)

@@ -25,5 +25,5 @@ def command(name: str | None, reason: str, state_dir: str | None, as_json: bool)
     if as_json:
         emit_json(answer)
     else:
-        say(f"held: {answer['state']}")
+        say(f"held in state {answer['state']}: cutover resume lifts it")
     return 0

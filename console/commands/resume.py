@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from backends.escape import plain
 from console.output import command_body, emit_json, json_option, name_argument, say, state_option
 
 
@@ -25,5 +28,11 @@ def command(name: str | None, reason: str, state_dir: str | None, as_json: bool)
     if as_json:
         emit_json(answer)
     else:
-        say(f"resumed: {answer['state']}")
+        say(_words(answer))
     return 0
+
+
+def _words(answer: dict[str, Any]) -> str:
+    held = "; ".join(f"{plain(h['by'])}: {plain(h['reason'])}" for h in answer["held"])
+    phase = f", phase {answer['phase']}" if answer["phase"] else ""
+    return f"resumed: state {answer['state']}{phase}" + (f", still held by {held}" if held else "")

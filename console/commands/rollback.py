@@ -41,12 +41,12 @@ def command(
     from console.engine import ensure_engine, folder
 
     path = folder(state_dir, name)
-    if ensure_engine(path):
-        tell("no engine was running: started it")
-    mode = "emergency" if emergency else "graceful"
-    args: dict[str, Any] = {"mode": mode, "accept_unknown": accept_unknown}
+    args: dict[str, Any] = {"mode": "emergency" if emergency else "graceful", "accept_unknown": accept_unknown}
     if dry_run:
         return _dry_run(path, args, as_json)
+    _may_begin(path, confirm)
+    if ensure_engine(path):
+        tell("no engine was running: started it")
     if confirm is None:
         confirm, args["preview_hash"] = _ask(path, args)
     answer = give(path, "rollback", args | {"confirm": confirm, "reason": reason})
@@ -57,14 +57,36 @@ def command(
     return 0
 
 
+def _may_begin(path: Path, confirm: str | None) -> None:
+    """What is wrong with the call itself is said before an engine is started for it."""
+    from backends.engine.journal import migration_name
+
+    if confirm is None and not sys.stdin.isatty():
+        raise UsageError("the rollback must be confirmed", hint="--confirm NAME, or a terminal to type it on")
+    name = migration_name(path)
+    if confirm is not None and confirm != name:
+        raise RefusedByRule("CONFIRM", f"{plain(confirm)} is not the migration's name", hint=f"--confirm {plain(name)}")
+
+
 def _preview(path: Path, args: dict[str, Any]) -> Any:
     from console.engine import talk
 
     return talk(path, lambda client: client.preview("rollback", args))
 
 
+def _preview_or_journal(path: Path, args: dict[str, Any]) -> Any:
+    """A dry run changes nothing: where no engine runs none is started, and the journal says what would be done."""
+    from backends.engine.errors import EngineGone
+    from backends.engine.offline import preview_offline
+
+    try:
+        return _preview(path, args)
+    except EngineGone:
+        return preview_offline(path, args["mode"])
+
+
 def _dry_run(path: Path, args: dict[str, Any], as_json: bool) -> int:
-    preview = _preview(path, args)
+    preview = _preview_or_journal(path, args)
     if as_json:
         emit_json(preview)
     else:
@@ -79,16 +101,28 @@ def _dry_run(path: Path, args: dict[str, Any], as_json: bool) -> int:
 
 def preview_lines(preview: Any) -> list[str]:
     """The steps, the seconds, the gap and the warnings, in words."""
-    lines = [f"rollback {preview.mode}, about {preview.seconds or 0:.0f} s, {len(preview.steps)} steps:"]
+    from widgets.figures import duration
+
+    lines = [f"rollback {preview.mode}, about {duration(preview.seconds)}, {len(preview.steps)} steps:"]
     lines += [f"  {i}. {plain(step.text)}" for i, step in enumerate(preview.steps, 1)]
+    lines.append(f"  {gap_line(preview.gap)}")
     lines += [f"  note: {plain(w)}" for w in preview.warnings]
     return lines
 
 
+def gap_line(gap: Any) -> str:
+    """What stays behind on the target."""
+    from widgets.figures import duration, size
+
+    if gap.objects == 0:
+        return "gap: none, nothing stays behind on target"
+    if gap.objects is None:
+        return "gap: not known"
+    return f"gap: {gap.objects} objects, {size(gap.bytes)}, the oldest of {duration(gap.seconds)} ago, stay behind on target"
+
+
 def _ask(path: Path, args: dict[str, Any]) -> tuple[str, str]:
     """Show the steps and ask for the migration's name, on the terminal only."""
-    if not sys.stdin.isatty():
-        raise UsageError("the rollback must be confirmed", hint="--confirm NAME, or a terminal to type it on")
     from console.engine import snapshot
 
     preview = _preview(path, args)
