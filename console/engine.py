@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,11 +85,11 @@ def ensure_engine(path: Path, plan: Path | None = None) -> bool:
     return True
 
 
-def starter(path: Path) -> Callable[[], Awaitable[None]]:
-    """Starts the folder's engine once more: what the console calls when it finds it gone."""
+def starter(path: Path, companion: int | None = None) -> Callable[[], Awaitable[None]]:
+    """Starts the folder's engine once more: what the console calls when it finds it gone. It ends with process `companion`."""
     from backends.engine.process import start_engine
 
     async def start() -> None:
-        await asyncio.to_thread(start_engine, path, None)
+        await asyncio.to_thread(partial(start_engine, path, None, companion=companion))
 
     return start

@@ -20,6 +20,7 @@ from backends.cutover.events import Kind
 from backends.cutover.rollback import Mode
 from backends.engine.api import Api
 from backends.engine.client import EngineClient, error_of
+from backends.engine.companion import has_ended
 from backends.engine.core import Engine
 from backends.engine.errors import EngineGone
 from backends.engine.journal import Journal
@@ -37,8 +38,8 @@ FAULT_PAUSE = 2.0
 LOG_KEPT = 5 << 20
 
 
-async def serve(state: Path, plan_path: Path | None, ready_fd: int | None) -> None:
-    """Run one migration's engine until `down`, SIGTERM or SIGINT."""
+async def serve(state: Path, plan_path: Path | None, ready_fd: int | None, companion: int | None = None) -> None:
+    """Run one migration's engine until `down`, SIGTERM or SIGINT, or until the process `companion` ends."""
     make_state_dir(state)
     lock = StateLock(state)
     lock.take("the engine")
@@ -46,7 +47,7 @@ async def serve(state: Path, plan_path: Path | None, ready_fd: int | None) -> No
     try:
         engine = Engine(state, journal, await journal.open())
         await _adopt_plan(engine, plan_path)
-        await _serve(engine, ready_fd)
+        await _serve(engine, ready_fd, companion)
     finally:
         await journal.close()
         lock.release()
@@ -81,7 +82,7 @@ def _plan_of_journal(engine: Engine) -> CheckedPlan:
     return require_good(parse_plan(m.plan_text, Path(m.plan_path)))
 
 
-async def _serve(engine: Engine, ready_fd: int | None) -> None:
+async def _serve(engine: Engine, ready_fd: int | None, companion: int | None) -> None:
     path = make_socket_path(engine.state_dir)
     engine.socket = str(path)
     api = Api(engine)
@@ -95,13 +96,13 @@ async def _serve(engine: Engine, ready_fd: int | None) -> None:
         try:
             if ready_fd is not None:
                 _tell_ready(ready_fd, {"ready": True})
-            await _work(engine)
+            await _work(engine, companion)
         finally:
             await api.stop()
             path.unlink(missing_ok=True)
 
 
-async def _work(engine: Engine) -> None:
+async def _work(engine: Engine, companion: int | None) -> None:
     """Everything that runs beside each other; ends when `stopping` is set."""
     lasting: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         "gpus": engine.world.fleet.run,
@@ -114,6 +115,8 @@ async def _work(engine: Engine) -> None:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_kept_up(engine, name, body), name=name) for name, body in lasting.items()]
         tasks.append(group.create_task(_recovered(engine), name="recovery"))
+        if companion is not None:
+            tasks.append(group.create_task(_end_with(engine, companion), name="companion"))
         await engine.stopping.wait()
         for task in [*tasks, *engine.tasks]:
             task.cancel()
@@ -132,6 +135,13 @@ async def _kept_up(engine: Engine, name: str, body: Callable[[], Coroutine[Any, 
                 await engine.record(Kind.NOTE, {"text": text})
                 await hold(engine, name, text)
         await asyncio.sleep(FAULT_PAUSE)
+
+
+async def _end_with(engine: Engine, companion: int) -> None:
+    """A demo's engine ends with its sandbox: there is nothing left to watch, and nobody would end it."""
+    await has_ended(companion)
+    await engine.record(Kind.ENGINE_STOPPED, {"reason": f"process {companion}, which it belongs to, has ended"})
+    engine.stopping.set()
 
 
 async def _recovered(engine: Engine) -> None:
@@ -153,13 +163,13 @@ def _tell_ready(fd: int, message: dict[str, Any]) -> None:
         os.close(fd)
 
 
-def main(state: str, plan: str | None, ready_fd: int | None) -> int:
+def main(state: str, plan: str | None, ready_fd: int | None, companion: int | None = None) -> int:
     """The process's own main: errors go to who started it, and to the log."""
     import uvloop
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(Path(state), Path(plan) if plan else None, ready_fd))
+            runner.run(serve(Path(state), Path(plan) if plan else None, ready_fd, companion))
     except CutoverError as error:
         if ready_fd is not None:
             body = error.as_json()
@@ -170,7 +180,7 @@ def main(state: str, plan: str | None, ready_fd: int | None) -> int:
     return 0
 
 
-def start_engine(state: Path, plan: Path | None) -> None:
+def start_engine(state: Path, plan: Path | None, *, companion: int | None = None) -> None:
     """Start the engine as a process of its own and wait until it answers. Raises what kept it from starting."""
     make_state_dir(state)
     log = log_of(state)
@@ -179,6 +189,7 @@ def start_engine(state: Path, plan: Path | None) -> None:
     read_fd, write_fd = os.pipe()
     argv = [sys.executable, "-m", "backends.engine", "--state", str(state), "--ready-fd", str(write_fd)]
     argv += ["--plan", str(plan.absolute())] if plan is not None else []
+    argv += ["--companion", str(companion)] if companion is not None else []
     with log.open("ab") as out:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, pass_fds=[write_fd], cwd="/"

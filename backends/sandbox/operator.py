@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from backends.engine.client import EngineClient
 from backends.engine.errors import EngineGone
 from backends.engine.paths import socket_of
 from backends.errors import CutoverError, RefusedByRule
+from backends.sandbox.parent import die_with_parent
 from backends.snapshot import Snapshot, State
 
 Ending = Literal["committed", "rolled_back", "reconciling", "rollback_blocked", "held", "unfinished"]
@@ -117,7 +119,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="cutover-demo-operator")
     parser.add_argument("--state", required=True)
     parser.add_argument("--limit", type=float, default=3600.0)
+    parser.add_argument("--with-parent", type=int, metavar="PID", help="end when this process, which started it, does")
     given = parser.parse_args()
+    if given.with_parent is not None:
+        die_with_parent(given.with_parent, signal.SIGTERM)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(Operator(socket_of(Path(given.state)), limit=given.limit).play())
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +94,7 @@ async def _running(scenario: str, seed: int, world: Path, state: Path) -> AsyncI
     tell(f"starting two providers and an engine ({scenario}); this is a simulation")
     sandbox = await start_sandbox(world / "sandbox", scenario, seed)
     try:
-        await asyncio.to_thread(start_engine, state, sandbox.plan_path)
+        await asyncio.to_thread(partial(start_engine, state, sandbox.plan_path, companion=sandbox.pid))
         try:
             yield sandbox.ready
         finally:
@@ -135,16 +137,18 @@ def _with_console(scenario: str, seed: int, world: Path, state: Path) -> int:
     # The console wants the main thread and a loop of its own, so this one only runs before and after it.
     with asyncio.Runner() as runner:
         stack = contextlib.AsyncExitStack()
-        runner.run(_enter(stack, scenario, seed, world, state))
-        argv = [sys.executable, "-m", "backends.sandbox.operator", "--state", str(state)]
+        sandbox_pid = runner.run(_enter(stack, scenario, seed, world, state))
+        argv = [sys.executable, "-m", "backends.sandbox.operator", "--state", str(state), "--with-parent", str(os.getpid())]
         operator = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            return run_console(state, "sandbox", start_engine=starter(state))
+            return run_console(state, "sandbox", start_engine=starter(state, sandbox_pid), farewell=False)
         finally:
             operator.terminate()
             operator.wait()
             runner.run(stack.aclose())
 
 
-async def _enter(stack: contextlib.AsyncExitStack, scenario: str, seed: int, world: Path, state: Path) -> None:
-    await stack.enter_async_context(_running(scenario, seed, world, state))
+async def _enter(stack: contextlib.AsyncExitStack, scenario: str, seed: int, world: Path, state: Path) -> int:
+    ready = await stack.enter_async_context(_running(scenario, seed, world, state))
+    pid: int = ready["pid"]
+    return pid
