@@ -22,7 +22,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-
 from backends.cutover.fold import Migration, fold
 from backends.engine.client import EngineClient
 from backends.engine.journal import read_events, verify_chain

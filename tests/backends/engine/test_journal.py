@@ -43,7 +43,7 @@ async def test_events_come_back_in_order_with_their_chain(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE events SET data = '{\"text\": \"other\"}' WHERE seq = 3",
+        'UPDATE events SET data = \'{"text": "other"}\' WHERE seq = 3',
         "UPDATE events SET actor = 'somebody' WHERE seq = 3",
         "UPDATE events SET at = '2020-01-01T00:00:00+00:00' WHERE seq = 3",
         "UPDATE events SET observed = 99.0 WHERE seq = 3",
