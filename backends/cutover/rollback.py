@@ -103,7 +103,7 @@ def _handback(plan: Plan, m: Migration, workload: Workload, mode: Mode) -> list[
         steps.append(Quiesce(workload.name, "target", direction="backward", limit=limit))
         steps += [SetToken(d, "none", m.token(d).epoch, direction="backward") for d in owned]
         steps += [LastRound(d, reverse=True, direction="backward") for d in owned if _has_reverse(plan, d)]
-    elif owned:
+    elif owned or m.unfenced:
         steps.append(Fence(workload.name, limit=min(limit, 30.0)))
     for dataset in moved:
         epoch = m.token(dataset).epoch

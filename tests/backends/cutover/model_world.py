@@ -9,6 +9,7 @@ import asyncio
 import json
 import selectors
 from collections.abc import Coroutine, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,9 +41,22 @@ class JumpingLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.now = 1000.0
         super().__init__(_JumpingSelector(self))
+        self.set_default_executor(_Inline(1))
 
     def time(self) -> float:
         return self.now
+
+
+class _Inline(ThreadPoolExecutor):
+    """Does at once what is given to a thread, so that each run is like the one before."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - as a pool does
+            future.set_exception(error)
+        return future
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -380,7 +394,7 @@ class ModelEngine:
 
     async def _bury(self) -> None:
         while self.engine.tasks:
-            for task in self.engine.tasks:
+            for task in sorted(self.engine.tasks, key=asyncio.Task.get_name):
                 task.cancel()
             await asyncio.gather(*self.engine.tasks, return_exceptions=True)
             await asyncio.sleep(0)
