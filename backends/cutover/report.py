@@ -41,7 +41,7 @@ def _summary(m: Migration, events: list[Event]) -> Iterator[str]:
     yield f"- state: **{m.state}**" + (f", phase {m.phase}" if m.phase else "")
     if first is not None and last is not None:
         yield f"- from {_instant(first)} to {_instant(last)}, {_span((last - first).total_seconds())}"
-    yield f"- plan: `{plain(m.plan_path)}`, SHA-256 {m.plan_hash[:16]}"
+    yield f"- plan: {markdown(m.plan_path)}, SHA-256 {m.plan_hash[:16]}"
     yield f"- journal: {m.seq} events"
     for hold in m.holds:
         yield f"- held by {markdown(hold.by)}: {markdown(hold.reason)}"

@@ -85,8 +85,20 @@ def plan_of(**more: Any) -> Plan:
             {"name": "train", "class": "training", "writes": ["ckpt", "logs"], "quiesce": {"systemd": "train", "timeout": "20s"}},
         ],
         "routes": [
-            {"name": "chat", "workload": "chat", "command": {"set": ["x"], "get": ["x"]}, "steps": [50, 100], "soak": {"at_least": "5s"}},
-            {"name": "jobs", "workload": "train", "command": {"set": ["x"], "get": ["x"]}, "steps": [100], "soak": {"at_least": "5s"}},
+            {
+                "name": "chat",
+                "workload": "chat",
+                "command": {"set": ["x"], "get": ["x"]},
+                "steps": [50, 100],
+                "soak": {"at_least": "5s"},
+            },
+            {
+                "name": "jobs",
+                "workload": "train",
+                "command": {"set": ["x"], "get": ["x"]},
+                "steps": [100],
+                "soak": {"at_least": "5s"},
+            },
         ],
         "windows": {"dual": "20s", "retire": "20s", "spacing": "2s"},
     }

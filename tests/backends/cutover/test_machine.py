@@ -14,7 +14,7 @@ from backends.cutover.fold import Migration, fold
 from backends.cutover.story import describe
 from backends.engine.snapshots import may_roll_back
 from backends.snapshot import Health, SideName, State
-from tests.backends.cutover.model_world import Killed, ModelEngine
+from tests.backends.cutover.model_world import ModelEngine
 
 SIDE = st.sampled_from(["legacy", "target"])
 ROUTE = st.sampled_from(["chat", "jobs"])
