@@ -43,11 +43,19 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(COMMANDS[cmd_name][0]).command
         assert isinstance(command, click.Command)
-        return command
+        return _with_state(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _with_state(command: click.Command) -> click.Command:
+    """Every command takes `--state`, also those that need no migration: an alias with it works everywhere."""
+    if not any("--state" in option.opts for option in command.params):
+        text = "The migration's folder: taken by every command, not needed by this one."
+        command.params.append(click.Option(["--state"], metavar="DIR", expose_value=False, help=text))
+    return command
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
-from backends.cutover.events import Event, Kind
+from backends.cutover.events import Event, Kind, moves_forward
 from backends.cutover.fold import Migration, apply, fold
 from backends.cutover.forward import Move, next_move
 from backends.cutover.rollback import Mode, RollbackPlan
@@ -81,16 +81,17 @@ class Engine:
     # Journal
 
     async def record(self, kind: str, data: dict[str, Any], *, actor: str = "engine") -> Event:
-        """Make an event durable, fold it, and tell who watches. During a rollback a journal that cannot be written is no reason to stop."""
+        """Make an event durable, fold it, and tell who watches. A journal that cannot be written stops what moves forward, nothing else."""
         # Shielded: what is in the journal is in the fold, also when the one who asked is cancelled meanwhile.
         event: Event = await asyncio.shield(self.spawn(self._record(kind, data, actor), "record"))
         return event
 
     async def _record(self, kind: str, data: dict[str, Any], actor: str) -> Event:
         async with self._recording:
-            backward = self.migration.state is State.ROLLING_BACK or data.get("state") == "rolling_back"
-            event = await self.journal.append(kind, data, actor=actor, observed=self.clock.now(), may_spill=backward)
+            may_spill = self.migration.state is State.ROLLING_BACK or not moves_forward(kind, data)
+            event = await self.journal.append(kind, data, actor=actor, observed=self.clock.now(), may_spill=may_spill)
             apply(self.migration, event)
+            self.guard.note(event)
             self.recent.append(event)
             self.touch()
             return event

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from backends.cutover.events import Kind
+from backends.cutover.events import Event, Kind
 from backends.cutover.forward import Move
 from backends.cutover.health import Decision, decide
 from backends.cutover.rollback import writers_on_target
@@ -38,6 +38,12 @@ class Guard:
         self.route_errors: dict[str, str] = {}
         self.shares: dict[str, float | None] = {}
         self._shared_at: dict[str, float] = {}
+
+    def note(self, event: Event) -> None:
+        """A weight that a step has just seen at its authority need not wait for our next look."""
+        if event.kind == Kind.CONFIRMED and event.data.get("kind") == "weight":
+            args = event.data["args"]
+            self.seen[args["route"]] = (args["weight"], time.monotonic())
 
     async def run(self) -> None:
         """Health, drift and automatic advance, until cancelled."""

@@ -1,0 +1,1 @@
+"""The product as an operator has it: real `cutover` processes against a sandbox."""
