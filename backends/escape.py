@@ -12,7 +12,7 @@ _ODD = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def plain(text: str | bytes, limit: int = 2000) -> str:
-    r"""`text` on one line without control, format, private or unassigned characters.
+    r"""`text` on one line without control, format, private or unassigned characters, and without odd spaces.
 
     Newline becomes `\n`, ESC becomes `\x1b`, a right-to-left override becomes `\u202e`; a backslash stays as it is. Longer than
     `limit` characters is cut and ends in `…`.
@@ -27,6 +27,7 @@ def plain(text: str | bytes, limit: int = 2000) -> str:
 
 
 def _shown(char: str) -> str:
-    if unicodedata.category(char) not in _ODD:
+    category = unicodedata.category(char)
+    if char == " " or (category not in _ODD and category != "Zs"):
         return char
     return char.encode("unicode_escape").decode("ascii")

@@ -117,8 +117,11 @@ async def test_after_a_crash_the_next_engine_sees_what_still_runs(tmp_path: Path
 
 async def test_a_number_that_went_to_another_process_is_not_ours(tmp_path: Path) -> None:
     record = tmp_path / "children.json"
-    record.write_text(json.dumps([{"pgid": os.getpgid(0), "started": 1, "command": "old"}]))
+    other = await asyncio.create_subprocess_exec("sleep", "600", start_new_session=True)
+    record.write_text(json.dumps([{"pgid": other.pid, "started": 1, "command": "old"}]))
     assert await Children(record).still_running() == ()
+    other.kill()
+    await other.wait()
 
 
 async def test_a_broken_record_is_told(tmp_path: Path) -> None:
