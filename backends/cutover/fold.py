@@ -73,6 +73,7 @@ class RunFold:
     steps: list[dict[str, Any]]
     status: list[StepStatus]
     detail: list[str]
+    took: list[float | None]  # seconds of each confirmed step
     committed: bool = False  # its commit point has been passed
     ended_at: datetime | None = None
     outcome: str | None = None
@@ -248,6 +249,9 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
     _mark(m, data, "confirmed", data.get("detail", ""))
     if op is None:
         return
+    run, index = m.open_run, data.get("step")
+    if run is not None and op.at is not None and index is not None and 0 <= index < len(run.took):
+        run.took[index] = (event.at - op.at).total_seconds()
     if op.kind == "weight":
         route = m.route(op.args["route"])
         route.desired = route.confirmed = op.args["weight"]
@@ -330,7 +334,7 @@ def _run_started(m: Migration, event: Event, data: dict[str, Any]) -> None:
     steps = list(data["steps"])
     m.run = RunFold(
         data["id"], data["kind"], data.get("mode", ""), data.get("reason", ""), event.actor, event.at, steps,
-        ["waiting"] * len(steps), [""] * len(steps),
+        ["waiting"] * len(steps), [""] * len(steps), [None] * len(steps),
     )  # fmt: skip
     if data["kind"] == "rollback":
         m.rollbacks += 1

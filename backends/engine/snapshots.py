@@ -134,8 +134,8 @@ def _run(run: RunFold | None) -> RunView | None:
     if run is None:
         return None
     steps = tuple(
-        StepView(text=s.get("text", s["kind"]), status=status, detail=detail, seconds=s.get("seconds"))
-        for s, status, detail in zip(run.steps, run.status, run.detail, strict=True)
+        StepView(text=s.get("text", s["kind"]), status=status, detail=detail, seconds=s.get("seconds") if took is None else took)
+        for s, status, detail, took in zip(run.steps, run.status, run.detail, run.took, strict=True)
     )
     return RunView(
         kind=run.kind, mode=run.mode, reason=run.reason, actor=run.actor, started_at=run.started_at, ended_at=run.ended_at,
