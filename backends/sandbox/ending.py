@@ -21,11 +21,13 @@ SETTLE_LIMIT = 10.0
 async def front_door(admin: str, weight: int | None) -> dict[str, Any]:
     """What the clients measured: requests, errors, share on the target of late; waits until that share has settled on `weight`."""
     deadline = asyncio.get_running_loop().time() + SETTLE_LIMIT
+    # The share is that of the last seconds: at 0 and 100 every client of before must have gone out of it.
+    tolerance = 0.0 if weight in (0, 100) else 0.02
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
         while True:
             told = await _clients(http, admin)
             share = told.get("target_share")
-            settled = weight is None or (share is not None and abs(share - weight / 100) <= 0.02)
+            settled = weight is None or (share is not None and abs(share - weight / 100) <= tolerance)
             if settled or asyncio.get_running_loop().time() > deadline:
                 return {k: told.get(k) for k in ("requests", "errors", "target_share", "by_side")}
             await asyncio.sleep(0.5)
@@ -42,12 +44,14 @@ async def _clients(http: aiohttp.ClientSession, admin: str) -> dict[str, Any]:
 
 def timeline(events: list[Event]) -> Iterator[dict[str, Any]]:
     """Every event that people are told of, with the state and the weights after it."""
-    m = Migration()
+    m, names = Migration(), list[str]()
     for event in events:
         apply(m, event)
+        if event.kind == Kind.PLAN_LOADED:
+            names = event.data["routes"]
         if event.kind in QUIET:
             continue
-        weights = {name: route.confirmed for name, route in m.routes.items()}
+        weights = {name: m.route(name).confirmed for name in names}
         yield {
             "seq": event.seq,
             "at": event.at.isoformat(),

@@ -68,7 +68,7 @@ class Cli:
     def good(self, *args: str, code: int = 0) -> Any:
         """Run with `--json`, see that it ends with `code`; its object."""
         answer = self(*args, "--json")
-        assert answer.code == code, answer
+        assert answer.code == code, str(answer)
         return answer.json
 
     def status(self) -> Any:
@@ -90,8 +90,8 @@ class Cli:
             if answer.code == 0 and until(answer.json):
                 return answer.json
             allowed = ("GATE", "SOAK", "SR3", "SR5", "WINDOW")
-            assert answer.code == 0 or answer.error["refused_by"] in allowed, answer
-            assert time.monotonic() < deadline, answer
+            assert answer.code == 0 or answer.error["refused_by"] in allowed, str(answer)
+            assert time.monotonic() < deadline, str(answer)
             time.sleep(0.2)
 
     @contextlib.contextmanager

@@ -30,8 +30,8 @@ def window(plan: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]
         {"name": "corpus", "checked": 400, "equal": 400, "problems": []}
     ]
     answer = made("up", plan, "--detach")
-    assert answer.code == 0, answer
-    assert answer.out.startswith("SIMULATION  sandbox: planned  (engine pid "), answer
+    assert answer.code == 0, str(answer)
+    assert answer.out.startswith("SIMULATION  sandbox: planned  (engine pid "), str(answer)
     yield made
     made.end_engine()
 
@@ -72,7 +72,7 @@ def test_the_whole_window_by_hand(window: Cli) -> None:
     assert window.good("resume")["held"] == []
 
     down = window("down", "--json")
-    assert (down.code, down.json["refused_by"]) == (3, "STATE"), down
+    assert (down.code, down.json["refused_by"]) == (3, "STATE"), str(down)
     assert "--anyway" in down.error["hint"]
 
     done = window.good("rollback", "--confirm", "sandbox", "--reason", "the window is over")
@@ -81,7 +81,7 @@ def test_the_whole_window_by_hand(window: Cli) -> None:
     assert weights(now) == {"chat": (0, 0), "jobs": (0, 0)}
     assert {d["name"]: d["writer"] for d in now["datasets"]} == {"corpus": "legacy", "checkpoints": "legacy"}
     refused = window("advance", "--json")
-    assert (refused.code, refused.json["refused_by"]) == (3, "STATE"), refused
+    assert (refused.code, refused.json["refused_by"]) == (3, "STATE"), str(refused)
     assert window("resume", "--json").code == 3, "after a rollback a reason is needed"
 
     assert window.good("history", "--verify")["ok"] is True
@@ -146,7 +146,7 @@ def test_a_rollback_with_the_engine_gone_says_so_and_starts_one(window: Cli) -> 
     assert [s["text"] for s in preview["steps"]][1] == "route chat: weight 0 % on target"
     assert window.status()["engine"] is None, "a dry run starts nothing"
     answer = window("rollback", "--confirm", "sandbox")
-    assert answer.code == 0, answer
+    assert answer.code == 0, str(answer)
     assert "no engine was running: started it" in answer.err
     assert window.status()["state"] == "rolled_back"
     assert window.good("history", "--verify")["ok"] is True
@@ -155,7 +155,7 @@ def test_a_rollback_with_the_engine_gone_says_so_and_starts_one(window: Cli) -> 
 def test_nothing_is_copied_onto_a_target_that_writes(window: Cli, plan: str) -> None:
     exposed(window)
     refused = window("sync", plan, "--dataset", "checkpoints", "--json")
-    assert (refused.code, refused.json["refused_by"]) == (3, "SR2"), refused
+    assert (refused.code, refused.json["refused_by"]) == (3, "SR2"), str(refused)
     back = window.good("sync", plan, "--dataset", "checkpoints", "--reverse")
     assert back["datasets"][0]["direction"] == "reverse"
 
