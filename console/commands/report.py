@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from backends.errors import CouldNot, UsageError
+from backends.errors import CouldNot, NotYetSupported
 from console.output import command_body, emit_json, json_option, name_argument, say, state_option
 
 
@@ -26,7 +26,7 @@ def command(name: str | None, out: Path | None, state_dir: str | None, as_json: 
     from console.engine import folder
 
     if out is not None and out.suffix not in (".md", ""):
-        raise UsageError(f"{out.suffix} is not yet supported", where=str(out), hint="-o FILE.md")
+        raise NotYetSupported(f"a report as {out.suffix} is not yet supported", where=str(out), hint="-o FILE.md")
     text = report(read_events(folder(state_dir, name)))
     if as_json:
         emit_json({"markdown": text, "file": str(out) if out else None})
