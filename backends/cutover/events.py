@@ -42,6 +42,21 @@ class Kind(StrEnum):
     MERGED = "journal.merged"
 
 
+_ONWARD = ("preparing", "shifting", "committed", "retiring", "decommissioned")
+
+
+def moves_forward(kind: str, data: dict[str, Any]) -> bool:
+    """Does this event open the way to an effect that must not be before it is in the journal? All others may be merged into it later:
+    holds, verdicts and everything on the way back."""
+    if kind in (Kind.CREATED, Kind.PLAN_LOADED, Kind.ARMED, Kind.RELEASED):
+        return True
+    if kind == Kind.INTENT:
+        return bool(data["direction"] == "forward")
+    if kind == Kind.RUN_STARTED:
+        return bool(data["kind"] == "advance")
+    return kind == Kind.STATE and data["state"] in _ONWARD
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One line of the journal. `observed` is the migration's observed time in seconds (cutover.md, section 7)."""

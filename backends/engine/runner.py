@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import uuid
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -102,15 +103,16 @@ class Runner:
 
     async def _carry_out(self, step: Step, op: dict[str, Any]) -> dict[str, Any]:
         point = f"{step.kind}.{step.direction}"
+        trail: list[str] = []  # what kept it from being so, as it was last seen
         try:
             async with asyncio.timeout(step.limit):
-                await self._send(step)
+                await self._send(step, trail)
                 failpoint(f"{point}.after-send")
                 await self._recorder.record(Kind.SENT, _brief(op))
                 failpoint(f"{point}.after-sent")
-                seen = await self._observe(step)
+                seen = await self._observe(step, trail)
         except TimeoutError:
-            seen = Seen(False, f"not seen within {step.limit:.0f} s")
+            seen = Seen(False, f"not seen within {step.limit:.0f} s" + (f": {trail[-1]}" if trail else ""))
         except ForeignChange as error:
             await self._foreign(op, error)
             raise StepFailed(step, error.message, foreign=True) from error
@@ -125,29 +127,32 @@ class Runner:
         failpoint(f"{point}.after-confirmed")
         return extra
 
-    async def _send(self, step: Step) -> None:
+    async def _send(self, step: Step, trail: list[str]) -> None:
         """Forward: once. Backward and safety: again until the step's own limit ends it."""
-        for pause in RETRY:
+        for pause in itertools.chain(RETRY, itertools.repeat(RETRY[-1])):
             try:
                 return await step.send(self._world)
             except ForeignChange:
                 raise
-            except CutoverError:
+            except CutoverError as error:
                 if step.direction == "forward":
                     raise
+                trail.append(error.message)
                 await asyncio.sleep(pause)
-        await step.send(self._world)
 
-    async def _observe(self, step: Step) -> Seen:
-        """Look until it is so; the step's limit ends it. A look that fails is no answer, and is repeated."""
-        seen = Seen(False, "not looked at")
-        while not seen.done:
-            with contextlib.suppress(RouteError):
+    async def _observe(self, step: Step, trail: list[str]) -> Seen:
+        """Look until it is so; the step's limit ends it. A look that fails is no answer, and is repeated: a route's always, any other
+        on the way back."""
+        repeated = RouteError if step.direction == "forward" else CutoverError
+        while True:
+            try:
                 seen = await step.observe(self._world)
                 if seen.done:
                     return seen
+                trail.append(seen.detail)
+            except repeated as error:
+                trail.append(error.message)
             await asyncio.sleep(POLL)
-        return seen
 
     async def _fail(self, step: Step, op: dict[str, Any], reason: str) -> None:
         found = None
