@@ -162,12 +162,23 @@ class Journal:
             self._db = None
 
 
-_CURE = "see docs/architecture.md, 'A broken journal': keep the file, begin a new state folder"
+_CURE = "keep the folder as it is and go by docs/rollback.md, 'The journal is broken'"
 
 
 def read_events(state: Path) -> list[Event]:
     """Every event of a journal, without opening it for writing and without an engine. Raises `JournalBroken`."""
     return list(_checked(_rows(state), journal_of(state)))
+
+
+def readable_events(state: Path) -> tuple[list[Event], JournalBroken | None]:
+    """The events up to where the chain breaks, and what breaks it: for people who have to go on by hand."""
+    events: list[Event] = []
+    try:
+        for event in _checked(_rows(state), journal_of(state)):
+            events.append(event)
+    except JournalBroken as error:
+        return events, error
+    return events, None
 
 
 def _rows(state: Path) -> list[tuple[Any, ...]]:

@@ -15,12 +15,12 @@ from console.output import command_body, emit_json, json_option, name_argument, 
 @json_option
 @command_body
 def command(name: str | None, verify: bool, everything: bool, state_dir: str | None, as_json: bool) -> int:
-    """Every event of the migration, oldest first.
+    """Every event of the migration, oldest first; of a broken journal those before the break (exit 4).
 
     Example: cutover history --verify
     """
     from backends.cutover.story import QUIET, view
-    from backends.engine.journal import read_events, verify_chain
+    from backends.engine.journal import readable_events, verify_chain
     from backends.escape import plain
     from console.engine import folder
 
@@ -32,14 +32,15 @@ def command(name: str | None, verify: bool, everything: bool, state_dir: str | N
         else:
             say(f"{head.seq} events, the chain holds, head {head.hash[:16]}")
         return 0
-    events = read_events(path)
+    events, broken = readable_events(path)
     if as_json:
-        told = [view(e) for e in events]
-        pairs = zip(events, told, strict=True)
-        emit_json({"events": [{**t.model_dump(mode="json"), "data": e.data, "observed": e.observed} for e, t in pairs]})
-        return 0
+        told = [{**view(e).model_dump(mode="json"), "data": e.data, "observed": e.observed} for e in events]
+        emit_json({"events": told} | (broken.as_json() if broken is not None else {}))
+        return broken.exit_code if broken is not None else 0
     for event in events:
         if everything or event.kind not in QUIET:
             line = view(event)
             say(f"{event.seq:>5} {event.at:%Y-%m-%d %H:%M:%S} {plain(event.actor, 24):<12} {line.text}")
+    if broken is not None:
+        raise broken
     return 0
