@@ -28,13 +28,13 @@ def command(name: str | None, out: Path | None, state_dir: str | None, as_json: 
     if out is not None and out.suffix not in (".md", ""):
         raise NotYetSupported(f"a report as {out.suffix} is not yet supported", where=str(out), hint="-o FILE.md")
     text = report(read_events(folder(state_dir, name)))
-    if as_json:
-        emit_json({"markdown": text, "file": str(out) if out else None})
     if out is not None:
         try:
             out.write_text(text, encoding="utf-8")
         except OSError as error:
             raise CouldNot(f"the report cannot be written: {error.strerror}", where=str(out)) from error
-    elif not as_json:
+    if as_json:
+        emit_json({"markdown": text, "file": str(out) if out else None})
+    elif out is None:
         say(text)
     return 0
