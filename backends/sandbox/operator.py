@@ -18,21 +18,13 @@ from backends.engine.client import EngineClient
 from backends.engine.errors import EngineGone
 from backends.engine.paths import socket_of
 from backends.errors import CutoverError, RefusedByRule
+from backends.sandbox.scenario import load_scenario, scenario_names
 from backends.sandbox.parent import die_with_parent
 from backends.snapshot import Snapshot, State
 
 Ending = Literal["committed", "rolled_back", "reconciling", "rollback_blocked", "held", "unfinished"]
 
-EXPECTED: dict[str, Ending] = {
-    "clean": "committed",
-    "corrupt-object": "committed",
-    "loss-drift": "held",
-    "slow-target": "held",
-    "telemetry-gone": "held",
-    "error-burst": "rolled_back",
-    "latency-creep": "rolled_back",
-    "legacy-dies": "rollback_blocked",
-}
+EXPECTED: dict[str, Ending] = {name: load_scenario(name).expected for name in scenario_names()}
 _ENDS: dict[State, tuple[Ending, float]] = {
     # How long a state has to last before it is taken for the end: something may still follow.
     State.COMMITTED: ("committed", 1.0),
