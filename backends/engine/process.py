@@ -129,7 +129,8 @@ async def _kept_up(engine: Engine, name: str, body: Callable[[], Coroutine[Any, 
         try:
             await body()
         except Exception as error:  # noqa: BLE001 - the supervisor's boundary: see above
-            traceback.print_exc()
+            with contextlib.suppress(OSError):  # the log lies on the same disk
+                traceback.print_exc()
             text = f"{name} failed inside: {type(error).__name__}; it begins again (engine.log has the place)"
             with contextlib.suppress(CutoverError):  # the journal may be what failed
                 await engine.record(Kind.NOTE, {"text": text})

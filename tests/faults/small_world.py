@@ -71,6 +71,8 @@ class SmallWorld:
             script.chmod(stat.S_IRWXU)
         self.errors = 0
         self.requests = 0
+        self.dead: set[str] = set()  # sides whose own data plane answers wrongly
+        self.silent: set[str] = set()  # sides whose own data plane does not answer
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -100,7 +102,7 @@ class SmallWorld:
             acts = {"command": "stop", "resume": "start", "status": "status"}
             return {k: ["./writer.py", path, v] for k, v in acts.items()} | {"on": "engine", "timeout": "5s"}
 
-        probe = {side: f"http://127.0.0.1:{port}/healthz/{side}" for side in ("legacy", "target")}
+        probe = {side: f"http://127.0.0.1:{port}/healthz/{side}" for side in ("legacy", "target")} | {"timeout": "1s"}
         plan = {
             "version": 1,
             "name": "small",
@@ -150,6 +152,14 @@ class SmallWorld:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                probed = self.path.rpartition("/")[2]
+                if probed in world.silent:
+                    time.sleep(1.5)  # longer than the plan's probes wait
+                    self.close_connection = True
+                    return
+                if probed in world.dead:
+                    self.send_error(503)
+                    return
                 side = "target" if random.random() * 100 < world.weights["chat"] else "legacy"
                 body = json.dumps({"side": side}).encode()
                 self.send_response(200)
