@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.bench.resume import Size, resume
+from tests.bench.rollback_latency import bench_rollback
 
 
 async def bench_resume() -> None:
@@ -22,7 +23,7 @@ async def bench_resume() -> None:
     print(f"verify --re-read: {found.verified['equal']} of {found.verified['checked']} equal")
 
 
-BENCHES = {"resume": bench_resume}
+BENCHES = {"resume": bench_resume, "rollback": bench_rollback}
 
 
 def main(names: list[str]) -> int:
