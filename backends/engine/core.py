@@ -74,8 +74,9 @@ class Engine:
         self.journal.plan_hash = plan_hash
         self.world = LiveWorld(plan, base, self.state_dir, self)
         self.runner = Runner(self, self.world)
-        self.judge = Judge(self)
         self.followers = Followers(self)
+        self.world.on_round = self.followers.note
+        self.judge = Judge(self, self.followers)
         self.guard = Guard(self)
 
     # Journal

@@ -9,19 +9,17 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from backends.cutover.events import Kind
 from backends.cutover.states import syncs
+from backends.engine.desk import Desk
 from backends.errors import CutoverError
 from backends.escape import plain
 from backends.plan.models import Dataset
 from backends.snapshot import DatasetView, FailureView, GateView, Lag, Phase, ProofCounts, SlowView, State
 from backends.transfer.models import Direction, Progress, Proof, RoundResult
 from backends.verdict import Verdict
-
-if TYPE_CHECKING:
-    from backends.engine.core import Engine
 
 SyncStatus = Literal["waiting", "listing", "copying", "in sync", "failed"]
 IDLE = 0.5  # seconds between two looks whether a round is due
@@ -63,7 +61,7 @@ class Follower:
 class Followers:
     """All datasets of the plan."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Desk) -> None:
         self._engine = engine
         self.all = {d.name: Follower(d) for d in engine.plan.datasets}
 

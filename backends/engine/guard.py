@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
 
 from backends.cutover.events import Event, Kind
 from backends.cutover.forward import Move
 from backends.cutover.health import Decision, decide
 from backends.cutover.rollback import writers_on_target
+from backends.engine.desk import Desk
 from backends.engine.moves import block, change_state, hold
 from backends.engine.runner import StepFailed
 from backends.errors import CutoverError
 from backends.snapshot import SIDES, Health, SideName, State
-
-if TYPE_CHECKING:
-    from backends.engine.core import Engine
 
 PERIOD = 0.5
 GRACE = 10.0  # seconds after a start in which a side that has not answered yet is no news
@@ -30,7 +27,7 @@ SETTLE_PERIOD = 5.0
 class Guard:
     """Looks twice a second, acts where the rules say so."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Desk) -> None:
         self._engine = engine
         self._told: dict[SideName, Health] = {}
         self._said = ""

@@ -10,9 +10,10 @@ import asyncio
 import math
 import time
 from collections import deque
-from typing import TYPE_CHECKING
 
 from backends.cutover.events import Kind
+from backends.engine.desk import Desk
+from backends.engine.follow import Followers
 from backends.engine.moves import hold
 from backends.plan.defaults import gates_of, triggers_of
 from backends.plan.models import Gate, Measure, Source, Trigger
@@ -22,9 +23,6 @@ from backends.validation.gate import judge_gate
 from backends.validation.trigger import TriggerResult, judge_trigger
 from backends.validation.view import validation_view
 from backends.verdict import Verdict
-
-if TYPE_CHECKING:
-    from backends.engine.core import Engine
 
 POLL_LIMIT = 15.0
 HISTORY = 60
@@ -37,8 +35,9 @@ GATED = (State.PREPARING, State.ARMED, State.SOAKING)
 class Judge:
     """All measures, triggers and gates of the plan."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Desk, followers: Followers) -> None:
         self._engine = engine
+        self._followers = followers
         plan = engine.plan
         self._measures = {m.name: m for m in plan.measures}
         self._classes = {w.name: w.class_ for w in plan.workloads}
@@ -179,7 +178,7 @@ class Judge:
 
     def _gate(self, gate: Gate, phase: Phase, now: float) -> GateView:
         if gate.dataset is not None:
-            return self._engine.followers.gate(gate.dataset, phase)
+            return self._followers.gate(gate.dataset, phase)
         measure = self._measures[gate.measure or ""]
         feeds = self._feeds[measure.name, "legacy"], self._feeds[measure.name, "target"]
         result = judge_gate(gate, measure, *feeds, now=now)

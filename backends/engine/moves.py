@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from backends.cutover.events import Kind
 from backends.cutover.forward import Move, compensation_steps
@@ -13,16 +13,14 @@ from backends.cutover.rollback import Mode, RollbackPlan, plan_rollback
 from backends.cutover.states import TABLE
 from backends.cutover.steps.build import step_of
 from backends.cutover.steps.weight import SetWeight
+from backends.engine.desk import Desk
 from backends.engine.failpoints import failpoint
 from backends.engine.runner import StepFailed
 from backends.errors import CutoverError, RefusedByRule
 from backends.snapshot import Phase, State
 
-if TYPE_CHECKING:
-    from backends.engine.core import Engine
 
-
-async def change_state(engine: Engine, state: State, phase: Phase | None = None, **data: Any) -> None:
+async def change_state(engine: Desk, state: State, phase: Phase | None = None, **data: Any) -> None:
     """Journal a change of state. The phase follows from the state unless it is one of `preparing`."""
     if phase is None:
         phase = TABLE[state].phase
@@ -32,7 +30,7 @@ async def change_state(engine: Engine, state: State, phase: Phase | None = None,
     failpoint(f"state.{state}.after")
 
 
-async def settle_state(engine: Engine, reason: str = "") -> None:
+async def settle_state(engine: Desk, reason: str = "") -> None:
     """After a run: the state that the weights say."""
     m = engine.migration
     settled = {"none": State.ARMED, "some": State.SOAKING, "all": State.DUAL}[m.exposure]
@@ -40,14 +38,14 @@ async def settle_state(engine: Engine, reason: str = "") -> None:
         await change_state(engine, settled, reason=reason)
 
 
-async def hold(engine: Engine, by: str, reason: str, *, actor: str = "engine") -> None:
+async def hold(engine: Desk, by: str, reason: str, *, actor: str = "engine") -> None:
     """Stop forward movement. A holder holds once: how its figures go on is seen at its trigger, not in the journal."""
     if any(h.by == by for h in engine.migration.holds):
         return
     await engine.record(Kind.HELD, {"by": by, "reason": reason}, actor=actor)
 
 
-async def carry_out(engine: Engine, move: Move, *, actor: str, reason: str) -> None:
+async def carry_out(engine: Desk, move: Move, *, actor: str, reason: str) -> None:
     """One advance, to its end."""
     if move.kind == "arm":
         await _arm(engine, actor)
@@ -65,7 +63,7 @@ async def carry_out(engine: Engine, move: Move, *, actor: str, reason: str) -> N
     await settle_state(engine)
 
 
-async def _arm(engine: Engine, actor: str) -> None:
+async def _arm(engine: Desk, actor: str) -> None:
     """Pin what is there: the plan, its scripts, the routes' weights. Refused where target already carries weight."""
     weights: dict[str, int] = {}
     for name, route in engine.world.routes.items():
@@ -83,7 +81,7 @@ async def _arm(engine: Engine, actor: str) -> None:
     failpoint("armed.after")
 
 
-async def _check_scripts(engine: Engine) -> None:
+async def _check_scripts(engine: Desk) -> None:
     """A script that is not the one that was armed moves nothing forward; a rollback runs what is there."""
     armed = engine.migration.armed
     if armed is None:
@@ -96,7 +94,7 @@ async def _check_scripts(engine: Engine) -> None:
         raise RefusedByRule("PREFLIGHT", text, where=str(engine.base), hint="put it back, or roll back and arm anew")
 
 
-def script_hashes(engine: Engine) -> dict[str, str]:
+def script_hashes(engine: Desk) -> dict[str, str]:
     """SHA-256 of every script of the plan that lies beside it (relative argv[0] with a slash)."""
     plan, base = engine.plan, engine.base
     argvs = [a for r in plan.routes if r.command for a in (r.command.set, r.command.get)]
@@ -111,7 +109,7 @@ def script_hashes(engine: Engine) -> dict[str, str]:
     return out
 
 
-async def abandon(engine: Engine, reason: str, *, by: str) -> None:
+async def abandon(engine: Desk, reason: str, *, by: str) -> None:
     """A forward run broke off: undo what is before its commit point, hold, and say so."""
     m = engine.migration
     run = m.open_run
@@ -129,7 +127,7 @@ async def abandon(engine: Engine, reason: str, *, by: str) -> None:
     await settle_state(engine, reason)
 
 
-async def _set_back(engine: Engine) -> None:
+async def _set_back(engine: Desk) -> None:
     """A weight whose operation failed half-way goes back to what it was; what was confirmed stays."""
     m = engine.migration
     run = m.open_run
@@ -147,7 +145,7 @@ async def _set_back(engine: Engine) -> None:
             await hold(engine, f"route {args['route']}", error.message)
 
 
-async def finish_tail(engine: Engine) -> None:
+async def finish_tail(engine: Desk) -> None:
     """After the commit point only forward: the rest of a handover's steps, which are `safety`, once more."""
     run = engine.migration.open_run
     if run is None:
@@ -160,12 +158,12 @@ async def finish_tail(engine: Engine) -> None:
             await engine.runner.perform(step, run=run.id, index=index)
 
 
-def rollback_plan(engine: Engine, mode: Mode, accept_unknown: bool) -> RollbackPlan:
+def rollback_plan(engine: Desk, mode: Mode, accept_unknown: bool) -> RollbackPlan:
     """What a rollback would do now, with what we know of the gap."""
     return plan_rollback(engine.world, mode, accept_unknown=accept_unknown, gap=engine.reverse_lag())
 
 
-async def carry_back(engine: Engine, plan: RollbackPlan, *, actor: str, reason: str, accept_unknown: bool) -> State:
+async def carry_back(engine: Desk, plan: RollbackPlan, *, actor: str, reason: str, accept_unknown: bool) -> State:
     """A rollback, to its end; returns the state that it ended in."""
     await change_state(engine, State.ROLLING_BACK, reason=reason, actor=actor)
     try:
@@ -183,7 +181,7 @@ async def carry_back(engine: Engine, plan: RollbackPlan, *, actor: str, reason: 
     return end
 
 
-def _end_words(engine: Engine, extras: dict[str, Any]) -> str:
+def _end_words(engine: Desk, extras: dict[str, Any]) -> str:
     if engine.migration.unfenced:
         return "target could not be fenced"
     if engine.migration.unsettled:
@@ -193,7 +191,7 @@ def _end_words(engine: Engine, extras: dict[str, Any]) -> str:
     return ""
 
 
-async def block(engine: Engine, reason: str) -> None:
+async def block(engine: Desk, reason: str) -> None:
     """Legacy cannot take the load: say so, and leave production where it is served."""
     m = engine.migration
     if m.state is State.ROLLBACK_BLOCKED:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 from backends.children import Children
 from backends.cutover.fold import Migration
@@ -26,20 +26,27 @@ from backends.validation.files import FileReader
 from backends.workloads.base import WorkloadControl
 from backends.workloads.control import open_workload
 
-if TYPE_CHECKING:
-    from backends.engine.core import Engine
-
 ROUNDS_TO_ZERO = 20
 ORPHAN_LIMIT = 90.0
+
+
+class Keeper(Protocol):
+    """Who keeps the fold and the clock."""
+
+    @property
+    def migration(self) -> Migration: ...
+
+    def observed_now(self) -> float: ...
 
 
 class LiveWorld:
     """Opened with `async with`; everything in it is closed at the end."""
 
-    def __init__(self, plan: Plan, base: Path, state_dir: Path, engine: Engine) -> None:
+    def __init__(self, plan: Plan, base: Path, state_dir: Path, keeper: Keeper) -> None:
         self.plan = plan
         self.base = base
-        self._engine = engine
+        self._keeper = keeper
+        self.on_round: Callable[[RoundResult], Awaitable[None]] | None = None  # told of each round that copied
         self._state_dir = state_dir
         self._stack = AsyncExitStack()
         self._routes: dict[str, Route] = {}
@@ -71,7 +78,7 @@ class LiveWorld:
 
     @property
     def migration(self) -> Migration:
-        return self._engine.migration
+        return self._keeper.migration
 
     @property
     def routes(self) -> Mapping[str, Route]:
@@ -82,7 +89,7 @@ class LiveWorld:
         return self._controls
 
     def observed_now(self) -> float:
-        return self._engine.observed_now()
+        return self._keeper.observed_now()
 
     def side(self, side: SideName) -> SideHealth:
         return self.sides[side].health()
@@ -116,8 +123,8 @@ class LiveWorld:
             result = await self.session.round(
                 dataset, direction, progress=progress, dry_run=dry_run, retry_failed=retry_failed, accept_empty=accept_empty
             )
-        if not dry_run:
-            await self._engine.followers.note(result)
+        if not dry_run and self.on_round is not None:
+            await self.on_round(result)
         return result
 
     async def round_to_zero(self, dataset: str, *, reverse: bool) -> RoundEnd:
