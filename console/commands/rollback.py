@@ -105,20 +105,23 @@ def preview_lines(preview: Any) -> list[str]:
 
     lines = [f"rollback {preview.mode}, about {duration(preview.seconds)}, {len(preview.steps)} steps:"]
     lines += [f"  {i}. {plain(step.text)}" for i, step in enumerate(preview.steps, 1)]
-    lines.append(f"  {gap_line(preview.gap)}")
+    lines.append(f"  {gap_line(preview)}")
     lines += [f"  note: {plain(w)}" for w in preview.warnings]
     return lines
 
 
-def gap_line(gap: Any) -> str:
-    """What stays behind on the target."""
+def gap_line(preview: Any) -> str:
+    """What stays behind on the target; in an emergency by the last look, since its writer goes on until it is fenced."""
     from widgets.figures import duration, size
 
-    if gap.objects == 0:
-        return "gap: none, nothing stays behind on target"
+    gap = preview.gap
+    if preview.mode != "emergency":
+        return "gap: none, the last objects are copied back first"
     if gap.objects is None:
         return "gap: not known"
-    return f"gap: {gap.objects} objects, {size(gap.bytes)}, the oldest of {duration(gap.seconds)} ago, stay behind on target"
+    if gap.objects == 0:
+        return "gap: none at the last look; what target writes until it is fenced stays behind, and is kept"
+    return f"gap: {gap.objects} objects, {size(gap.bytes)}, the oldest of {duration(gap.seconds)} ago, at the last look; kept"
 
 
 def _ask(path: Path, args: dict[str, Any]) -> tuple[str, str]:

@@ -167,6 +167,6 @@ def test_a_preview_in_text_escapes_what_it_names_and_tells_the_gap() -> None:
     assert preview_lines(preview) == [
         "rollback emergency, about 14 s, 1 steps:",
         "  1. route \\x1b[2J: weight 0 % on target",
-        "  gap: 3 objects, 2.00 KiB, the oldest of 60 s ago, stay behind on target",
+        "  gap: 3 objects, 2.00 KiB, the oldest of 60 s ago, at the last look; kept",
         "  note: no backup\\nin the plan",
     ]
