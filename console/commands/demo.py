@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,17 @@ from console.output import command_body, emit_json, json_option, say, state_opti
 LIMIT = 240.0  # seconds that a scenario may take
 
 
+def _scenarios(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Shell completion of `--scenario`."""
+    from backends.sandbox.operator import EXPECTED
+
+    return [name for name in EXPECTED if name.startswith(incomplete)]
+
+
 @click.command("demo")
-@click.option("--scenario", default="clean", show_default=True, help="What goes wrong: see docs/sandbox.md.")
+@click.option(
+    "--scenario", default="clean", show_default=True, shell_complete=_scenarios, help="What goes wrong: see docs/sandbox.md."
+)
 @click.option("--headless", is_flag=True, help="Play to the end without a console, and say what happened.")
 @click.option("--seed", default=0, show_default=True, type=int, help="The same seed plays the same way.")
 @state_option
@@ -40,7 +49,7 @@ def command(scenario: str, headless: bool, seed: int, state_dir: str | None, as_
         raise UsageError(f"there is no scenario {scenario}", hint=f"one of {', '.join(EXPECTED)}")
     with _folders(state_dir) as (world, state):
         if headless or as_json or not sys.stdout.isatty():
-            result = asyncio.run(_headless(scenario, seed, world, state))
+            result = asyncio.run(_headless(scenario, seed, world, state, tell if as_json else say))
             return _told(result, as_json)
         return _with_console(scenario, seed, world, state)
 
@@ -56,7 +65,8 @@ def _folders(state_dir: str | None) -> Iterator[tuple[Path, Path]]:
         shutil.rmtree(world, ignore_errors=True)
 
 
-async def _headless(scenario: str, seed: int, world: Path, state: Path) -> dict[str, Any]:
+async def _headless(scenario: str, seed: int, world: Path, state: Path, told: Callable[[str], None]) -> dict[str, Any]:
+    """Play to the end; the story goes to `told` as it happens, an event a line."""
     from backends.engine.paths import socket_of
     from backends.sandbox.ending import ending
     from backends.sandbox.operator import EXPECTED, Operator
@@ -68,7 +78,7 @@ async def _headless(scenario: str, seed: int, world: Path, state: Path) -> dict[
         for event in reversed(now.events):
             if event.seq > seen[0]:
                 seen[0] = event.seq
-                tell(f"{event.at:%H:%M:%S}  {event.text}")
+                told(f"{event.at:%H:%M:%S}  {event.text}")
 
     async with _running(scenario, seed, world, state) as ready:
         operator = Operator(socket_of(state), limit=LIMIT, tell=story)
@@ -143,9 +153,21 @@ def _with_console(scenario: str, seed: int, world: Path, state: Path) -> int:
         try:
             return run_console(state, "sandbox", start_engine=starter(state, sandbox_pid), farewell=False)
         finally:
+            _tell_end(state)
             operator.terminate()
             operator.wait()
             runner.run(stack.aclose())
+
+
+def _tell_end(state: Path) -> None:
+    """Where the demo was left, and that nothing of it goes on; a terminal that was hung up on takes no words."""
+    from console.attach import say_last
+    from console.engine import journal_snapshot
+
+    with contextlib.suppress(CutoverError):
+        now = journal_snapshot(state)
+        weights = ", ".join(f"{r.name} {r.desired} % on target" for r in now.routes)
+        say_last(f"the demo ends in state {now.state} ({weights}): its engine and its two providers end with it\n")
 
 
 async def _enter(stack: contextlib.AsyncExitStack, scenario: str, seed: int, world: Path, state: Path) -> int:
