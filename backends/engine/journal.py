@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.cutover.events import SCHEMA, Event, Kind
+from backends.engine import emergency
 from backends.engine.clock import utc_now
 from backends.engine.errors import JournalBroken, JournalFull
 from backends.engine.paths import head_of, journal_of
@@ -106,7 +106,21 @@ class Journal:
         events = list(_checked(rows, path))
         check_head(read_head(self._state), rows, path)
         self._head = Head(rows[-1][0], rows[-1][10]) if rows else Head()
-        return events
+        return events + self._take_back()
+
+    def _take_back(self) -> list[Event]:
+        """What an engine before us wrote to an emergency journal and could not merge any more. Where it still cannot be merged, it counts
+        all the same."""
+        taken: list[Event] = []
+        for path in emergency.left_behind(self._state):
+            self.emergency = path
+            self._spilled = emergency.read(path, self._head.seq)
+            taken += self._spilled
+            try:
+                self._merge()
+            except sqlite3.Error:
+                break
+        return taken
 
     def _append(self, kind: str, data: dict[str, Any], actor: str, observed: float, may_spill: bool) -> Event:
         at, body = utc_now(), json.dumps(data, sort_keys=True, default=str, allow_nan=False)
@@ -119,29 +133,23 @@ class Journal:
                 raise JournalFull(f"the journal cannot be written: {error}", where=str(journal_of(self._state))) from error
             return self._spill(kind, data, actor, observed, at)
 
-    def _insert(self, kind: str, body: str, actor: str, observed: float, at: datetime) -> Event:
+    def _insert(self, kind: str, body: str, actor: str, observed: float, at: datetime, of_plan: str | None = None) -> Event:
         assert self._db is not None
+        plan_hash = self.plan_hash if of_plan is None else of_plan
         seq, stamp, observed = self._head.seq + 1, at.isoformat(), round(float(observed), 3)
-        digest = event_hash(self._head.hash, seq, stamp, actor, kind, body, self.plan_hash, observed)
-        row = (seq, seq - 1, stamp, actor, kind, body, self.plan_hash, SCHEMA, observed, self._head.hash, digest)
+        digest = event_hash(self._head.hash, seq, stamp, actor, kind, body, plan_hash, observed)
+        row = (seq, seq - 1, stamp, actor, kind, body, plan_hash, SCHEMA, observed, self._head.hash, digest)
         self._db.execute(f"INSERT INTO events ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)
         self._head = Head(seq, digest)
         write_head(self._state, self._head)
-        return Event(seq, at, actor, kind, json.loads(body), self.plan_hash, observed)
+        return Event(seq, at, actor, kind, json.loads(body), plan_hash, observed)
 
     def _spill(self, kind: str, data: dict[str, Any], actor: str, observed: float, at: datetime) -> Event:
         if self.emergency is None:
-            folder = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
-            fd, name = tempfile.mkstemp(prefix=f"cutover-{self._state.name}-", suffix=".journal", dir=folder)
-            os.close(fd)
-            self.emergency = Path(name)
+            self.emergency = emergency.new_file(self._state)
         seq = self._head.seq + len(self._spilled) + 1
         event = Event(seq, at, actor, kind, data, self.plan_hash, observed)
-        line = {"at": at.isoformat(), "actor": actor, "kind": kind, "data": data, "observed": observed}
-        with self.emergency.open("a") as file:
-            file.write(json.dumps(line, default=str) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        emergency.write(self.emergency, event)
         self._spilled.append(event)
         return event
 
@@ -149,7 +157,7 @@ class Journal:
         """What the emergency journal holds goes into the journal, in order."""
         for event in list(self._spilled):
             body = json.dumps(event.data, sort_keys=True, default=str)
-            self._insert(event.kind, body, event.actor, event.observed, event.at)
+            self._insert(event.kind, body, event.actor, event.observed, event.at, event.plan_hash)
             self._spilled.remove(event)
         self._insert(Kind.MERGED, json.dumps({"from": str(self.emergency)}), "engine", 0.0, utc_now())
         if self.emergency is not None:

@@ -143,3 +143,64 @@ def test_a_folder_has_one_engine(tmp_path: Path) -> None:
     assert is_locked(tmp_path)
     lock.release()
     assert not is_locked(tmp_path)
+
+
+def full(*args: Any) -> Any:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+async def spilled(state: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An engine that is killed while its journal cannot be written; returns its emergency journal."""
+    await write(state, 2)
+    journal = Journal(state)
+    await journal.open()
+    insert = Journal._insert
+    monkeypatch.setattr(Journal, "_insert", full)
+    for number in (2, 3):
+        await journal.append("note", {"text": f"event {number}"}, actor="test", observed=5.0, may_spill=True)
+    monkeypatch.setattr(Journal, "_insert", insert)
+    await journal.close()
+    assert journal.emergency is not None
+    return journal.emergency
+
+
+async def test_what_a_killed_engine_left_in_its_emergency_journal_is_merged_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = await spilled(tmp_path, monkeypatch)
+    with left.open("a") as file:
+        file.write('{"at": "2026-')  # cut off in the middle of a line
+    journal = Journal(tmp_path)
+    events = await journal.open()
+    await journal.close()
+    assert [e.data["text"] for e in events] == [f"event {n}" for n in range(4)]
+    assert not left.exists()
+    assert [e.kind for e in read_events(tmp_path)] == ["note"] * 4 + ["journal.merged"]
+    verify_chain(tmp_path)
+
+
+async def test_what_cannot_be_merged_yet_counts_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = await spilled(tmp_path, monkeypatch)
+    insert = Journal._insert
+    monkeypatch.setattr(Journal, "_insert", full)
+    journal = Journal(tmp_path)
+    assert [e.seq for e in await journal.open()] == [1, 2, 3, 4]
+    assert journal.emergency == left
+    monkeypatch.setattr(Journal, "_insert", insert)
+    await journal.append("note", {"text": "event 4"}, actor="test", observed=6.0)
+    await journal.close()
+    assert not left.exists()
+    assert len(read_events(tmp_path)) == 6
+
+
+async def test_an_emergency_journal_that_others_could_have_written_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = await spilled(tmp_path, monkeypatch)
+    left.chmod(0o620)
+    try:
+        journal = Journal(tmp_path)
+        assert len(await journal.open()) == 2
+        await journal.close()
+    finally:
+        left.unlink()
