@@ -12,6 +12,7 @@ from backends.children import Children
 from backends.cutover.fold import Migration
 from backends.cutover.world import RoundEnd, SideHealth
 from backends.engine.sides import SideWatch
+from backends.engine.ssh_choice import with_choice
 from backends.errors import CutoverError
 from backends.plan.models import Plan
 from backends.probes.fleet import GpuFleet
@@ -54,7 +55,7 @@ class LiveWorld:
         self._busy: dict[str, asyncio.Lock] = {d.name: asyncio.Lock() for d in plan.datasets}
         hosts = ssh_hosts(plan)
         self.children = Children(state_dir / "children.json")
-        self.ssh = SshPool(ssh_settings(plan, base), [host for _, host in hosts])
+        self.ssh = SshPool(with_choice(ssh_settings(plan, base), state_dir), [host for _, host in hosts])
         self.fleet = GpuFleet(self.ssh, hosts)
         self.reader = FileReader(self.ssh)
         self.session = TransferSession(plan, base, state_dir, self.ssh)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from console.output import command_body, emit_json, json_option, say, state_option
+from backends.errors import RefusedByRule
+from backends.escape import plain
+from console.commands.transfer_bar import with_ssh
+from console.output import command_body, emit_json, json_option, say, state_option, tell
+
+if TYPE_CHECKING:
+    from backends.snapshot import Snapshot
 
 
 @click.command("up")
@@ -15,13 +22,24 @@ from console.output import command_body, emit_json, json_option, say, state_opti
 @click.option("--observe", is_flag=True, help="Only watch.")
 @state_option
 @json_option
+@with_ssh
 @command_body
-def command(plan: Path, detach: bool, observe: bool, state_dir: str | None, as_json: bool) -> int:
+def command(
+    plan: Path,
+    detach: bool,
+    observe: bool,
+    state_dir: str | None,
+    as_json: bool,
+    ssh_config: str | None,
+    known_hosts: str | None,
+) -> int:
     """Start the engine of PLAN (or find it) and open the console.
 
     Example: cutover up plan.yaml
     """
+    from backends.engine.ssh_choice import keep_choice
     from backends.plan.load import load_plan
+    from backends.statedir import make_state_dir
     from backends.statedir import state_dir as folder_of
     from console.engine import ensure_engine, snapshot
     from console.status_text import status_lines
@@ -29,7 +47,11 @@ def command(plan: Path, detach: bool, observe: bool, state_dir: str | None, as_j
     checked = load_plan(plan)
     assert checked.plan is not None
     path = folder_of(state_dir, checked.plan.name)
-    ensure_engine(path, plan)
+    _see_that_it_is_ours(path, checked.plan.name)
+    if ssh_config or known_hosts:
+        keep_choice(make_state_dir(path), ssh_config, known_hosts)
+    if not ensure_engine(path, plan):
+        _tell_of_what_runs(snapshot(path), checked.hash, has_choice=bool(ssh_config or known_hosts))
     if detach or as_json:
         now = snapshot(path)
         if as_json:
@@ -42,3 +64,22 @@ def command(plan: Path, detach: bool, observe: bool, state_dir: str | None, as_j
     from console.engine import starter
 
     return run_console(path, checked.plan.name, observe=observe, start_engine=starter(path))
+
+
+def _see_that_it_is_ours(path: Path, name: str) -> None:
+    """A folder holds one migration, also where its engine runs and would be found."""
+    from backends.engine.journal import migration_name
+    from backends.engine.paths import journal_of
+
+    held = migration_name(path) if journal_of(path).is_file() else ""
+    if held and held != name:
+        text = f"this folder holds the migration {plain(held)}, not {plain(name)}"
+        raise RefusedByRule("STATE", text, where=str(path), hint="another --state")
+
+
+def _tell_of_what_runs(now: Snapshot, plan_hash: str, *, has_choice: bool) -> None:
+    """An engine that was found goes on with what it was started with."""
+    if now.engine is not None and now.plan.hash != plan_hash:
+        tell("the engine runs with another text of this plan: cutover down, then up, takes this one (before arming)")
+    elif has_choice:
+        tell("the engine runs already: -F and --known-hosts count when it is started the next time")

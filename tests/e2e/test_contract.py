@@ -18,6 +18,7 @@ import pytest
 
 from backends.engine.lock import StateLock
 from backends.statedir import make_state_dir
+from tests.backends.sandbox.conftest import Running
 from tests.e2e.cli import Cli
 
 pytestmark = pytest.mark.timeout(200)
@@ -220,3 +221,28 @@ def test_gpus_and_hosts_are_told_in_bytes_and_fractions(up: Cli, plan: str) -> N
         assert 0.0 <= gpu["utilization"] <= 1.0
         assert gpu["memory_total"] >= 40 << 30
         assert {"index", "uuid", "name", "memory_used", "power_w", "temperature_c"} <= gpu.keys()
+
+
+def test_up_takes_another_ssh_config_and_keeps_it_for_the_next_start(plan: str, two_clouds: Running, tmp_path: Path) -> None:
+    text = Path(plan).read_text()
+    block = text[text.index("ssh:\n") : text.index("stores:\n")]
+    without = tmp_path / "without.yaml"
+    without.write_text(text.replace(block, ""))
+    root = two_clouds.root
+    cli = Cli(tmp_path, tmp_path / "migration")
+    try:
+        chosen = ["-F", str(root / "ssh_config"), "--known-hosts", str(root / "known_hosts")]
+        assert cli("up", str(without), "--detach", *chosen).code == 0
+        cli.until(lambda now: [h["health"] for h in now["hosts"]] == ["live"] * 4)
+        os.kill(cli.status()["engine"]["pid"], signal.SIGKILL)
+        assert cli("up", str(without), "--detach").code == 0
+        cli.until(lambda now: [h["health"] for h in now["hosts"]] == ["live"] * 4)
+        other = tmp_path / "other.yaml"
+        other.write_text(text.replace("name: sandbox", "name: another", 1))
+        refused = cli("up", str(other), "--detach", "--json")
+        assert (refused.code, refused.json["refused_by"]) == (3, "STATE"), str(refused)
+        changed = tmp_path / "changed.yaml"
+        changed.write_text(without.read_text() + "# a word more\n")
+        assert "another text of this plan" in cli("up", str(changed), "--detach").err
+    finally:
+        cli.end_engine()
