@@ -49,6 +49,7 @@ def test_every_command_helps_with_an_example_and_takes_a_state_folder(
     assert code == 0
     assert f"Example: cutover {name}" in out
     assert "--state" in out
+    assert "--json" in out
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_a_bad_plan_exits_2_and_lists_every_problem(
 def test_where_no_migration_is_every_command_of_the_window_exits_4(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for command in ("status", "advance", "hold", "resume", "rollback", "history", "report", "down"):
+    for command in ("attach", "status", "advance", "hold", "resume", "rollback", "history", "report", "down"):
         code, out, _ = run(capsys, monkeypatch, command, "nowhere", "--json")
         assert (code, json.loads(out)["error"]["code"]) == (4, "no_such_migration"), command
 
