@@ -123,6 +123,7 @@ async def rollback(engine: Engine, actor: str, args: RollbackArgs) -> dict[str, 
 async def preview(engine: Engine, actor: str, args: PreviewArgs) -> dict[str, Any]:
     """What a command would do now."""
     if args.command == "rollback":
+        await engine.know_legacy()
         view = rollback_preview(engine, engine.rollback_plan(args.mode, args.accept_unknown))
     elif args.command == "advance":
         _check_route(engine, args.route)

@@ -33,6 +33,7 @@ from backends.plan.models import Plan
 from backends.snapshot import EngineView, Lag, Phase, SoakView, State
 
 RECENT = 400
+YOUNG = 30.0  # seconds after its start in which an engine may not have seen a side yet
 VERSION = version("gpu-cutover")
 
 
@@ -167,8 +168,7 @@ class Engine:
                 return running
             await self._stop(running, "turned into an emergency rollback")
         await self._stop(self._forward, "superseded by a rollback")
-        if self.world.side("legacy").age is None:
-            await self.world.look_at_side("legacy")  # just started: there is no proof of health yet
+        await self.know_legacy()
         plan = self.rollback_plan(mode, accept_unknown)
         if plan.blocked_by:
             await block(self, "; ".join(plan.blocked_by))
@@ -177,6 +177,11 @@ class Engine:
         body = carry_back(self, plan, actor=actor, reason=reason, accept_unknown=accept_unknown)
         self._backward = self.spawn(self._limited(body, limit), "rollback")
         return self._backward
+
+    async def know_legacy(self) -> None:
+        """An engine that has just started has no proof of legacy's health yet: look, before a rollback is judged by that."""
+        if self.world.side("legacy").age is None and self.uptime() < YOUNG:
+            await self.world.look_at_side("legacy")
 
     async def _limited(self, body: Coroutine[Any, Any, State], limit: float | None) -> State:
         """A triggered graceful rollback stops and tells when its time is over."""

@@ -73,6 +73,7 @@ class SmallWorld:
         self.requests = 0
         self.dead: set[str] = set()  # sides whose own data plane answers wrongly
         self.silent: set[str] = set()  # sides whose own data plane does not answer
+        self.slow = 0.0  # seconds that a side's own data plane takes to answer
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -157,6 +158,8 @@ class SmallWorld:
                     time.sleep(1.5)  # longer than the plan's probes wait
                     self.close_connection = True
                     return
+                if probed in ("legacy", "target"):
+                    time.sleep(world.slow)
                 if probed in world.dead:
                     self.send_error(503)
                     return

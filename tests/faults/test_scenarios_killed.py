@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import takewhile
@@ -61,9 +62,7 @@ class Killer:
         found = re.search(r"pid (\d+)", (self.state / "lock").read_text())
         assert found is not None
         kill_engine(int(found[1]))
-        async with asyncio.timeout(20):
-            while is_locked(self.state):
-                await asyncio.sleep(0.05)
+        await asyncio.to_thread(wait_until_gone, self.state)
         verify_chain(self.state)
         return fold(read_events(self.state))
 
@@ -92,6 +91,14 @@ class Killer:
 
 def _is_recovery(event: Event) -> bool:
     return event.kind != Kind.RUN_STARTED
+
+
+def wait_until_gone(state: Path) -> None:
+    """Until no engine holds the folder."""
+    deadline = time.monotonic() + 20
+    while is_locked(state):
+        assert time.monotonic() < deadline, "the engine still holds the folder"
+        time.sleep(0.05)
 
 
 class Person:
