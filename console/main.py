@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 
 import click
@@ -69,6 +70,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; every error leaves with the contract's exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal or pipe of another encoding is no reason to fail
     try:
         code = cli.main(standalone_mode=False, prog_name="cutover")
     except click.exceptions.Abort:
