@@ -15,6 +15,7 @@ from backends.errors import CouldNot
 from backends.escape import plain
 from backends.snapshot import Snapshot
 from backends.statedir import state_dir
+from console.output import tell
 
 T = TypeVar("T")
 
@@ -53,8 +54,12 @@ def talk(path: Path, body: Callable[[EngineClient], Awaitable[T]]) -> T:
 
 
 def command(path: Path, name: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Give the engine a command and wait for its end."""
-    return talk(path, lambda client: client.command(name, args))
+    """Give the engine a command and wait for its end. Who is interrupted while waiting is told that the engine goes on."""
+    try:
+        return talk(path, lambda client: client.command(name, args))
+    except KeyboardInterrupt:
+        tell(f"interrupted here; the engine goes on with {name}: cutover status")
+        raise
 
 
 def snapshot(path: Path) -> Snapshot:

@@ -88,7 +88,7 @@ def test_a_demo_that_goes_leaves_no_process_behind(cli: Cli, how: str, tmp_path:
     terminal = demo_on_a_terminal(cli)
     terminal.until(lambda seen: b"ROLLBACK" in seen)
     family = processes_naming(str(tmp_path))
-    assert len(family) == 4, "console, sandbox, engine, operator"
+    assert len(family) >= 4, "console, sandbox, engine, operator, and what these run at times"
     if how == "killed":
         os.kill(terminal.pid, signal.SIGKILL)
         terminal.ended()

@@ -10,11 +10,19 @@ from typing import Any
 
 import pytest
 
+from backends.cutover.events import Kind
 from tests.console.test_app_on_a_pty import Terminal
 from tests.e2e.cli import Cli, weights
 
 pytestmark = pytest.mark.timeout(300)
-BY_ITSELF = {"round", "trigger", "gate", "side", "tick", "note"}  # what an engine journals while nobody does anything
+BY_ITSELF = {
+    Kind.ROUND,
+    Kind.TRIGGER,
+    Kind.GATE,
+    Kind.SIDE,
+    Kind.TICK,
+    Kind.NOTE,
+}  # what an engine journals while nobody does anything
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +158,18 @@ def test_a_rollback_with_the_engine_gone_says_so_and_starts_one(window: Cli) -> 
     assert "no engine was running: started it" in answer.err
     assert window.status()["state"] == "rolled_back"
     assert window.good("history", "--verify")["ok"] is True
+
+
+def test_an_interrupted_rollback_command_does_not_stop_the_rollback(window: Cli) -> None:
+    before = exposed(window)
+    with window.started("rollback", "--confirm", "sandbox") as process:
+        window.until(lambda now: now["seq"] > before["seq"] and now["run"] is not None and now["run"]["kind"] == "rollback")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode in (0, 130), err
+    if process.returncode == 130:
+        assert "the engine goes on with rollback" in err
+    assert window.until(lambda now: now["state"] != "rolling_back")["state"] == "rolled_back"
 
 
 def test_nothing_is_copied_onto_a_target_that_writes(window: Cli, plan: str) -> None:
