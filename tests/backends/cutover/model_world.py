@@ -361,10 +361,10 @@ class ModelEngine:
     async def idle(self) -> None:
         """Until nothing is in flight."""
         while self.engine.tasks:
-            ended = await asyncio.gather(*self.engine.tasks, return_exceptions=True)
+            await asyncio.gather(*self.engine.tasks, return_exceptions=True)
             await asyncio.sleep(0)
-            if any(isinstance(e, Killed) for e in ended):
-                raise Killed
+        if self.world.dead_engine:
+            raise Killed
 
     def failpoint(self, name: str) -> None:
         """Stands in for the engine's own."""
