@@ -18,8 +18,8 @@ from backends.engine.client import EngineClient
 from backends.engine.errors import EngineGone
 from backends.engine.paths import socket_of
 from backends.errors import CutoverError, RefusedByRule
-from backends.sandbox.scenario import load_scenario, scenario_names
 from backends.sandbox.parent import die_with_parent
+from backends.sandbox.scenario import load_scenario, scenario_names
 from backends.snapshot import Snapshot, State
 
 Ending = Literal["committed", "rolled_back", "reconciling", "rollback_blocked", "held", "unfinished"]

@@ -108,7 +108,7 @@ def test_no_advance_slips_in_between_a_rollbacks_beginning_and_its_state(it: Mod
 
     async def both() -> Any:
         rollback = engine.spawn(rolling(engine), "rollback")
-        while not engine.is_going_back:  # noqa: ASYNC110 - one turn of the loop at a time
+        while not engine.is_going_back:  # noqa: ASYNC110 - one turn of the loop at a time  # noqa: ASYNC110 - nothing else tells
             await asyncio.sleep(0)
         assert engine.migration.state is State.DUAL
         refused = (await asyncio.gather(engine.advance(actor="test"), return_exceptions=True))[0]
