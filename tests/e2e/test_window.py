@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -151,12 +151,15 @@ def typed(window: Cli, answer: bytes) -> int:
 
 
 def has_ended(terminal: Terminal) -> bool:
-    """Within the next third of a second."""
-    select.select([], [], [], 0.3)
-    pid, status = os.waitpid(terminal.pid, os.WNOHANG)
-    if pid:
-        terminal.status = status
-    return pid != 0
+    """Within a few seconds: a second Ctrl-C must not hit a process that is just on its way out."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(terminal.pid, os.WNOHANG)
+        if pid:
+            terminal.status = status
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_a_rollback_with_the_engine_gone_says_so_and_starts_one(window: Cli) -> None:
