@@ -1,6 +1,6 @@
 """The migration's state as a fold of its journal. Nothing that matters is only in memory.
 
-`apply` is total: an event of a kind or shape it does not know changes nothing, so that an older engine can read a newer journal.
+An event of a kind that `apply` does not know changes nothing, so that an older engine can read a newer journal.
 """
 
 from __future__ import annotations

@@ -41,6 +41,11 @@ def next_move(world: World, gates: tuple[GateView, ...], soaks: dict[str, SoakVi
         return Refusal("BUSY", "another operation is in flight", "wait for its end")
     if m.holds:
         return held_refusal(world)
+    adrift = [name for name, token in m.tokens.items() if token.writer == "none"]
+    if adrift:
+        return Refusal(
+            "SR2", f"nobody writes {', '.join(adrift)}: a handover was left half way", "cutover rollback brings it home"
+        )
     blocked = _gates(m.phase, gates)
     if blocked is not None:
         return blocked

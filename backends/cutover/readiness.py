@@ -11,7 +11,7 @@ from backends.snapshot import Health, Lag, ReadinessView, State
 def readiness(world: World, *, reverse_lag: Lag, journal_note: str = "", stale_routes: tuple[str, ...] = ()) -> ReadinessView:
     """Readiness of the mode that an operator would use now: graceful."""
     m = world.migration
-    possible = bool(TABLE[m.state].backward) or m.state in (State.PLANNED, State.ROLLED_BACK)
+    possible = bool(TABLE[m.state].backward)
     legacy = world.side("legacy")
     rollback = plan_rollback(world, "graceful", gap=reverse_lag)
     blocked = list(rollback.blocked_by)

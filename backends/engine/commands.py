@@ -91,7 +91,7 @@ def _check_route(engine: Engine, route: str | None) -> None:
 
 async def hold_(engine: Engine, actor: str, args: ReasonArgs) -> dict[str, Any]:
     """Stop forward movement."""
-    await hold(engine, actor, args.reason or "held by hand", actor=actor)
+    await hold(engine, actor, args.reason or "held by hand", actor=actor, anew=True)
     return _now(engine)
 
 

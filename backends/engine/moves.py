@@ -38,9 +38,10 @@ async def settle_state(engine: Desk, reason: str = "") -> None:
         await change_state(engine, settled, reason=reason)
 
 
-async def hold(engine: Desk, by: str, reason: str, *, actor: str = "engine") -> None:
-    """Stop forward movement. A holder holds once: how its figures go on is seen at its trigger, not in the journal."""
-    if any(h.by == by for h in engine.migration.holds):
+async def hold(engine: Desk, by: str, reason: str, *, actor: str = "engine", anew: bool = False) -> None:
+    """Stop forward movement. A holder holds once: how its figures go on is seen at its trigger, not in the journal. A person's
+    new reason (`anew`) replaces the one before."""
+    if any(h.by == by and not (anew and h.reason != reason) for h in engine.migration.holds):
         return
     await engine.record(Kind.HELD, {"by": by, "reason": reason}, actor=actor)
 

@@ -158,9 +158,9 @@ def read_document(text: str) -> Document:
         document.troubles.append(_syntax_trouble(error))
     except ReaderError as error:
         document.root = None
-        line = text.count("\n", 0, int(error.position)) + 1
+        at = text.count("\n", 0, int(error.position)) + 1
         found = f"found a character that YAML does not allow: {_code_point(error.character)}"
-        document.troubles.append(Trouble("syntax", found, (), line, "remove or escape it", is_fatal=True))
+        document.troubles.append(Trouble("syntax", found, (), at, "remove or escape it", is_fatal=True))
     except (YAMLError, ValueError, OverflowError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError):
         # The parser itself stumbles over some malformed escapes and directives.
         document.root = None

@@ -54,6 +54,14 @@ def test_state_after_a_rollback_only_a_resume_with_a_reason_goes_on() -> None:
     assert refused(made).rule == "STATE"
 
 
+def test_nothing_goes_forward_while_nobody_writes_a_dataset() -> None:
+    made = world(State.DUAL, chat=100, jobs=100)
+    made.migration.token("ckpt").writer, made.migration.token("ckpt").epoch = "none", 1
+    said = refused(made)
+    assert said.rule == "SR2"
+    assert "ckpt" in said.reason
+
+
 def test_state_a_route_that_the_plan_does_not_have() -> None:
     assert refused(world(State.ARMED), only="chatt").reason == "the plan has no route chatt"
 
