@@ -33,8 +33,10 @@ def command(
         emit_json(snapshot(folder(state_dir, name)))
         return 0
     from console.attach import run_console
+    from console.engine import starter
 
     state = statedir.state_dir(state_dir, name)
     if not state.is_dir():
         raise CouldNot("there is no such migration", where=str(state), hint="start one: cutover up PLAN")
-    return run_console(state, name, observe=observe, theme=theme, mouse=mouse, plain=plain)
+    start = None if observe else starter(state)
+    return run_console(state, name, observe=observe, theme=theme, mouse=mouse, plain=plain, start_engine=start)
