@@ -87,18 +87,3 @@ def ensure_engine(path: Path, plan: Path | None = None) -> bool:
         return False
     start_engine(path, plan)
     return True
-
-
-def starter(path: Path, companion: int | None = None) -> Callable[[], Awaitable[None]]:
-    """Starts the folder's engine once more: what the console calls when it finds it gone. It ends with process `companion`."""
-
-    def run() -> None:
-        # Imported only now, and off the event loop: the console's first frame does not wait for the engine's libraries.
-        from backends.engine.process import start_engine
-
-        start_engine(path, None, companion=companion)
-
-    async def start() -> None:
-        await asyncio.to_thread(run)
-
-    return start

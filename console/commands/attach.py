@@ -33,7 +33,7 @@ def command(
         emit_json(snapshot(folder(state_dir, name)))
         return 0
     from console.attach import run_console
-    from console.engine import starter
+    from console.starter import starter
 
     state = statedir.state_dir(state_dir, name)
     if not state.is_dir():

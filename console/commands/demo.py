@@ -142,7 +142,7 @@ def _told(result: dict[str, Any], as_json: bool) -> int:
 def _with_console(scenario: str, seed: int, world: Path, state: Path) -> int:
     """The console in this process; the demo's operator in one of its own, so that the story goes on by itself."""
     from console.attach import run_console
-    from console.engine import starter
+    from console.starter import starter
 
     # The console wants the main thread and a loop of its own, so this one only runs before and after it.
     with asyncio.Runner() as runner:

@@ -61,7 +61,7 @@ def command(
                 say(line)
         return 0
     from console.attach import run_console
-    from console.engine import starter
+    from console.starter import starter
 
     return run_console(path, checked.plan.name, observe=observe, start_engine=starter(path))
 
