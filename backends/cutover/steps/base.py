@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol, cast
 
 from backends.cutover.fold import Direction
 from backends.cutover.world import World
@@ -47,3 +47,15 @@ class Step(Protocol):
     async def send(self, world: World) -> None: ...
 
     async def observe(self, world: World) -> Seen: ...
+
+
+class Fields:
+    """What most steps have in common: their dataclass fields are their args, and there is nothing to send."""
+
+    __slots__ = ()
+
+    def args(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(cast(Any, self))}
+
+    async def send(self, world: World) -> None:
+        """Nothing is changed, or all is done in `observe`, which is repeated until it is so."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from backends.cutover.fold import Direction
-from backends.cutover.steps.base import Seen
+from backends.cutover.steps.base import Fields, Seen
 from backends.cutover.world import World
 from backends.snapshot import Health, SideName
 
 
 @dataclass(frozen=True, slots=True)
-class CheckSide:
+class CheckSide(Fields):
     """See that a side's data plane answers now; with `accept_unknown`, that at least it is not known to be dead."""
 
     side: SideName
@@ -32,12 +32,6 @@ class CheckSide:
     @property
     def limit(self) -> float:
         return 10.0
-
-    def args(self) -> dict[str, Any]:
-        return {"side": self.side, "accept_unknown": self.accept_unknown, "direction": self.direction}
-
-    async def send(self, world: World) -> None:
-        """Nothing is changed."""
 
     async def observe(self, world: World) -> Seen:
         seen = await world.look_at_side(self.side)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from backends.cutover.fold import Direction
-from backends.cutover.steps.base import Seen
+from backends.cutover.steps.base import Fields, Seen
 from backends.cutover.world import World
 
 
 @dataclass(frozen=True, slots=True)
-class SetWeight:
+class SetWeight(Fields):
     """Set a route's weight on the target, absolutely. `expected` is what the authority should hold before; None takes what is there."""
 
     route: str
@@ -33,9 +33,6 @@ class SetWeight:
     def limit(self) -> float:
         return 20.0
 
-    def args(self) -> dict[str, Any]:
-        return {"route": self.route, "weight": self.weight, "expected": self.expected, "direction": self.direction}
-
     async def send(self, world: World) -> None:
         await world.routes[self.route].set(self.weight, self.expected)
 
@@ -46,7 +43,7 @@ class SetWeight:
 
 
 @dataclass(frozen=True, slots=True)
-class Drain:
+class Drain(Fields):
     """Wait until no client of a route is seen on the target any more."""
 
     route: str
@@ -65,12 +62,6 @@ class Drain:
     @property
     def limit(self) -> float:
         return 30.0
-
-    def args(self) -> dict[str, Any]:
-        return {"route": self.route, "direction": self.direction}
-
-    async def send(self, world: World) -> None:
-        """Nothing to send: clients leave by themselves once the weight is 0."""
 
     async def observe(self, world: World) -> Seen:
         seen = await world.routes[self.route].confirm(0)

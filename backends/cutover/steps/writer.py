@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from backends.cutover.fold import Direction, Writer
-from backends.cutover.steps.base import Seen
+from backends.cutover.steps.base import Fields, Seen
 from backends.cutover.world import World
 from backends.snapshot import SideName
 from backends.workloads.base import WorkloadError
 
 
 @dataclass(frozen=True, slots=True)
-class Quiesce:
+class Quiesce(Fields):
     """Stop a workload's writing on a side."""
 
     workload: str
@@ -31,9 +31,6 @@ class Quiesce:
     def seconds(self) -> float:
         return 2.0
 
-    def args(self) -> dict[str, Any]:
-        return {"workload": self.workload, "side": self.side, "direction": self.direction, "limit": self.limit}
-
     async def send(self, world: World) -> None:
         await world.controls[self.workload].quiesce(self.side)
 
@@ -43,7 +40,7 @@ class Quiesce:
 
 
 @dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(Fields):
     """Start a workload's writing on a side."""
 
     workload: str
@@ -61,9 +58,6 @@ class Resume:
     def seconds(self) -> float:
         return 2.0
 
-    def args(self) -> dict[str, Any]:
-        return {"workload": self.workload, "side": self.side, "direction": self.direction, "limit": self.limit}
-
     async def send(self, world: World) -> None:
         await world.controls[self.workload].resume(self.side)
 
@@ -73,7 +67,7 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
-class SetToken:
+class SetToken(Fields):
     """Say who may write a dataset. The journal itself is the authority: CONFIRMED is the effect."""
 
     dataset: str
@@ -95,9 +89,6 @@ class SetToken:
     def limit(self) -> float:
         return 10.0
 
-    def args(self) -> dict[str, Any]:
-        return {"dataset": self.dataset, "writer": self.writer, "epoch": self.epoch, "direction": self.direction}
-
     async def send(self, world: World) -> None:
         token = world.migration.token(self.dataset)
         if self.writer != "none" and self.epoch > token.epoch:
@@ -108,7 +99,7 @@ class SetToken:
 
 
 @dataclass(frozen=True, slots=True)
-class LastRound:
+class LastRound(Fields):
     """Rounds to lag 0, proven, while nobody writes."""
 
     dataset: str
@@ -128,19 +119,13 @@ class LastRound:
     def seconds(self) -> float:
         return self.expected_seconds
 
-    def args(self) -> dict[str, Any]:
-        return {"dataset": self.dataset, "reverse": self.reverse, "direction": self.direction, "limit": self.limit}
-
-    async def send(self, world: World) -> None:
-        """The rounds run in `observe`, which repeats until they end in sync."""
-
     async def observe(self, world: World) -> Seen:
         end = await world.round_to_zero(self.dataset, reverse=self.reverse)
         return Seen(end.in_sync and end.proven, end.detail)
 
 
 @dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(Fields):
     """Prove both sides of a dataset equal after it was handed back."""
 
     dataset: str
@@ -157,19 +142,13 @@ class Compare:
     def seconds(self) -> float:
         return 2.0
 
-    def args(self) -> dict[str, Any]:
-        return {"dataset": self.dataset, "direction": self.direction, "limit": self.limit}
-
-    async def send(self, world: World) -> None:
-        """Nothing is changed."""
-
     async def observe(self, world: World) -> Seen:
         end = await world.compare(self.dataset)
         return Seen(True, end.detail, extra=(("equal", end.in_sync and end.proven),))
 
 
 @dataclass(frozen=True, slots=True)
-class Fence:
+class Fence(Fields):
     """After an emergency: stop a workload on the target. While that cannot be done the migration is `unfenced`, and goes on."""
 
     workload: str
@@ -186,12 +165,6 @@ class Fence:
     def seconds(self) -> float:
         return 2.0
 
-    def args(self) -> dict[str, Any]:
-        return {"workload": self.workload, "direction": self.direction, "limit": self.limit}
-
-    async def send(self, world: World) -> None:
-        """Tried in `observe`: a target that is gone must not stop the rollback."""
-
     async def observe(self, world: World) -> Seen:
         control = world.controls[self.workload]
         try:
@@ -204,7 +177,7 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True)
-class SettleGap:
+class SettleGap(Fields):
     """After an emergency: what the target alone has is copied to a side prefix on legacy, nothing newer overwritten."""
 
     dataset: str
@@ -220,12 +193,6 @@ class SettleGap:
     @property
     def seconds(self) -> float:
         return 5.0
-
-    def args(self) -> dict[str, Any]:
-        return {"dataset": self.dataset, "direction": self.direction, "limit": self.limit}
-
-    async def send(self, world: World) -> None:
-        """The copy runs in `observe`: it is repeated until it is whole or the limit has passed."""
 
     async def observe(self, world: World) -> Seen:
         end = await world.settle_gap(self.dataset)
