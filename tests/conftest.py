@@ -7,6 +7,7 @@ the run. One that needs the recordings, which are not part of the project, is sk
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 SERVER_MISSING = "server missing:"
 RECORDINGS_ABSENT = "recordings are absent"
+
+# A run that was started in the background ignores Ctrl-C, and so would every command that a test presses Ctrl-C in.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more of the machine's load than of the code.
 settings.register_profile("cutover", deadline=None, suppress_health_check=[HealthCheck.too_slow])
