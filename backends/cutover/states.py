@@ -117,7 +117,6 @@ TABLE: dict[State, Row] = {
 }
 
 PHASES = (Phase.DEVELOPMENT, Phase.TESTING, Phase.STAGING)
-ENDS = frozenset({State.DECOMMISSIONED})
 
 
 def may_follow(before: State, after: State) -> bool:

@@ -14,7 +14,6 @@ from backends.errors import CutoverError
 from backends.plan.models import Plan
 from backends.probes.endpoint import probe_url
 from backends.snapshot import Health, SideName
-from backends.ssh.errors import SshError
 from backends.ssh.pool import SshPool
 
 PERIOD = 1.0
@@ -33,10 +32,6 @@ class SideWatch:
         self._alive_at: float | None = None
         self._strikes = 0
         self._reason = "not looked at yet"
-
-    @property
-    def has_probe(self) -> bool:
-        return bool(self._urls)
 
     def health(self) -> SideHealth:
         """What is known now."""
@@ -88,9 +83,6 @@ class SideWatch:
         for host in self._hosts:
             try:
                 await self._ssh.run(host, ["true"], timeout=5)
-            except SshError as error:
-                self._reason = error.message
-                return
             except CutoverError as error:
                 self._reason = error.message
                 return

@@ -105,10 +105,6 @@ class LiveWorld:
                 return
             await asyncio.sleep(0.1)
 
-    def is_busy(self, dataset: str) -> bool:
-        """Is a round of this dataset in progress?"""
-        return self._busy[dataset].locked()
-
     async def round(
         self,
         dataset: str,
