@@ -7,18 +7,26 @@ like a complete one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+from backends.escape import plain
+from backends.stores.errors import ObjectMissing
+
+Body = bytes | memoryview  # bytes of an object, of item size 1; a view saves the copy out of the HTTP client's buffer
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
-    """One object as a listing or a HEAD tells it.
+class ObjectInfo(NamedTuple):
+    """One object as a listing or a HEAD tells it. A tuple: a listing of a million makes a million of them.
 
     `checksums` maps an algorithm (`crc64nvme`, `crc32c`, `md5`) to the full-object digest in lower-case hex, where the store
-    keeps one. `mtime` is UTC; trees give it to the nanosecond in `mtime_ns`.
+    keeps one. `mtime` is UTC; trees give it to the nanosecond in `mtime_ns`. `metadata`, `headers`, `tags` and
+    `content_type` come from `head` and `fetch` only and travel with the object.
     """
 
     key: str
@@ -27,9 +35,11 @@ class ObjectInfo:
     mtime_ns: int | None = None
     etag: str | None = None
     version: str | None = None
-    checksums: Mapping[str, str] = field(default_factory=dict)
+    checksums: Mapping[str, str] = NOTHING
     content_type: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)  # user metadata; only from `head`
+    metadata: Mapping[str, str] = NOTHING  # user metadata
+    headers: Mapping[str, str] = NOTHING  # cache-control, content-disposition, -encoding, -language, expires; lower-case names
+    tags: Mapping[str, str] = NOTHING
 
     @property
     def identity(self) -> str:
@@ -46,7 +56,11 @@ class Capabilities:
     conditional_write: bool = False
     parts: bool = False
     metadata: bool = False
+    tags: bool = False
+    versions: bool = False
     case_blind: bool = False
+    server_copy: bool = False  # `copy_from` may be asked
+    streamed_write: bool = False  # `write_stream`: for large objects where there are no `parts`
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +116,38 @@ class Store(Protocol):
         """The object with its checksums and metadata; None where there is none."""
         ...
 
-    async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
+    async def fetch(self, listed: ObjectInfo) -> tuple[ObjectInfo, Body]:
+        """The whole of exactly the object that was listed, with all that the store tells of it (as `head`), in one request where
+        the store can. Raises as `read` does. For objects of a few MiB at most: it is held in memory."""
+        ...
+
+    async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> Body:
         """A range (the whole when `length` is None) as one buffer. Raises `SourceChanged` when `if_match` (an
         `ObjectInfo.identity`) no longer holds, `ObjectMissing` when it is gone, `ShortBody` when fewer bytes came than said."""
         ...
 
-    async def write(self, key: str, body: bytes, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
-        """Put a whole object; the store is given the checksum (hex) to check where it can. `like` carries content type and
-        metadata over. Trees write beside and rename."""
+    async def write(self, key: str, body: Body, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
+        """Put a whole object; the store is given the checksum (hex) to check where it can. `like` carries content type, headers,
+        metadata and tags over. Trees write beside and rename."""
+        ...
+
+    async def write_stream(
+        self, key: str, chunks: AsyncIterable[Body], *, size: int, like: ObjectInfo | None = None
+    ) -> ObjectInfo:
+        """Put a whole object of `size` bytes chunk by chunk; it appears at the end, or not at all when `chunks` raises. Only where
+        `capabilities.streamed_write`."""
+        ...
+
+    async def copy_from(self, source: Store, info: ObjectInfo) -> ObjectInfo | None:
+        """Let the store itself copy exactly `info` of `source` to the same key here, with its metadata; None where it cannot (another server,
+        other rights). Only where `capabilities.server_copy`. Raises `SourceChanged` as `read` does."""
         ...
 
     async def create_upload(self, key: str, *, like: ObjectInfo | None = None) -> str:
         """Begin a write in parts; returns an upload id that survives our death."""
         ...
 
-    async def write_part(self, key: str, upload: str, number: int, offset: int, body: bytes, *, crc64nvme: str) -> PartInfo: ...
+    async def write_part(self, key: str, upload: str, number: int, offset: int, body: Body, *, crc64nvme: str) -> PartInfo: ...
 
     async def complete_upload(
         self, key: str, upload: str, parts: list[PartInfo], *, size: int, crc64nvme: str, like: ObjectInfo | None
@@ -142,3 +173,23 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Plain:
+    """What stores that cannot do better inherit: `fetch` by `read`, no streamed writes, no copies by the server."""
+
+    async def fetch(self: Store, listed: ObjectInfo) -> tuple[ObjectInfo, Body]:
+        told: ObjectInfo | None = listed
+        if self.capabilities.stored_checksum or self.capabilities.metadata:
+            told = await self.head(listed.key)
+        if told is None:
+            raise ObjectMissing(f"{self.name}: {plain(listed.key, 300)} has gone since it was listed")
+        return told, await self.read(listed.key, if_match=listed.identity)
+
+    async def write_stream(
+        self: Store, key: str, chunks: AsyncIterable[Body], *, size: int, like: ObjectInfo | None = None
+    ) -> ObjectInfo:
+        raise NotImplementedError(f"{self.name} takes parts, not streams")
+
+    async def copy_from(self, source: Store, info: ObjectInfo) -> ObjectInfo | None:
+        return None

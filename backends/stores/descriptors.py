@@ -74,7 +74,7 @@ def read_all(file: int, start: int, length: int) -> bytes:
     return b"".join(pieces)
 
 
-def write_all(file: int, body: bytes, offset: int) -> None:
+def write_all(file: int, body: bytes | memoryview, offset: int) -> None:
     view = memoryview(body)
     while view:
         done = os.pwrite(file, view, offset)

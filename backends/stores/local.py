@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from backends.escape import plain
-from backends.stores.base import Capabilities, ObjectInfo, PartInfo, Skipped
+from backends.stores.base import Body, Capabilities, ObjectInfo, PartInfo, Plain, Skipped
 from backends.stores.checksum import crc64nvme as crc64nvme_of
 from backends.stores.errors import ChecksumRefused
 from backends.stores.local_files import LocalFiles
@@ -26,7 +26,7 @@ _PAGE = 1000
 _THREADS = 8
 
 
-class LocalStore:
+class LocalStore(Plain):
     """The files below a folder of this machine."""
 
     def __init__(self, name: str, root: Path) -> None:
@@ -70,10 +70,10 @@ class LocalStore:
     async def head(self, key: str) -> ObjectInfo | None:
         return await self._run(self._files.stat, key)
 
-    async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
+    async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> Body:
         return await self._run(self._files.read, key, start, length, if_match)
 
-    async def write(self, key: str, body: bytes, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
+    async def write(self, key: str, body: Body, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
         self._has_written = True
 
         def checked() -> ObjectInfo:
@@ -86,7 +86,7 @@ class LocalStore:
         self._has_written = True
         return await self._run(self._files.create_upload, key)
 
-    async def write_part(self, key: str, upload: str, number: int, offset: int, body: bytes, *, crc64nvme: str) -> PartInfo:
+    async def write_part(self, key: str, upload: str, number: int, offset: int, body: Body, *, crc64nvme: str) -> PartInfo:
         def checked() -> PartInfo:
             self._check(key, body, crc64nvme)
             return self._files.write_part(key, upload, number, offset, body, crc64nvme)
@@ -129,6 +129,6 @@ class LocalStore:
     async def _run(self, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
 
-    def _check(self, key: str, body: bytes, crc64nvme: str) -> None:
+    def _check(self, key: str, body: Body, crc64nvme: str) -> None:
         if crc64nvme_of(body) != crc64nvme:
             raise ChecksumRefused(f"{self._name}: {plain(key, 300)}: the bytes are not those that were read")

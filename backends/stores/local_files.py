@@ -18,7 +18,7 @@ from pathlib import Path
 
 from backends.escape import plain
 from backends.stores import tree
-from backends.stores.base import ObjectInfo, PartInfo, Skipped, key_order
+from backends.stores.base import Body, ObjectInfo, PartInfo, Skipped, key_order
 from backends.stores.descriptors import FOLDER, NEW, copy, folder_at, from_os, opened, read_all, write_all
 from backends.stores.errors import (
     KeyRefused,
@@ -156,7 +156,7 @@ class LocalFiles:
                 if tree.is_whole(name) and time.time() - os.stat(name, dir_fd=work).st_mtime > tree.STALE_SECONDS:
                     os.unlink(name, dir_fd=work)
 
-    def write(self, key: str, body: bytes) -> ObjectInfo:
+    def write(self, key: str, body: Body) -> ObjectInfo:
         """The whole file, appearing at once."""
         names = tree.split_key(self._store, key)
         try:
@@ -168,7 +168,7 @@ class LocalFiles:
             raise self._error("writing", key, error) from error
         return _info(key, status)
 
-    def _write(self, names: tuple[str, ...], body: bytes) -> os.stat_result:
+    def _write(self, names: tuple[str, ...], body: Body) -> os.stat_result:
         temporary = tree.new_whole()
         with self._work() as work:
             file = os.open(temporary, NEW, 0o644, dir_fd=work)
@@ -197,7 +197,7 @@ class LocalFiles:
             raise self._error("beginning", key, error) from error
         return upload
 
-    def write_part(self, key: str, upload: str, number: int, offset: int, body: bytes, crc64nvme: str) -> PartInfo:
+    def write_part(self, key: str, upload: str, number: int, offset: int, body: Body, crc64nvme: str) -> PartInfo:
         name = tree.checked_upload(self._store, upload)
         try:
             with self._work(make=False) as work:

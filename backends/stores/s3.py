@@ -15,7 +15,7 @@ from typing import TypeVar
 from xml.sax.saxutils import escape
 
 from backends.escape import plain
-from backends.stores.base import Capabilities, ObjectInfo, PartInfo, Skipped
+from backends.stores.base import Body, Capabilities, ObjectInfo, PartInfo, Plain, Skipped
 from backends.stores.checksum import IN_THREAD_FROM, base64_to_hex, hex_to_base64
 from backends.stores.errors import (
     ChecksumRefused,
@@ -49,7 +49,7 @@ _LONGEST_KEY = 1024
 _COMPLETE_SECONDS = 600.0  # S3 joins large objects for minutes
 
 
-class S3Store:
+class S3Store(Plain):
     """One bucket below one prefix. Made by `backends.stores.open`."""
 
     def __init__(self, name: str, bucket: str, prefix: str, address: Address, credentials: CredentialSource, region: str):
@@ -117,7 +117,7 @@ class S3Store:
             return None
         return info_of(key, answer.headers)
 
-    async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
+    async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> Body:
         headers = {"if-match": f'"{if_match}"'} if if_match else {}
         if length == 0:
             answer = await self._call("HEAD", key, "HEAD", headers=headers)
@@ -136,13 +136,26 @@ class S3Store:
             raise ShortBody(f"{self._name}: GET {_shown(key)}: {len(body)} bytes came, {length} were asked for")
         return body
 
+    async def fetch(self, listed: ObjectInfo) -> tuple[ObjectInfo, Body]:
+        """One GET: the body, and the headers that `head` would have brought."""
+        key = listed.key
+        headers = {"if-match": f'"{listed.etag}"'} if listed.etag else {}
+        headers["x-amz-checksum-mode"] = "ENABLED"
+        answer = await self._call("GET", key, "GET", headers=headers, expect=listed.size or 1)
+        self._same(key, answer.headers, listed.etag)
+        if len(answer.body) != listed.size and not listed.etag:
+            raise SourceChanged(f"{self._name}: {_shown(key)} has changed since it was listed")
+        if len(answer.body) != listed.size:
+            raise ShortBody(f"{self._name}: GET {_shown(key)}: {len(answer.body)} bytes came of {listed.size}")
+        return info_of(key, answer.headers)._replace(size=len(answer.body)), answer.body
+
     def _same(self, key: str, headers: Mapping[str, str], if_match: str | None) -> None:
         """Servers that ignore `If-Match` are found out here."""
         etag = etag_of(headers)
         if if_match and etag and etag != if_match:
             raise SourceChanged(f"{self._name}: {_shown(key)} has changed since it was listed")
 
-    async def write(self, key: str, body: bytes, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
+    async def write(self, key: str, body: Body, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
         answer = await self._send_checked("PUT", key, body, crc64nvme, headers=carried(like))
         if self._keeps_crc is None:
             await self._find_out(key, answer)
@@ -173,7 +186,7 @@ class S3Store:
         self,
         method: str,
         key: str,
-        body: bytes,
+        body: Body,
         crc64nvme: str,
         *,
         params: tuple[tuple[str, str], ...] = (),
@@ -217,7 +230,7 @@ class S3Store:
             await self.abort_upload(key, await self.create_upload(key))
         return bool(self._joins_crc)
 
-    async def write_part(self, key: str, upload: str, number: int, offset: int, body: bytes, *, crc64nvme: str) -> PartInfo:
+    async def write_part(self, key: str, upload: str, number: int, offset: int, body: Body, *, crc64nvme: str) -> PartInfo:
         params = (("partNumber", str(number)), ("uploadId", upload))
         answer = await self._send_checked("PUT", key, body, crc64nvme, params=params)
         return PartInfo(number, etag_of(answer.headers) or "", len(body), crc64nvme)
@@ -322,7 +335,7 @@ class S3Store:
         *,
         params: tuple[tuple[str, str], ...] = (),
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: Body | None = None,
         expect: int = 0,
         seconds: float = 60.0,
     ) -> Answer:
@@ -344,15 +357,15 @@ class S3Store:
 
     def _no_error_inside(self, answer: Answer, key: str) -> None:
         """S3 may answer 200 before it is done and say in the body that it failed."""
-        found = parse_error(answer.body.strip())
+        found = parse_error(bytes(answer.body).strip())
         if found is not None:
             what = f"completing {_shown(key)}"
             status = 500 if found.code in ("InternalError", "") else 400
-            raise from_answer(status, answer.headers, answer.body, store=self._name, what=what)
+            raise from_answer(status, answer.headers, bytes(answer.body), store=self._name, what=what)
 
     def _parsed(self, parse: Callable[[bytes], T], answer: Answer, key: str) -> T:
         try:
-            return parse(answer.body)
+            return parse(bytes(answer.body))
         except BadXml as error:
             raise StoreError(f"{self._name}: {_shown(key)}: {error}") from error
 
@@ -368,7 +381,7 @@ def _means_unknown_checksum(error: StoreError) -> bool:
     return type(error) is StoreError and "checksum" in error.message.lower()
 
 
-async def _md5(body: bytes) -> str:
+async def _md5(body: Body) -> str:
     def digest() -> str:
         return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode("ascii")
 

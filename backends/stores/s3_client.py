@@ -24,6 +24,7 @@ from yarl import URL
 
 from backends.errors import UsageError
 from backends.escape import plain
+from backends.stores.base import Body
 from backends.stores.errors import StoreError, StoreUnreachable
 from backends.stores.s3_credentials import CredentialSource
 from backends.stores.s3_errors import from_answer, from_http
@@ -55,7 +56,7 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes = field(repr=False)
+    body: Body = field(repr=False)
 
 
 def bucket_address(bucket: str, *, endpoint: str | None, region: str, path_style: bool | None) -> Address:
@@ -104,7 +105,7 @@ class S3Client:
         what: str,
         params: tuple[tuple[str, str], ...] = (),
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: Body | None = None,
         expect: int = 0,
         seconds: float = IDLE_SECONDS,
     ) -> Answer:
@@ -119,7 +120,7 @@ class S3Client:
         send = self._send if is_plain else self._send_literal
         answer = await send(method, url, signed, body, limit, what)
         if not 200 <= answer.status < 300:
-            raise from_answer(answer.status, answer.headers, answer.body, store=self._store, what=what)
+            raise from_answer(answer.status, answer.headers, bytes(answer.body), store=self._store, what=what)
         return answer
 
     def _signed(
@@ -141,7 +142,7 @@ class S3Client:
         return signed
 
     async def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limit: float, what: str
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, limit: float, what: str
     ) -> Answer:
         client = self._reader if body is None else self._writer
         request = client.request(method, url).headers(headers).timeout(timedelta(seconds=limit))
@@ -158,10 +159,10 @@ class S3Client:
             if method == "HEAD":
                 return await self._send_literal(method, url, headers, body, limit, what)
             told = _ascii_headers(response)
-        return Answer(response.status, told, data.to_bytes())
+        return Answer(response.status, told, memoryview(data))
 
     async def _send_literal(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limit: float, what: str
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, limit: float, what: str
     ) -> Answer:
         """For paths with `.` and `..` in them and for headers beyond ASCII (metadata): sent and read as they are."""
         session = self._literal_session()

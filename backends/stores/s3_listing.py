@@ -66,9 +66,9 @@ class Listing:
             if start_after:  # it was asked in an order that this server does not keep
                 return await self._page(token, start_after)
         try:
-            return parse_list(answer.body)
+            return parse_list(bytes(answer.body))
         except BadXml as error:
-            found = parse_error(answer.body)
+            found = parse_error(bytes(answer.body))
             reason = plain(f"{found.code}: {found.message}", 300) if found is not None else str(error)
             raise ListingFailed(f"listing {self._store}: {reason}", hint="nothing is concluded from it") from error
 

@@ -20,7 +20,7 @@ import asyncssh
 from backends.escape import plain
 from backends.ssh.pool import SshPool
 from backends.stores import tree
-from backends.stores.base import Capabilities, ObjectInfo, PartInfo, Skipped
+from backends.stores.base import Body, Capabilities, ObjectInfo, PartInfo, Plain, Skipped
 from backends.stores.checksum import crc64nvme_of
 from backends.stores.errors import (
     ChecksumRefused,
@@ -43,7 +43,7 @@ _APPEND = asyncssh.FXF_WRITE | asyncssh.FXF_APPEND
 _LOG_BYTES = 16 << 20
 
 
-class SftpStore:
+class SftpStore(Plain):
     """The files below a folder of a host."""
 
     def __init__(self, name: str, pool: SshPool, host: str, root: str) -> None:
@@ -113,7 +113,7 @@ class SftpStore:
             raise self._error("looking at", key, error) from error
         return info(key, attrs) if attrs is not None and kind_of(attrs) == stat.S_IFREG else None
 
-    async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
+    async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> Body:
         """A range. The file is looked at before and after: one that changed under the read is `SourceChanged`."""
         names = tree.split_key(self._name, key)
         try:
@@ -148,7 +148,7 @@ class SftpStore:
         if if_match and found.identity != if_match:
             raise SourceChanged(f"{self._name}: {plain(found.key, 300)} has changed since it was listed")
 
-    async def write(self, key: str, body: bytes, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
+    async def write(self, key: str, body: Body, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
         names = tree.split_key(self._name, key)
         await self._check(key, body, crc64nvme)
         async with self._writing(key, len(body)):
@@ -161,7 +161,7 @@ class SftpStore:
                 attrs = await self._write(names, body)
         return info(key, attrs)
 
-    async def _write(self, names: tuple[str, ...], body: bytes) -> asyncssh.SFTPAttrs:
+    async def _write(self, names: tuple[str, ...], body: Body) -> asyncssh.SFTPAttrs:
         temporary = (tree.WORK, tree.new_whole())
         await self._tree.has_folder((tree.WORK,), make=True)
         await self._tree.has_folder(names[:-1], make=True)
@@ -173,12 +173,12 @@ class SftpStore:
             raise
         return attrs
 
-    async def _put(self, names: tuple[str, ...], body: bytes) -> asyncssh.SFTPAttrs:
+    async def _put(self, names: tuple[str, ...], body: Body) -> asyncssh.SFTPAttrs:
         async with asyncio.timeout(CALL_SECONDS + len(body) / _SLOWEST):
             client = await self._tree.client()
             async with client.open(self._tree.path(names), _NEW, encoding=None) as file:
                 if body:
-                    await file.write(body, 0)
+                    await file.write(bytes(body), 0)
                 await _sync(file)
                 return await file.stat()
 
@@ -191,7 +191,7 @@ class SftpStore:
             await self._put((tree.WORK, upload + tree.LOG_SUFFIX), tree.log_head(key))
         return upload
 
-    async def write_part(self, key: str, upload: str, number: int, offset: int, body: bytes, *, crc64nvme: str) -> PartInfo:
+    async def write_part(self, key: str, upload: str, number: int, offset: int, body: Body, *, crc64nvme: str) -> PartInfo:
         name = tree.checked_upload(self._name, upload)
         await self._check(key, body, crc64nvme)
         async with self._writing(key, len(body), gone=self._gone(key)):
@@ -199,7 +199,7 @@ class SftpStore:
                 client = await self._tree.client()
                 data, log = self._tree.path((tree.WORK, name)), self._tree.path((tree.WORK, name + tree.LOG_SUFFIX))
                 async with client.open(data, asyncssh.FXF_WRITE, encoding=None) as file:
-                    await file.write(body, offset)
+                    await file.write(bytes(body), offset)
                     await _sync(file)
                 async with client.open(log, _APPEND, encoding=None) as file:
                     await file.write(tree.log_line(number, offset, len(body), crc64nvme))
@@ -339,7 +339,7 @@ class SftpStore:
             return False
         return (space.bavail or 0) * (space.frsize or 0) < size or (bool(space.files) and not space.favail)
 
-    async def _check(self, key: str, body: bytes, crc64nvme: str) -> None:
+    async def _check(self, key: str, body: Body, crc64nvme: str) -> None:
         if await crc64nvme_of(body) != crc64nvme:
             raise ChecksumRefused(f"{self._name}: {plain(key, 300)}: the bytes are not those that were read")
 

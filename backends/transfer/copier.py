@@ -63,14 +63,10 @@ class Copier:
 
     async def _copy(self, listed: ObjectInfo, *, begun: bool) -> Outcome:
         p, repaired, changed = self._passage, list[str](), 0
-        source = await p.head(p.source, listed)
+        source: ObjectInfo | None = listed
         while source is not None:
             try:
-                if source.size <= WHOLE_UP_TO or not p.target.capabilities.parts:
-                    proof = await self._whole(source, begun=begun)
-                else:
-                    proof = await PartCopy(p, source).run()
-                return Outcome("copied", proof, tuple(repaired))
+                return Outcome("copied", await self._send(source, begun=begun), tuple(repaired))
             except (SourceChanged, ObjectMissing, UploadGone):
                 changed += 1
                 if changed >= _TRIES:
@@ -84,11 +80,20 @@ class Copier:
             source = await p.call(lambda: p.source.head(listed.key))
         return Outcome("vanished")
 
-    async def _whole(self, source: ObjectInfo, *, begun: bool) -> Proof:
+    async def _send(self, source: ObjectInfo, *, begun: bool) -> Proof:
+        p = self._passage
+        if source.size <= WHOLE_UP_TO or not p.target.capabilities.parts:
+            return await self._whole(source, begun=begun)
+        told = await p.head(p.source, source)
+        if told is None:
+            raise ObjectMissing(f"{plain(source.key)} has gone since it was listed")
+        return await PartCopy(p, told).run()
+
+    async def _whole(self, listed: ObjectInfo, *, begun: bool) -> Proof:
         p = self._passage
         async with p.streams:
             read_at = now()
-            body = await p.read(p.source, source, 0, source.size)
+            source, body = await p.fetch(p.source, listed)
             sums = await sums_of(body)
             check_source(sums, source, body)
             if sums.size != source.size:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from backends.snapshot import SideName
-from backends.stores.base import ObjectInfo, Store
+from backends.stores.base import Body, ObjectInfo, Store
 from backends.transfer.errors import Damaged
 from backends.transfer.index import Index, Row
 from backends.transfer.models import Direction, Progress, Proof, RoundOptions
@@ -60,13 +60,18 @@ class Passage:
         """A store's call, tried again where that may help."""
         return await Patience(self.streams).call(attempt)
 
-    async def read(self, store: Store, info: ObjectInfo, start: int, length: int) -> bytes:
+    async def read(self, store: Store, info: ObjectInfo, start: int, length: int) -> Body:
         """A range of exactly this object, at the pace; `SourceChanged` when it is another by now."""
         await self.bandwidth.take(length)
         whole = start == 0 and length == info.size
         return await self.call(
             lambda: store.read(info.key, start=start, length=None if whole else length, if_match=info.identity)
         )
+
+    async def fetch(self, store: Store, listed: ObjectInfo) -> tuple[ObjectInfo, Body]:
+        """Exactly the object that was listed, whole, with what the store tells of it, at the pace."""
+        await self.bandwidth.take(listed.size)
+        return await self.call(lambda: store.fetch(listed))
 
     async def read_sums(self, store: Store, info: ObjectInfo) -> Sums:
         """Read the whole object, keep its checksums only."""
@@ -111,7 +116,7 @@ def kept_identity(source: ObjectInfo, read_at: float) -> str:
     return "" if source.mtime.timestamp() > read_at - tick else source.identity
 
 
-def prove(sums: Sums, source: ObjectInfo, target: ObjectInfo, *, in_parts: bool, body: bytes | None = None) -> Proof:
+def prove(sums: Sums, source: ObjectInfo, target: ObjectInfo, *, in_parts: bool, body: Body | None = None) -> Proof:
     """The strongest proof that needs no second read. Raises `Damaged` where a checksum speaks against it."""
     if target.size != sums.size:
         raise Damaged(f"the target holds {target.size} bytes of {sums.size}")
@@ -125,7 +130,7 @@ def prove(sums: Sums, source: ObjectInfo, target: ObjectInfo, *, in_parts: bool,
     return "combined_parts" if in_parts and promised else "manifest"
 
 
-def check_source(sums: Sums, source: ObjectInfo, body: bytes | None = None) -> None:
+def check_source(sums: Sums, source: ObjectInfo, body: Body | None = None) -> None:
     """Raises `Damaged` when the bytes read are not those of the source's own checksum."""
     if sums.agrees(source.checksums, body) is False:
         raise Damaged("the bytes read are not those of the source's own checksum")

@@ -19,17 +19,18 @@ from datetime import UTC, datetime
 from backends.errors import CouldNot, NotYetSupported
 from backends.snapshot import SideName
 from backends.ssh.errors import SshError
-from backends.stores.base import ObjectInfo, Store
+from backends.stores.base import Store
 from backends.stores.errors import StoreBusy, StoreDenied, StoreFull, StoreUnreachable
 from backends.transfer.copier import Copier, Outcome, reason_of
+from backends.transfer.difference import Difference
 from backends.transfer.errors import ListingEmptied
 from backends.transfer.exclude import excluder
-from backends.transfer.index import Index, Row
-from backends.transfer.merge import Counts, Pair, first_error, merge_listings
+from backends.transfer.index import Index
+from backends.transfer.merge import Counts, first_error, merge_listings
 from backends.transfer.models import Failure, Progress, Proof, RoundOptions, RoundResult
 from backends.transfer.parts import abort_leftovers
 from backends.transfer.passage import Passage
-from backends.transfer.worklist import Action, Left, Work, WorkList
+from backends.transfer.worklist import Left, Work, WorkList
 
 _GLANCE_SECONDS = 1.0
 GIVE_UP_AFTER = 25  # objects in a row that failed for a reason of the store's: it is the store, not the objects
@@ -62,18 +63,6 @@ async def sync_round(
 
 
 @dataclass(slots=True)
-class Found:
-    """What the comparison of both listings and the index came to."""
-
-    objects: int = 0
-    bytes: int = 0
-    unchanged: int = 0
-    unchanged_bytes: int = 0
-    to_copy: int = 0
-    to_copy_bytes: int = 0
-
-
-@dataclass(slots=True)
 class Done:
     copied: int = 0
     compared: int = 0
@@ -92,8 +81,8 @@ class Round:
         self._options = options
         self._work = work
         self._progress = passage.progress
-        self._found = Found()
         self._done = Done()
+        self._difference = Difference(passage, work)
         self._copier = Copier(passage)
 
     async def run(self, started: float) -> RoundResult:
@@ -124,7 +113,7 @@ class Round:
             self._progress.listed = count
 
         left_out = excluder(self._options.exclude)
-        counts = await merge_listings(p.source, p.target, self._sort, left_out=left_out, seen=seen)
+        counts = await merge_listings(p.source, p.target, self._difference.take, left_out=left_out, seen=seen)
         for store, side, count in (
             (p.source, p.source_side, counts.source),
             (p.target, p.target_side, counts.target),
@@ -163,47 +152,12 @@ class Round:
                 continue
             counts.source += 1
             target = await p.call(lambda f=failure: p.target.head(f.key))  # type: ignore[misc]
-            await self._sort([(source, target)])
+            await self._difference.take([(source, target)])
         self._progress.listed = counts.source
         return counts
 
-    async def _sort(self, pairs: list[Pair]) -> None:
-        """Put a stretch of the merged listings on the work list, or count it as unchanged."""
-        both = [(s, t) for s, t in pairs if s is not None]
-        if not both:
-            return
-        p, found, todo = self._passage, self._found, list[tuple[Action, ObjectInfo]]()
-        rows = await p.index.rows_between(p.dataset, both[0][0].key, both[-1][0].key)
-        for source, target in both:
-            found.objects += 1
-            found.bytes += source.size
-            action = self._action(source, target, rows.get(source.key))
-            if action is None:
-                found.unchanged += 1
-                found.unchanged_bytes += source.size
-                continue
-            todo.append((action, source))
-            if action != "compare":
-                found.to_copy += 1
-                found.to_copy_bytes += source.size
-        if todo:
-            await self._work.add(todo)
-
-    def _action(self, source: ObjectInfo, target: ObjectInfo | None, row: Row | None) -> Action | None:
-        p = self._passage
-        if target is None:
-            return "copy" if row is None else "lost"
-        if target.size != source.size:
-            return "copy"
-        if row is None or row.size != source.size:
-            return "compare"
-        kept = row.identity(p.source_side)
-        if kept == source.identity and row.identity(p.target_side) == target.identity:
-            return None
-        return "copy" if kept and kept != source.identity else "compare"
-
     def _show_found(self) -> None:
-        progress, found = self._progress, self._found
+        progress, found = self._progress, self._difference.found
         progress.objects_total, progress.bytes_total = found.objects, found.bytes
         progress.objects_done, progress.bytes_done = found.unchanged, found.unchanged_bytes
         progress.to_copy_objects, progress.to_copy_bytes = found.to_copy, found.to_copy_bytes
@@ -288,7 +242,7 @@ class Round:
             await asyncio.sleep(_GLANCE_SECONDS)
 
     def _result(self, left: Left, aborted: int, seconds: float) -> RoundResult:
-        p, found, done = self._passage, self._found, self._done
+        p, found, done = self._passage, self._difference.found, self._done
         age = 0.0 if left.oldest is None else (datetime.now(UTC) - left.oldest).total_seconds()
         skipped = sum(1 for s in p.source.skipped) if not self._options.retry_failed else 0
         return RoundResult(

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from awscrt import checksums
 
+from backends.stores.base import Body
+
 THREAD_FROM = 1 << 20
 
 
@@ -24,7 +26,7 @@ class Sums:
     crc32c: int = 0
 
     @classmethod
-    def of(cls, data: bytes) -> Sums:
+    def of(cls, data: Body) -> Sums:
         return cls(len(data), checksums.crc64nvme(data), checksums.crc32c(data))
 
     def __add__(self, after: Sums) -> Sums:
@@ -39,7 +41,7 @@ class Sums:
         """Hex, as `ObjectInfo.checksums` has it."""
         return f"{self.crc64:016x}"
 
-    def agrees(self, kept: Mapping[str, str], data: bytes | None = None) -> bool | None:
+    def agrees(self, kept: Mapping[str, str], data: Body | None = None) -> bool | None:
         """Do these sums equal what a store keeps? None when it keeps no algorithm that we have.
 
         MD5 is computed only where `data` is given and the store keeps nothing better.
@@ -53,7 +55,7 @@ class Sums:
         return None
 
 
-async def sums_of(data: bytes) -> Sums:
+async def sums_of(data: Body) -> Sums:
     """`Sums.of`, off the event loop where that pays."""
     if len(data) < THREAD_FROM:
         return Sums.of(data)

@@ -9,17 +9,16 @@ import hashlib
 import itertools
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from backends.stores.base import Capabilities, ObjectInfo, PartInfo, Skipped
+from backends.stores.base import Body, Capabilities, ObjectInfo, PartInfo, Plain, Skipped
 from backends.stores.errors import ChecksumRefused, ListingFailed, ObjectMissing, SourceChanged, UploadGone
 from backends.transfer.sums import Sums
 
 OLD = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class MemoryStore:
+class MemoryStore(Plain):
     """Objects in a dict. `fail` maps a call's name to errors that its next calls raise, one each."""
 
     def __init__(self, name: str, objects: dict[str, bytes] | None = None, *, keeps_sums: bool = True, page: int = 3) -> None:
@@ -67,7 +66,7 @@ class MemoryStore:
         self._count("prepare")
 
     async def list_pages(self, start_after: str = "") -> AsyncIterator[list[ObjectInfo]]:
-        infos = [replace(self.infos[k], checksums={}) for k in sorted(self.infos, key=lambda k: k.encode())]
+        infos = [self.infos[k]._replace(checksums={}) for k in sorted(self.infos, key=lambda k: k.encode())]
         for number, start in enumerate(range(0, len(infos), self.page)):
             if self.break_listing_after == number:
                 raise ListingFailed(f"the listing of {self.name} broke off at page {number}", where=self.url)
@@ -89,12 +88,12 @@ class MemoryStore:
         body = self.data[key]
         return self.damage(key, body[start : len(body) if length is None else start + length])
 
-    async def write(self, key: str, body: bytes, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
+    async def write(self, key: str, body: Body, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
         self._count("write")
         if Sums.of(body).crc64nvme != crc64nvme:
             raise ChecksumRefused(f"{key}: other bytes than its checksum says")
         self.written.append(key)
-        return self.put(key, body)
+        return self.put(key, bytes(body))
 
     async def create_upload(self, key: str, *, like: ObjectInfo | None = None) -> str:
         self._count("create_upload")
@@ -102,10 +101,10 @@ class MemoryStore:
         self.uploads[ident] = (key, {})
         return ident
 
-    async def write_part(self, key: str, upload: str, number: int, offset: int, body: bytes, *, crc64nvme: str) -> PartInfo:
+    async def write_part(self, key: str, upload: str, number: int, offset: int, body: Body, *, crc64nvme: str) -> PartInfo:
         self._count("write_part")
-        self.uploads[upload][1][number] = body
-        return _part(number, body)
+        self.uploads[upload][1][number] = bytes(body)
+        return _part(number, bytes(body))
 
     async def complete_upload(
         self, key: str, upload: str, parts: list[PartInfo], *, size: int, crc64nvme: str, like: ObjectInfo | None

@@ -1,0 +1,67 @@
+"""What of the source the target lacks: both listings, paired, held against the index; what differs goes on the work list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backends.stores.base import ObjectInfo
+from backends.transfer.index import Row
+from backends.transfer.merge import Pair
+from backends.transfer.passage import Passage
+from backends.transfer.worklist import Action, WorkList
+
+
+@dataclass(slots=True)
+class Found:
+    """What the comparison of both listings and the index came to."""
+
+    objects: int = 0
+    bytes: int = 0
+    unchanged: int = 0
+    unchanged_bytes: int = 0
+    to_copy: int = 0
+    to_copy_bytes: int = 0
+
+
+class Difference:
+    """Takes stretches of the merged listings, in order."""
+
+    def __init__(self, passage: Passage, work: WorkList) -> None:
+        self._passage = passage
+        self._work = work
+        self.found = Found()
+
+    async def take(self, pairs: list[Pair]) -> None:
+        """Put a stretch on the work list, or count it as unchanged."""
+        both = [(s, t) for s, t in pairs if s is not None]
+        if not both:
+            return
+        p, found, todo = self._passage, self.found, list[tuple[Action, ObjectInfo]]()
+        rows = await p.index.rows_between(p.dataset, both[0][0].key, both[-1][0].key)
+        for source, target in both:
+            found.objects += 1
+            found.bytes += source.size
+            action = self._action(source, target, rows.get(source.key))
+            if action is None:
+                found.unchanged += 1
+                found.unchanged_bytes += source.size
+                continue
+            todo.append((action, source))
+            if action != "compare":
+                found.to_copy += 1
+                found.to_copy_bytes += source.size
+        if todo:
+            await self._work.add(todo)
+
+    def _action(self, source: ObjectInfo, target: ObjectInfo | None, row: Row | None) -> Action | None:
+        p = self._passage
+        if target is None:
+            return "copy" if row is None else "lost"
+        if target.size != source.size:
+            return "copy"
+        if row is None or row.size != source.size:
+            return "compare"
+        kept = row.identity(p.source_side)
+        if kept == source.identity and row.identity(p.target_side) == target.identity:
+            return None
+        return "copy" if kept and kept != source.identity else "compare"
