@@ -168,6 +168,11 @@ class Store(Protocol):
         """Parts that arrived; None where the upload is gone."""
         ...
 
+    async def joined_checksums(self, info: ObjectInfo) -> Mapping[str, str]:
+        """Full-object values, combined from those that the store keeps of the object's parts; empty where it keeps none. Costs
+        requests, reads nothing. Raises `SourceChanged` when the object is another by now."""
+        ...
+
     async def delete(self, key: str) -> None:
         """One that is gone already is fine."""
         ...
@@ -193,3 +198,6 @@ class Plain:
 
     async def copy_from(self, source: Store, info: ObjectInfo) -> ObjectInfo | None:
         return None
+
+    async def joined_checksums(self, info: ObjectInfo) -> Mapping[str, str]:
+        return NOTHING
