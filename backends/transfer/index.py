@@ -84,6 +84,8 @@ class Index:
 
     def __init__(self, path: Path) -> None:
         self.database = Database(path, _SCHEMA)
+        self.database.before_hand_over = self._hand_over_begun
+        self._begun: dict[tuple[str, SideName, bytes], float] = {}  # since the last hand-over: most end before the next one
 
     @classmethod
     async def open(cls, path: Path) -> Self:
@@ -159,8 +161,12 @@ class Index:
         await self.database.call(lambda db: db.execute("DELETE FROM objects WHERE dataset=?", (dataset,)))
 
     def record(self, dataset: str, side: SideName, direction: Direction, row: Row) -> None:
-        """An object is equal on both sides now; nothing is left open of it on `side`, the one written to."""
-        self.database.post(lambda db: _record(db, dataset, side, direction, row))
+        """An object is equal on both sides now. `side` is the one written to; a write in parts there is to be settled besides."""
+        key = order_of(row.key)
+        self.database.post_row(_UPSERT, _values(dataset, row))
+        self.database.post_row(_FORGIVE, (dataset, direction, key))
+        if self._begun.pop((dataset, side, key), None) is None:
+            self.database.post_row(_ENDED, (dataset, side, key))
 
     async def record_many(self, dataset: str, rows: Iterable[Row]) -> None:
         values = [_values(dataset, row) for row in rows]
@@ -168,8 +174,13 @@ class Index:
 
     def begin(self, dataset: str, side: SideName, key: str) -> None:
         """Bytes of this object are about to be sent to `side`."""
-        values = (dataset, side, order_of(key), time.time())
-        self.database.post(lambda db: db.execute("INSERT OR REPLACE INTO begun VALUES (?,?,?,?)", values))
+        self._begun[dataset, side, order_of(key)] = time.time()
+        self.database.soon()
+
+    def _hand_over_begun(self) -> None:
+        begun, self._begun = self._begun, {}
+        for (dataset, side, key), instant in begun.items():
+            self.database.add_row(_BEGUN, (dataset, side, key, instant))
 
     def settle(self, dataset: str, side: SideName, key: str) -> None:
         """Nothing is left open of this object on `side`."""
@@ -275,6 +286,9 @@ class Index:
 
 _ROW = "key, size, crc64nvme, proof, legacy_id, target_id"
 _UPLOAD = "key, upload, size, source_id, part_size"
+_BEGUN = "INSERT OR REPLACE INTO begun VALUES (?,?,?,?)"
+_ENDED = "DELETE FROM begun WHERE dataset=? AND side=? AND key=?"
+_FORGIVE = "DELETE FROM failures WHERE dataset=? AND direction=? AND key=?"
 _UPSERT = "INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?,?,?)"
 
 
@@ -295,13 +309,6 @@ def _values(dataset: str, row: Row) -> tuple[Any, ...]:
     return (
         dataset, order_of(row.key), row.size, row.crc64nvme, row.proof, row.legacy_id, row.target_id, time.time(),
     )  # fmt: skip
-
-
-def _record(db: sqlite3.Connection, dataset: str, side: SideName, direction: Direction, row: Row) -> None:
-    key = order_of(row.key)
-    db.execute(_UPSERT, _values(dataset, row))
-    db.execute("DELETE FROM failures WHERE dataset=? AND direction=? AND key=?", (dataset, direction, key))
-    _clear(db, dataset, side, key)
 
 
 def _clear(db: sqlite3.Connection, dataset: str, side: SideName, key: bytes) -> None:

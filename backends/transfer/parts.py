@@ -54,7 +54,9 @@ class PartCopy:
         except (SourceChanged, Damaged, UploadGone):
             await self._abandon()
             raise
-        self._passage.record(self._passage.row(self._source, target, whole.crc64nvme, proof, read_at))
+        p = self._passage
+        p.record(p.row(self._source, target, whole.crc64nvme, proof, read_at))
+        p.index.settle(p.dataset, p.target_side, self._source.key)
         return proof
 
     async def _resume(self) -> None:

@@ -106,7 +106,7 @@ class WorkList:
 
     def done(self, item: Work) -> None:
         """Equal on both sides now, or gone from the source."""
-        self._db.post(lambda db: db.execute("DELETE FROM temp.work WHERE id=?", (item.id,)))
+        self._db.post_row("DELETE FROM temp.work WHERE id=?", (item.id,))
 
     async def oldest(self) -> datetime | None:
         """When the oldest object that is still to be done was modified."""
