@@ -165,7 +165,7 @@ class DatasetView(Model):
     writer: Literal["legacy", "none", "target"] = "legacy"
     epoch: int = 0
     direction: Literal["forward", "reverse"] = "forward"
-    status: Literal["waiting", "listing", "copying", "in sync", "failed"] = "waiting"
+    status: Literal["waiting", "listing", "copying", "verifying", "in sync", "failed"] = "waiting"
     listed: int | None = None
     objects_total: int | None = None
     objects_done: int = 0

@@ -80,7 +80,7 @@ AT_REST = 3
 def _calm(dataset: DatasetView) -> int:
     if dataset.error or dataset.failed:
         return 0
-    return {"copying": 1, "listing": 2, "failed": 0, "waiting": AT_REST, "in sync": AT_REST + 1}[dataset.status]
+    return {"copying": 1, "verifying": 1, "listing": 2, "failed": 0, "waiting": AT_REST, "in sync": AT_REST + 1}[dataset.status]
 
 
 def dataset_line(dataset: DatasetView, palette: Palette, width: int, names: int) -> Strip:

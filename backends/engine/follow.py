@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Literal
 
 from backends.cutover.events import Kind
 from backends.cutover.states import syncs
@@ -18,10 +17,9 @@ from backends.errors import CutoverError
 from backends.escape import plain
 from backends.plan.models import Dataset
 from backends.snapshot import DatasetView, FailureView, GateView, Lag, Phase, ProofCounts, SlowView, State
-from backends.transfer.models import Direction, Progress, Proof, RoundResult
+from backends.transfer.models import Direction, Progress, Proof, RoundResult, Status
 from backends.verdict import Verdict
 
-SyncStatus = Literal["waiting", "listing", "copying", "in sync", "failed"]
 IDLE = 0.5  # seconds between two looks whether a round is due
 AFTER_FAILURE = 10.0
 RATE_WINDOW = 60.0
@@ -228,7 +226,7 @@ def _not_yet(follower: Follower, told: dict[str, object] | None) -> str:
     return f"{p.objects_done} of {p.objects_total} so far" if p.objects_total else "no round has ended yet"
 
 
-def _status(follower: Follower) -> SyncStatus:
+def _status(follower: Follower) -> Status:
     if follower.error is not None:
         return "failed"
     last = follower.last.get(follower.direction)

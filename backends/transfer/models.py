@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 Proof = Literal["stored_checksums", "combined_parts", "manifest", "re_read", "size_only"]
 Direction = Literal["forward", "reverse"]
+Status = Literal["waiting", "listing", "copying", "verifying", "in sync", "failed"]
+FAILURES_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,29 +30,48 @@ class RoundOptions:
     accept_empty: bool = False  # an operator has said that a suddenly empty side is meant
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    key: str
+    reason: str
+
+
 @dataclass(slots=True)
 class Progress:
-    """Live figures of the round in progress; the engine reads them while the round writes them. Never goes backwards."""
+    """Live figures of the round in progress: plain attributes that the round writes and others read (`trend.Trend`) when they like.
 
-    status: Literal["waiting", "listing", "copying", "in sync", "failed"] = "waiting"
+    One of them may serve many rounds; `rounds` tells them apart. What a round found is written when its listings have ended.
+    """
+
+    status: Status = "waiting"
+    rounds: int = 0  # whose listings have come to their end
+    is_listed: bool = False  # both listings have come to their end; the totals stand
     listed: int = 0
     objects_total: int = 0  # listed on the source
     objects_done: int = 0  # equal on both sides by now
     bytes_total: int = 0
     bytes_done: int = 0
     to_copy_objects: int = 0  # of this round
-    to_copy_bytes: int = 0
+    to_copy_bytes: int = 0  # less what an earlier run had left of them on the target
+    to_compare: int = 0  # objects that may be there already: compared, and copied where they differ
     copied_objects: int = 0
     copied_bytes: int = 0
+    compared: int = 0
     failed: int = 0
+    failed_bytes: int = 0  # of `to_copy_bytes`, of objects that failed
     oldest_missing_at: datetime | None = None
-    active: dict[str, tuple[int, int]] = field(default_factory=dict)  # key -> (done, size), bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    key: str
-    reason: str
+    active: dict[str, tuple[int, int]] = field(default_factory=dict)  # key -> (done, size), bytes; the first began first
+    resumed: dict[str, int] = field(
+        default_factory=dict
+    )  # key -> bytes that arrived in an earlier run, of objects not yet active
+    failures: deque[Failure] = field(default_factory=lambda: deque(maxlen=FAILURES_SHOWN))  # the last some of this round
+    proofs: Counter[Proof] = field(default_factory=Counter)  # of this round's objects
+    streams: int = 0  # in use
+    streams_limit: int = 0  # how many there may be now; 0 where there is no round
+    busy: int = 0  # times that a store asked to slow down
+    hub_bytes: int = 0  # sent to the hub by this round
+    saved_bytes: int = 0  # that compression saved of them
+    notes: list[str] = field(default_factory=list)  # what was found out about a store, for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +100,12 @@ class RoundResult:
     vanished: int = 0  # gone from the source between listing and copy; no failure
     aborted_uploads: int = 0  # left open by an earlier run
     dry_run: bool = False
+    listing_seconds: float = 0.0  # of `seconds`, until both listings had come to their end
+    found_objects: int = 0  # that the other side lacked at the end of the listings
+    found_bytes: int = 0
+    found_seconds: float = 0.0  # age of the oldest of them
+    hub_bytes: int = 0  # sent to the hub, where there is one
+    saved_bytes: int = 0  # that compression saved of them
 
     @property
     def is_proven(self) -> bool:
