@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from backends.escape import plain
-from backends.stores.errors import ObjectMissing
+from backends.stores.errors import ObjectMissing, TargetChanged
 
 Body = bytes | memoryview  # bytes of an object, of item size 1; a view saves the copy out of the HTTP client's buffer
 
@@ -79,6 +79,13 @@ class Skipped:
     reason: str
 
 
+class Note(NamedTuple):
+    """What a store was found not to do, and what is done instead. `code` is for programs, `text` for people: escaped already."""
+
+    code: str
+    text: str
+
+
 def key_order(key: str) -> bytes:
     """What listings are sorted by. Names of a tree that are not UTF-8 carry their bytes as lone surrogates."""
     return key.encode("utf-8", "surrogateescape")
@@ -103,9 +110,14 @@ class Store(Protocol):
         """What the last listing met and could not give: failures of that round, each by name. Never silently left out."""
         ...
 
+    @property
+    def notes(self) -> Sequence[Note]:
+        """What was found out about the store so far: where it is poorer than its kind."""
+        ...
+
     async def prepare(self) -> None:
         """Make ready to be written to: a tree makes its root folder (the one above it must exist), S3 asks that the bucket is
-        there and open to us. Before this the listing of a missing root raises `ListingFailed`, whatever the store's role."""
+        there and open to us, and finds out with a small object of its own what it can. Before this the listing of a missing root raises `ListingFailed`, whatever the store's role."""
         ...
 
     def list_pages(self, start_after: str = "") -> AsyncIterator[list[ObjectInfo]]:
@@ -126,9 +138,21 @@ class Store(Protocol):
         `ObjectInfo.identity`) no longer holds, `ObjectMissing` when it is gone, `ShortBody` when fewer bytes came than said."""
         ...
 
-    async def write(self, key: str, body: Body, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
+    async def write(
+        self,
+        key: str,
+        body: Body,
+        *,
+        crc64nvme: str,
+        like: ObjectInfo | None = None,
+        if_match: str | None = None,
+        if_absent: bool = False,
+    ) -> ObjectInfo:
         """Put a whole object; the store is given the checksum (hex) to check where it can. `like` carries content type, headers,
-        metadata and tags over. Trees write beside and rename."""
+        metadata and tags over. Trees write beside and rename.
+
+        Raises `TargetChanged`, with nothing overwritten, unless what stands there has the identity `if_match`, or with `if_absent`
+        when anything stands there. Where not `capabilities.conditional_write` this is looked at just before, which leaves a gap."""
         ...
 
     async def write_stream(
@@ -150,10 +174,19 @@ class Store(Protocol):
     async def write_part(self, key: str, upload: str, number: int, offset: int, body: Body, *, crc64nvme: str) -> PartInfo: ...
 
     async def complete_upload(
-        self, key: str, upload: str, parts: list[PartInfo], *, size: int, crc64nvme: str, like: ObjectInfo | None
+        self,
+        key: str,
+        upload: str,
+        parts: list[PartInfo],
+        *,
+        size: int,
+        crc64nvme: str,
+        like: ObjectInfo | None,
+        if_match: str | None = None,
+        if_absent: bool = False,
     ) -> ObjectInfo:
         """Make the object appear, whole. `crc64nvme` is that of the full object, hex. Raises `UploadGone` when the upload or one
-        of its parts is not there."""
+        of its parts is not there. Conditions as in `write`."""
         ...
 
     async def abort_upload(self, key: str, upload: str) -> None:
@@ -180,8 +213,21 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
+async def check_target(store: Store, key: str, if_match: str | None, if_absent: bool) -> None:
+    """The conditions of a write by a HEAD, for stores that cannot hold them themselves. Raises `TargetChanged`."""
+    if if_match is None and not if_absent:
+        return
+    there = await store.head(key)
+    if (there.identity if there is not None else None) != if_match:
+        raise TargetChanged(f"{store.name}: {plain(key, 300)} is not what was there when it was listed")
+
+
 class Plain:
     """What stores that cannot do better inherit: `fetch` by `read`, no streamed writes, no copies by the server."""
+
+    @property
+    def notes(self) -> Sequence[Note]:
+        return ()
 
     async def fetch(self: Store, listed: ObjectInfo) -> tuple[ObjectInfo, Body]:
         told: ObjectInfo | None = listed

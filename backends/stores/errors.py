@@ -9,6 +9,7 @@ StoreError
 ├── ObjectMissing    gone since it was listed
 ├── UploadGone       an upload in parts is not there any more, or lacks a part: begin it anew
 ├── SourceChanged    changed under the read: begin again with a new HEAD
+├── TargetChanged    what stands at the target is not what the write was to replace: nothing was overwritten
 ├── ShortBody        fewer bytes than promised: repeat
 ├── ChecksumRefused  the store found other bytes than the checksum says: repeat
 ├── StoreFull        no space left
@@ -58,6 +59,10 @@ class UploadGone(StoreError):
 
 class SourceChanged(StoreError):
     code = "source_changed"
+
+
+class TargetChanged(StoreError):
+    code = "target_changed"
 
 
 class ShortBody(StoreError):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from backends.escape import plain
-from backends.stores.base import Body, Capabilities, ObjectInfo, PartInfo, Plain, Skipped
+from backends.stores.base import Body, Capabilities, ObjectInfo, PartInfo, Plain, Skipped, check_target
 from backends.stores.checksum import crc64nvme as crc64nvme_of
 from backends.stores.errors import ChecksumRefused
 from backends.stores.local_files import LocalFiles
@@ -73,7 +73,17 @@ class LocalStore(Plain):
     async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> Body:
         return await self._run(self._files.read, key, start, length, if_match)
 
-    async def write(self, key: str, body: Body, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
+    async def write(
+        self,
+        key: str,
+        body: Body,
+        *,
+        crc64nvme: str,
+        like: ObjectInfo | None = None,
+        if_match: str | None = None,
+        if_absent: bool = False,
+    ) -> ObjectInfo:
+        await check_target(self, key, if_match, if_absent)
         self._has_written = True
 
         def checked() -> ObjectInfo:
@@ -94,8 +104,18 @@ class LocalStore(Plain):
         return await self._run(checked)
 
     async def complete_upload(
-        self, key: str, upload: str, parts: list[PartInfo], *, size: int, crc64nvme: str, like: ObjectInfo | None
+        self,
+        key: str,
+        upload: str,
+        parts: list[PartInfo],
+        *,
+        size: int,
+        crc64nvme: str,
+        like: ObjectInfo | None,
+        if_match: str | None = None,
+        if_absent: bool = False,
     ) -> ObjectInfo:
+        await check_target(self, key, if_match, if_absent)
         self._has_written = True
         return await self._run(self._files.complete_upload, key, upload, parts, size, crc64nvme)
 

@@ -20,7 +20,7 @@ import asyncssh
 from backends.escape import plain
 from backends.ssh.pool import SshPool
 from backends.stores import tree
-from backends.stores.base import Body, Capabilities, ObjectInfo, PartInfo, Plain, Skipped
+from backends.stores.base import Body, Capabilities, ObjectInfo, PartInfo, Plain, Skipped, check_target
 from backends.stores.checksum import crc64nvme_of
 from backends.stores.errors import (
     ChecksumRefused,
@@ -148,9 +148,19 @@ class SftpStore(Plain):
         if if_match and found.identity != if_match:
             raise SourceChanged(f"{self._name}: {plain(found.key, 300)} has changed since it was listed")
 
-    async def write(self, key: str, body: Body, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
+    async def write(
+        self,
+        key: str,
+        body: Body,
+        *,
+        crc64nvme: str,
+        like: ObjectInfo | None = None,
+        if_match: str | None = None,
+        if_absent: bool = False,
+    ) -> ObjectInfo:
         names = tree.split_key(self._name, key)
         await self._check(key, body, crc64nvme)
+        await check_target(self, key, if_match, if_absent)
         async with self._writing(key, len(body)):
             try:
                 attrs = await self._write(names, body)
@@ -206,7 +216,16 @@ class SftpStore(Plain):
         return PartInfo(number, crc64nvme, len(body), crc64nvme)
 
     async def complete_upload(
-        self, key: str, upload: str, parts: list[PartInfo], *, size: int, crc64nvme: str, like: ObjectInfo | None
+        self,
+        key: str,
+        upload: str,
+        parts: list[PartInfo],
+        *,
+        size: int,
+        crc64nvme: str,
+        like: ObjectInfo | None,
+        if_match: str | None = None,
+        if_absent: bool = False,
     ) -> ObjectInfo:
         names = tree.split_key(self._name, key)
         name = tree.checked_upload(self._name, upload)
@@ -222,6 +241,7 @@ class SftpStore(Plain):
                         await file.truncate(size)
                     await _sync(file)
                     attrs = await file.stat()
+            await check_target(self, key, if_match, if_absent)
             await self._tree.has_folder(names[:-1], make=True)
             await self._move_in((tree.WORK, name), names)
             await self._remove((tree.WORK, name + tree.LOG_SUFFIX))

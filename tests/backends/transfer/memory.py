@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from backends.stores.base import Body, Capabilities, ObjectInfo, PartInfo, Plain, Skipped
+from backends.stores.base import Body, Capabilities, ObjectInfo, PartInfo, Plain, Skipped, check_target
 from backends.stores.errors import ChecksumRefused, ListingFailed, ObjectMissing, SourceChanged, UploadGone
 from backends.transfer.sums import Sums
 
@@ -88,8 +88,18 @@ class MemoryStore(Plain):
         body = self.data[key]
         return self.damage(key, body[start : len(body) if length is None else start + length])
 
-    async def write(self, key: str, body: Body, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
+    async def write(
+        self,
+        key: str,
+        body: Body,
+        *,
+        crc64nvme: str,
+        like: ObjectInfo | None = None,
+        if_match: str | None = None,
+        if_absent: bool = False,
+    ) -> ObjectInfo:
         self._count("write")
+        await check_target(self, key, if_match, if_absent)
         if Sums.of(body).crc64nvme != crc64nvme:
             raise ChecksumRefused(f"{key}: other bytes than its checksum says")
         self.written.append(key)
@@ -107,9 +117,19 @@ class MemoryStore(Plain):
         return _part(number, bytes(body))
 
     async def complete_upload(
-        self, key: str, upload: str, parts: list[PartInfo], *, size: int, crc64nvme: str, like: ObjectInfo | None
+        self,
+        key: str,
+        upload: str,
+        parts: list[PartInfo],
+        *,
+        size: int,
+        crc64nvme: str,
+        like: ObjectInfo | None,
+        if_match: str | None = None,
+        if_absent: bool = False,
     ) -> ObjectInfo:
         self._count("complete_upload")
+        await check_target(self, key, if_match, if_absent)
         if upload not in self.uploads:
             raise UploadGone(f"{key}: its upload is gone")
         bodies = self.uploads.pop(upload)[1]
