@@ -133,9 +133,12 @@ class Store(Protocol):
         the store can. Raises as `read` does. For objects of a few MiB at most: it is held in memory."""
         ...
 
-    async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> Body:
+    async def read(
+        self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None, version: str | None = None
+    ) -> Body:
         """A range (the whole when `length` is None) as one buffer. Raises `SourceChanged` when `if_match` (an
-        `ObjectInfo.identity`) no longer holds, `ObjectMissing` when it is gone, `ShortBody` when fewer bytes came than said."""
+        `ObjectInfo.identity`) no longer holds, `ObjectMissing` when it is gone, `ShortBody` when fewer bytes came than said.
+        `version` is `ObjectInfo.version`: a store that keeps versions reads that one, also when it is no longer the latest."""
         ...
 
     async def write(

@@ -70,7 +70,9 @@ class LocalStore(Plain):
     async def head(self, key: str) -> ObjectInfo | None:
         return await self._run(self._files.stat, key)
 
-    async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> Body:
+    async def read(
+        self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None, version: str | None = None
+    ) -> Body:
         return await self._run(self._files.read, key, start, length, if_match)
 
     async def write(

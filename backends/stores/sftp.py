@@ -113,7 +113,9 @@ class SftpStore(Plain):
             raise self._error("looking at", key, error) from error
         return info(key, attrs) if attrs is not None and kind_of(attrs) == stat.S_IFREG else None
 
-    async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> Body:
+    async def read(
+        self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None, version: str | None = None
+    ) -> Body:
         """A range. The file is looked at before and after: one that changed under the read is `SourceChanged`."""
         names = tree.split_key(self._name, key)
         try:

@@ -78,7 +78,9 @@ class MemoryStore(Plain):
         self._count("head")
         return self.infos.get(key)
 
-    async def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
+    async def read(
+        self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None, version: str | None = None
+    ) -> bytes:
         self.before_read(key)
         self._count("read")
         if key not in self.data:
