@@ -97,7 +97,7 @@ def hex_to_base64(value: str) -> str:
 def base64_to_hex(algorithm: str, value: str) -> str | None:
     """From a header; None where it is not a full-object value of that algorithm (composite ones end in `-N`)."""
     try:
-        raw = base64.b64decode(value, validate=True)
+        raw = binascii.a2b_base64(value, strict_mode=True)
     except (binascii.Error, ValueError):
         return None
     return raw.hex() if len(raw) == _BYTES.get(algorithm) else None

@@ -147,7 +147,7 @@ class S3Store(Plain):
             raise SourceChanged(f"{self._name}: {_shown(key)} has changed since it was listed")
         if len(answer.body) != listed.size:
             raise ShortBody(f"{self._name}: GET {_shown(key)}: {len(answer.body)} bytes came of {listed.size}")
-        return info_of(key, answer.headers)._replace(size=len(answer.body)), answer.body
+        return info_of(key, answer.headers, listed.mtime), answer.body
 
     def _same(self, key: str, headers: Mapping[str, str], if_match: str | None) -> None:
         """Servers that ignore `If-Match` are found out here."""
@@ -340,9 +340,8 @@ class S3Store(Plain):
         seconds: float = 60.0,
     ) -> Answer:
         full = self._full(key)
-        what = f"{verb} {_shown(key)}"
         return await self._client.call(
-            method, full, what=what, params=params, headers=headers, body=body, expect=expect, seconds=seconds
+            method, full, what=verb, of=key, params=params, headers=headers, body=body, expect=expect, seconds=seconds
         )
 
     def _full(self, key: str) -> str:

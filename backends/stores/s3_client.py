@@ -103,6 +103,7 @@ class S3Client:
         key: str | None,
         *,
         what: str,
+        of: str = "",
         params: tuple[tuple[str, str], ...] = (),
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
@@ -110,39 +111,27 @@ class S3Client:
         seconds: float = IDLE_SECONDS,
     ) -> Answer:
         """Ask, and return an answer of status 2xx. `key` is None for the bucket itself; `expect` is how many bytes an answer may
-        bring (it lengthens the limit); `what` names the action in messages."""
+        bring (it lengthens the limit); `what` names the action in messages, `of` the key as they show it."""
         raw = self._address.root if key is None else self._address.base + encode_path(key)
         query = canonical_query(params)
-        signed = self._signed(method, raw, query, headers or {}, await self._credentials.get(), what)
-        url = f"{self._address.origin}{raw}{'?' + query if query else ''}"
-        limit = seconds + CONNECT_SECONDS + (len(body or b"") + expect) / _SLOWEST
-        is_plain = not _has_dots(raw) and all(value.isascii() for value in signed.values())
+        given = {"host": self._address.host, **headers} if headers else {"host": self._address.host}
+        credentials = await self._credentials.get()
+        try:
+            signed = sign(method, raw, query, given, credentials=credentials, scope=self._scope, at=datetime.now(UTC))
+        except UnicodeEncodeError as error:
+            raise StoreError(f"{self._store}: {_named(what, of)}: its metadata is not text and cannot be carried") from error
+        del signed["host"]  # the HTTP client says the same by itself
+        url = f"{self._address.origin}{raw}?{query}" if query else f"{self._address.origin}{raw}"
+        limit = seconds + CONNECT_SECONDS + ((0 if body is None else len(body)) + expect) / _SLOWEST
+        is_plain = not _has_dots(raw) and "".join(signed.values()).isascii()
         send = self._send if is_plain else self._send_literal
-        answer = await send(method, url, signed, body, limit, what)
+        answer = await send(method, url, signed, body, limit, what, of)
         if not 200 <= answer.status < 300:
-            raise from_answer(answer.status, answer.headers, bytes(answer.body), store=self._store, what=what)
+            raise from_answer(answer.status, answer.headers, bytes(answer.body), store=self._store, what=_named(what, of))
         return answer
 
-    def _signed(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], credentials: Credentials, what: str
-    ) -> dict[str, str]:
-        try:
-            signed = sign(
-                method,
-                path,
-                query,
-                {"host": self._address.host, **headers},
-                credentials=credentials,
-                scope=self._scope,
-                at=datetime.now(UTC),
-            )
-        except UnicodeEncodeError as error:
-            raise StoreError(f"{self._store}: {what}: its metadata is not text and cannot be carried") from error
-        del signed["host"]  # the HTTP client says the same by itself
-        return signed
-
     async def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, limit: float, what: str
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, limit: float, what: str, of: str
     ) -> Answer:
         client = self._reader if body is None else self._writer
         request = client.request(method, url).headers(headers).timeout(timedelta(seconds=limit))
@@ -152,17 +141,17 @@ class S3Client:
             response = await request.build().send()
             data = await response.bytes()
         except PyreqwestError as error:
-            raise from_http(error, store=self._store, what=what, reading=body is None) from error
+            raise from_http(error, store=self._store, what=_named(what, of), reading=body is None) from error
         try:
-            told = {name.lower(): value for name, value in response.headers.items()}
+            told = dict(response.headers.items())  # lower-case already
         except ValueError:  # a value beyond ASCII, which this client cannot show
             if method == "HEAD":
-                return await self._send_literal(method, url, headers, body, limit, what)
+                return await self._send_literal(method, url, headers, body, limit, what, of)
             told = _ascii_headers(response)
         return Answer(response.status, told, memoryview(data))
 
     async def _send_literal(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, limit: float, what: str
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, limit: float, what: str, of: str
     ) -> Answer:
         """For paths with `.` and `..` in them and for headers beyond ASCII (metadata): sent and read as they are."""
         session = self._literal_session()
@@ -174,9 +163,13 @@ class S3Client:
                 data = await response.read()
                 return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, data)
         except ValueError as error:
-            raise StoreError(f"{self._store}: {what}: its metadata cannot be carried: {plain(str(error), 200)}") from error
+            raise StoreError(
+                f"{self._store}: {_named(what, of)}: its metadata cannot be carried: {plain(str(error), 200)}"
+            ) from error
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise StoreUnreachable(f"{self._store}: {what}: {plain(str(error), 200) or 'no answer in time'}") from error
+            raise StoreUnreachable(
+                f"{self._store}: {_named(what, of)}: {plain(str(error), 200) or 'no answer in time'}"
+            ) from error
 
     def _literal_session(self) -> aiohttp.ClientSession:
         if self._literal is None:
@@ -217,12 +210,16 @@ class S3Client:
                 await self._literal.close()
 
 
+def _named(what: str, of: str) -> str:
+    return f"{what} {plain(of, 300)}" if of else what
+
+
 def _ascii_headers(response: Response) -> dict[str, str]:
     """What can be shown of an answer's headers; metadata beyond ASCII matters to HEAD only."""
     told = {}
     for name in response.headers:
         with contextlib.suppress(ValueError):
-            told[name.lower()] = response.headers[name]
+            told[name] = response.headers[name]
     return told
 
 

@@ -10,7 +10,7 @@ from backends.stores.base import ObjectInfo
 from backends.stores.checksum import base64_to_hex
 
 _META = "x-amz-meta-"
-_KNOWN = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
+_KNOWN = {f"x-amz-checksum-{name}": name for name in ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")}
 
 
 def etag_of(headers: Mapping[str, str]) -> str | None:
@@ -23,16 +23,20 @@ def checksums_of(headers: Mapping[str, str]) -> dict[str, str]:
     """Full-object values by algorithm. Composite ones (`…-3`, or so called) say nothing of the whole."""
     if headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
         return {}
-    found = {name: base64_to_hex(name, headers.get(f"x-amz-checksum-{name}", "")) for name in _KNOWN}
-    return {name: value for name, value in found.items() if value}
+    found = {}
+    for header, name in _KNOWN.items():
+        if (told := headers.get(header)) and (value := base64_to_hex(name, told)):
+            found[name] = value
+    return found
 
 
-def info_of(key: str, headers: Mapping[str, str]) -> ObjectInfo:
+def info_of(key: str, headers: Mapping[str, str], mtime: datetime | None = None) -> ObjectInfo:
+    """`mtime` saves reading the date, where it is known."""
     size = headers.get("content-length", "")
     return ObjectInfo(
         key,
         int(size) if size.isdecimal() else 0,
-        mtime=_moment(headers.get("last-modified", "")),
+        mtime=mtime or _moment(headers.get("last-modified", "")),
         etag=etag_of(headers),
         version=headers.get("x-amz-version-id"),
         checksums=checksums_of(headers),

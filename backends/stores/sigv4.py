@@ -52,14 +52,14 @@ def encode_path(text: str | bytes) -> str:
 
 def canonical_query(params: Iterable[tuple[str, str]]) -> str:
     """The query string, encoded and sorted: what is signed is what is sent."""
-    return "&".join(f"{k}={v}" for k, v in sorted((encode(k), encode(v)) for k, v in params))
+    return "&".join([f"{k}={v}" for k, v in sorted([(encode(k), encode(v)) for k, v in params])]) if params else ""
 
 
 def canonical_request(method: str, path: str, query: str, headers: Mapping[str, str], payload: str) -> tuple[str, str]:
     """The text that is signed, and the names of the signed headers. `path` and `query` are already encoded."""
-    lower = sorted((name.lower(), " ".join(value.split())) for name, value in headers.items())
-    names = ";".join(name for name, _ in lower)
-    lines = "".join(f"{name}:{value}\n" for name, value in lower)
+    lower = sorted([(name.lower(), value if value.isalnum() else " ".join(value.split())) for name, value in headers.items()])
+    names = ";".join([name for name, _ in lower])
+    lines = "".join([f"{name}:{value}\n" for name, value in lower])
     return f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}", names
 
 
@@ -74,6 +74,11 @@ def signing_key(secret_key: str, day: str, region: str, service: str) -> bytes:
     for part in (day, region, service, "aws4_request"):
         key = hmac.digest(key, part.encode("utf-8"), "sha256")
     return key
+
+
+@lru_cache(maxsize=8)
+def _moment(at: datetime) -> str:
+    return at.strftime("%Y%m%dT%H%M%SZ")
 
 
 def sign(
@@ -91,7 +96,7 @@ def sign(
 
     Every header given is signed, so give none that a proxy or the HTTP client may change.
     """
-    moment = at.strftime("%Y%m%dT%H%M%SZ")
+    moment = _moment(at.replace(microsecond=0))
     day = moment[:8]
     signed = {**headers, "x-amz-date": moment, "x-amz-content-sha256": payload}
     if credentials.session_token:
