@@ -57,8 +57,9 @@ class Progress:
     copied_objects: int = 0
     copied_bytes: int = 0
     compared: int = 0
+    left_objects: int = 0  # to copy and to compare, whose end is not known yet
     failed: int = 0
-    failed_bytes: int = 0  # of `to_copy_bytes`, of objects that failed
+    failed_bytes: int = 0  # of `to_copy_bytes`, that will not come in this round
     oldest_missing_at: datetime | None = None
     active: dict[str, tuple[int, int]] = field(default_factory=dict)  # key -> (done, size), bytes; the first began first
     resumed: dict[str, int] = field(

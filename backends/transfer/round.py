@@ -27,7 +27,7 @@ from backends.transfer.errors import ListingEmptied
 from backends.transfer.exclude import excluder
 from backends.transfer.index import Index
 from backends.transfer.merge import Counts, first_error, merge_listings
-from backends.transfer.models import Failure, Progress, Proof, RoundOptions, RoundResult
+from backends.transfer.models import FAILURES_SHOWN, Failure, Progress, Proof, RoundOptions, RoundResult
 from backends.transfer.parts import abort_leftovers
 from backends.transfer.passage import Passage
 from backends.transfer.worklist import Left, Work, WorkList
@@ -71,6 +71,8 @@ class Done:
     failures: list[Failure] = field(default_factory=list)
     repaired: list[Failure] = field(default_factory=list)
     store_failed_in_a_row: int = 0
+    listing_seconds: float = 0.0
+    found_seconds: float = 0.0
 
 
 class Round:
@@ -87,9 +89,10 @@ class Round:
 
     async def run(self, started: float) -> RoundResult:
         p, aborted = self._passage, 0
-        self._progress.status = "listing"
+        self._progress.status, self._progress.is_listed = "listing", False
         counts = await (self._look_at_failed() if self._options.retry_failed else self._list())
-        self._show_found()
+        self._done.listing_seconds = time.monotonic() - started
+        await self._show_found()
         if not self._options.dry_run:
             await self._work.arrange(newest_first=self._options.newest_first, folders=self._options.folders)
             self._progress.status = "copying"
@@ -156,13 +159,24 @@ class Round:
         self._progress.listed = counts.source
         return counts
 
-    def _show_found(self) -> None:
-        progress, found = self._progress, self._difference.found
+    async def _show_found(self) -> None:
+        progress, found, p = self._progress, self._difference.found, self._passage
+        oldest = await self._work.oldest()
+        resumed = {} if self._options.dry_run else await self._work.resumable(p.dataset, p.target_side)
+        self._done.found_seconds = _age(oldest) if found.to_copy else 0.0
         progress.objects_total, progress.bytes_total = found.objects, found.bytes
         progress.objects_done, progress.bytes_done = found.unchanged, found.unchanged_bytes
-        progress.to_copy_objects, progress.to_copy_bytes = found.to_copy, found.to_copy_bytes
-        progress.copied_objects = progress.copied_bytes = 0
+        progress.to_copy_objects, progress.to_copy_bytes = found.to_copy, found.to_copy_bytes - sum(resumed.values())
+        progress.left_objects = found.objects - found.unchanged
+        progress.to_compare = progress.left_objects - found.to_copy
+        progress.copied_objects = progress.copied_bytes = progress.compared = progress.failed_bytes = 0
+        progress.hub_bytes = progress.saved_bytes = 0
         progress.failed = len(self._done.failures)
+        progress.failures.clear()
+        progress.failures.extend(self._done.failures[-FAILURES_SHOWN:])
+        progress.proofs.clear()
+        progress.resumed, progress.oldest_missing_at = resumed, oldest
+        progress.rounds, progress.is_listed = progress.rounds + 1, True
 
     # copying
 
@@ -190,6 +204,8 @@ class Round:
     async def _worker(self, queue: asyncio.Queue[tuple[Work, bool] | None]) -> None:
         while (entry := await queue.get()) is not None:
             item, begun = entry
+            key = item.source.key
+            self._progress.active[key] = (self._progress.resumed.pop(key, 0), item.source.size)
             try:
                 outcome = await self._copier.carry_out(item, begun=begun)
             except (CouldNot, TimeoutError) as error:
@@ -197,7 +213,8 @@ class Round:
             else:
                 self._count(item, outcome)
             finally:
-                self._progress.active.pop(item.source.key, None)
+                self._progress.left_objects -= 1
+                self._progress.active.pop(key, None)
 
     def _count(self, item: Work, outcome: Outcome) -> None:
         done, progress, key = self._done, self._progress, item.source.key
@@ -208,21 +225,28 @@ class Round:
             done.vanished += 1
             progress.objects_total -= 1
             progress.bytes_total -= item.source.size
+            if item.action != "compare":
+                progress.to_copy_objects -= 1
+                progress.to_copy_bytes -= item.source.size - progress.active[key][0]
             self._passage.index.settle(self._passage.dataset, self._passage.target_side, key)
             self._passage.index.forgive(self._passage.dataset, self._options.direction, key)
             return
         if outcome.proof is not None:
             done.proofs[outcome.proof] += 1
+            progress.proofs[outcome.proof] += 1
         if outcome.kind == "copied":
             done.copied += 1
             progress.copied_objects += 1
         else:
             done.compared += 1
+            progress.compared += 1
         progress.objects_done += 1
         progress.bytes_done += item.source.size
 
     def _count_failure(self, item: Work, error: CouldNot | TimeoutError) -> None:
         reason = reason_of(error) if isinstance(error, CouldNot) else "timed out"
+        arrived, size = self._progress.active[item.source.key]
+        self._progress.failed_bytes += size - arrived if item.action != "compare" else 0
         self._fail(Failure(item.source.key, reason))
         row = self._done.store_failed_in_a_row
         self._done.store_failed_in_a_row = row + 1 if isinstance(error, OF_THE_STORE) else 0
@@ -232,6 +256,7 @@ class Round:
     def _fail(self, failure: Failure) -> None:
         self._done.failures.append(failure)
         self._progress.failed += 1
+        self._progress.failures.append(failure)
         if not self._options.dry_run:
             self._passage.index.fail(self._passage.dataset, self._options.direction, failure)
 
@@ -243,7 +268,6 @@ class Round:
 
     def _result(self, left: Left, aborted: int, seconds: float) -> RoundResult:
         p, found, done = self._passage, self._difference.found, self._done
-        age = 0.0 if left.oldest is None else (datetime.now(UTC) - left.oldest).total_seconds()
         skipped = sum(1 for s in p.source.skipped) if not self._options.retry_failed else 0
         return RoundResult(
             dataset=p.dataset,
@@ -260,7 +284,7 @@ class Round:
             repaired=tuple(sorted(done.repaired, key=lambda f: f.key)),
             lag_objects=left.objects + skipped,
             lag_bytes=left.bytes,
-            lag_seconds=max(0.0, age) if left.objects else 0.0,
+            lag_seconds=_age(left.oldest) if left.objects else 0.0,
             objects_total=found.objects - done.vanished,
             bytes_total=found.bytes,
             resent_bytes=p.tally.resent,
@@ -268,4 +292,15 @@ class Round:
             vanished=done.vanished,
             aborted_uploads=aborted,
             dry_run=self._options.dry_run,
+            listing_seconds=done.listing_seconds,
+            found_objects=found.to_copy,
+            found_bytes=found.to_copy_bytes,
+            found_seconds=done.found_seconds,
+            hub_bytes=self._progress.hub_bytes,
+            saved_bytes=self._progress.saved_bytes,
         )
+
+
+def _age(instant: datetime | None) -> float:
+    """Seconds since then, by the wall clock; 0.0 where it is not known."""
+    return 0.0 if instant is None else max(0.0, (datetime.now(UTC) - instant).total_seconds())

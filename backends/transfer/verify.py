@@ -84,13 +84,14 @@ class Verification:
 
     async def run(self) -> VerifyResult:
         p, progress = self._passage, self._passage.progress
-        progress.status = "listing"
+        progress.status, progress.is_listed = "verifying", False
         left_out = excluder(self._options.exclude)
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._options.parallel):
                     group.create_task(self._worker())
                 await merge_listings(p.source, p.target, self._hand_out, left_out=left_out)
+                progress.is_listed = True
                 for _ in range(self._options.parallel):
                     await self._queue.put(None)
         except BaseExceptionGroup as errors:

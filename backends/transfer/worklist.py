@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from backends.snapshot import SideName
 from backends.stores.base import ObjectInfo
 from backends.transfer.index import Index, key_of
 from backends.transfer.merge import order_of
@@ -113,6 +114,17 @@ class WorkList:
         query = "SELECT min(mtime) FROM temp.work WHERE round=?"
         oldest = await self._db.call(lambda db: db.execute(query, (self._round,)).fetchone()[0])
         return None if oldest is None else datetime.fromtimestamp(oldest, UTC)
+
+    async def resumable(self, dataset: str, side: SideName) -> dict[str, int]:
+        """Of what is to be done, the objects of which parts arrived on `side` in an earlier run; bytes."""
+        parts = "parts WHERE dataset=? AND side=? AND etag!=''"
+        query = f"""
+            SELECT w.key, min(w.size, p.arrived) FROM (SELECT key, sum(size) AS arrived FROM {parts} GROUP BY key) AS p
+            JOIN temp.work AS w ON w.key = p.key WHERE w.round=? AND w.action != 'compare' AND w.key IN (SELECT key FROM {parts})
+        """
+        where = (dataset, side)
+        found = await self._db.call(lambda db: db.execute(query, (*where, self._round, *where)).fetchall())
+        return {key_of(key): arrived for key, arrived in found}
 
     async def left(self) -> Left:
         query = "SELECT count(*), coalesce(sum(size), 0), min(mtime) FROM temp.work WHERE round=?"
