@@ -44,6 +44,7 @@ class Progress:
     """
 
     status: Status = "waiting"
+    began_at: float = 0.0  # `time.monotonic()` at the start of this round
     rounds: int = 0  # whose listings have come to their end
     is_listed: bool = False  # both listings have come to their end; the totals stand
     listed: int = 0

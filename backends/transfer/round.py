@@ -90,6 +90,7 @@ class Round:
     async def run(self, started: float) -> RoundResult:
         p, aborted = self._passage, 0
         self._progress.status, self._progress.is_listed = "listing", False
+        self._progress.began_at = started
         counts = await (self._look_at_failed() if self._options.retry_failed else self._list())
         self._done.listing_seconds = time.monotonic() - started
         await self._show_found()
