@@ -29,7 +29,7 @@ def engine_runs(folder: Path) -> bool:
 def our_turn(folder: Path, plan: Plan, request: SyncRequest) -> Iterator[None]:
     """Hold the migration's lock, and see that nothing is copied onto the side that writes. Raises `RefusedByRule` (exit 3)."""
     from backends.cutover.fold import fold
-    from backends.engine.commands import check_token
+    from backends.cutover.tokens import check_token
     from backends.engine.journal import read_events
     from backends.engine.lock import StateLock
     from backends.statedir import make_state_dir

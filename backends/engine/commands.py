@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from backends.cutover.events import Kind
 from backends.cutover.rollback import Mode
+from backends.cutover.tokens import check_token
 from backends.engine.moves import hold
 from backends.engine.snapshots import advance_preview, may_roll_back, rollback_preview
 from backends.errors import CutoverError, RefusedByRule, UsageError
@@ -158,17 +159,6 @@ async def sync(engine: Engine, actor: str, args: SyncArgs) -> dict[str, Any]:
         )
         results.append(result)
     return {"ok": True, "datasets": [asdict(r) for r in results]}
-
-
-def check_token(writer: str, dataset: str, direction: str, *, has_engine: bool = True) -> None:
-    """SR2: nothing is copied onto the side that holds the token. Raises `RefusedByRule`.
-
-    Without a migration's journal (`has_engine` false) legacy writes, as before any handover.
-    """
-    onto = "target" if direction == "forward" else "legacy"
-    if writer == onto:
-        hint = "cutover status shows the tokens" if has_engine else "reverse sync is for after a handover"
-        raise RefusedByRule("SR2", f"{onto} writes {dataset}: nothing is copied onto it", hint=hint)
 
 
 async def seat(engine: Engine, actor: str, args: SeatArgs) -> dict[str, Any]:

@@ -10,20 +10,22 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backends.errors import CutoverError, NotYetSupported, UsageError
 from backends.escape import plain
 from backends.plan.models import Store as StoreSpec
 from backends.plan.references import resolve
-from backends.ssh.pool import SshPool
 from backends.stores.base import Store
 from backends.stores.errors import StoreDenied
 from backends.stores.local import LocalStore
 from backends.stores.s3 import S3Store
 from backends.stores.s3_client import bucket_address
 from backends.stores.s3_credentials import ChainCredentials, CredentialSource
-from backends.stores.sftp import SftpStore
 from backends.stores.sigv4 import Credentials
+
+if TYPE_CHECKING:
+    from backends.ssh.pool import SshPool
 
 _REGION = "us-east-1"
 _LATER = {"gs": "Google Cloud Storage", "az": "Azure Blob"}
@@ -54,12 +56,16 @@ def parse_url(name: str, url: str) -> StoreUrl:
     return StoreUrl(scheme, place, path)
 
 
-def open_store(name: str, spec: StoreSpec, *, ssh: SshPool, base: Path) -> Store:
-    """The store called `name`. `base` is the plan's folder, for `${file:…}`. Close it, or use it with `async with`."""
+def open_store(name: str, spec: StoreSpec, *, ssh: SshPool | None, base: Path) -> Store:
+    """The store called `name`. `base` is the plan's folder, for `${file:…}`; `ssh` may be None where no store is reached by it. Close it, or use it with `async with`."""
     url = parse_url(name, spec.url)
     if url.scheme == "file":
         return LocalStore(name, Path("/" + url.path))
     if url.scheme == "ssh":
+        from backends.stores.sftp import SftpStore  # asyncssh takes 0.1 s to import
+
+        if ssh is None:
+            raise UsageError(f"store {name}: {_shown(spec.url)} is reached by SSH, and no SSH was set up")
         return SftpStore(name, ssh, url.place, "/" + url.path)
     region = spec.region or _REGION
     address = bucket_address(url.place, endpoint=spec.endpoint, region=region, path_style=spec.path_style)

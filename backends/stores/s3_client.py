@@ -14,13 +14,12 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import aiohttp
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 from pyreqwest.response import Response
-from yarl import URL
 
 from backends.errors import UsageError
 from backends.escape import plain
@@ -28,7 +27,10 @@ from backends.stores.base import Body
 from backends.stores.errors import StoreError, StoreUnreachable
 from backends.stores.s3_credentials import CredentialSource
 from backends.stores.s3_errors import from_answer, from_http
-from backends.stores.sigv4 import Credentials, Scope, canonical_query, encode_path, sign
+from backends.stores.sigv4 import Scope, canonical_query, encode_path, sign
+
+if TYPE_CHECKING:
+    import aiohttp
 
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 60.0
@@ -154,6 +156,9 @@ class S3Client:
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, limit: float, what: str, of: str
     ) -> Answer:
         """For paths with `.` and `..` in them and for headers beyond ASCII (metadata): sent and read as they are."""
+        import aiohttp  # 0.1 s: late, for the few that need it
+        from yarl import URL
+
         session = self._literal_session()
         timeout = aiohttp.ClientTimeout(total=limit, sock_connect=CONNECT_SECONDS)
         try:
@@ -173,6 +178,8 @@ class S3Client:
 
     def _literal_session(self) -> aiohttp.ClientSession:
         if self._literal is None:
+            import aiohttp
+
             unwanted = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
             self._literal = aiohttp.ClientSession(
                 auto_decompress=False, skip_auto_headers=unwanted, trust_env=not self._address.is_loopback

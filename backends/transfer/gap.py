@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backends.plan.models import Store as StoreSpec
-from backends.snapshot import SideName
 from backends.stores.base import ObjectInfo, Store
 from backends.stores.errors import StoreError
 from backends.transfer.index import Index
 from backends.transfer.models import Progress, RoundOptions, RoundResult
 from backends.transfer.round import sync_round
+
+if TYPE_CHECKING:
+    from backends.snapshot import SideName
 
 _TARGET: SideName = "target"
 

@@ -13,15 +13,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from backends.escape import plain
-from backends.snapshot import SideName
 from backends.stores.base import PartInfo
 from backends.transfer.database import Database
 from backends.transfer.merge import order_of
 from backends.transfer.models import Direction, Failure, Proof, RoundResult
 from backends.transfer.sums import Sums
+
+if TYPE_CHECKING:
+    from backends.snapshot import SideName
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (dataset TEXT, key BLOB, size INTEGER, crc64nvme TEXT, proof TEXT,
@@ -61,13 +63,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A write in parts that an earlier attempt left open."""
+    """A write in parts that an earlier attempt left open. `upload` is "" where it may have been begun and its id was not learnt."""
 
     key: str
     upload: str
     size: int
     source_id: str
     part_size: int
+    begun_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +256,7 @@ class Index:
 
     async def note_upload(self, dataset: str, side: SideName, upload: Upload) -> None:
         key = order_of(upload.key)
-        values = (dataset, side, key, upload.upload, upload.size, upload.source_id, upload.part_size, time.time())
+        values = (dataset, side, key, upload.upload, upload.size, upload.source_id, upload.part_size, upload.begun_at)
 
         def work(db: sqlite3.Connection) -> None:
             _clear(db, dataset, side, key)
@@ -285,7 +288,7 @@ class Index:
 
 
 _ROW = "key, size, crc64nvme, proof, legacy_id, target_id"
-_UPLOAD = "key, upload, size, source_id, part_size"
+_UPLOAD = "key, upload, size, source_id, part_size, begun_at"
 _BEGUN = "INSERT OR REPLACE INTO begun VALUES (?,?,?,?)"
 _ENDED = "DELETE FROM begun WHERE dataset=? AND side=? AND key=?"
 _FORGIVE = "DELETE FROM failures WHERE dataset=? AND direction=? AND key=?"

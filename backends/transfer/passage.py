@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from backends.snapshot import SideName
 from backends.stores.base import Body, ObjectInfo, Store
 from backends.transfer.errors import Damaged
 from backends.transfer.index import Index, Row
 from backends.transfer.models import Direction, Progress, Proof, RoundOptions
 from backends.transfer.pace import Bandwidth, Patience, Streams
 from backends.transfer.sums import Sums, sums_of
+
+if TYPE_CHECKING:
+    from backends.snapshot import SideName
 
 T = TypeVar("T")
 

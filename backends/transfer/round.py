@@ -15,9 +15,9 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from backends.errors import CouldNot, NotYetSupported
-from backends.snapshot import SideName
 from backends.ssh.errors import SshError
 from backends.stores.base import Store
 from backends.stores.errors import StoreBusy, StoreDenied, StoreFull, StoreUnreachable
@@ -31,6 +31,9 @@ from backends.transfer.models import FAILURES_SHOWN, Failure, Progress, Proof, R
 from backends.transfer.parts import abort_leftovers
 from backends.transfer.passage import Passage
 from backends.transfer.worklist import Left, Work, WorkList
+
+if TYPE_CHECKING:
+    from backends.snapshot import SideName
 
 _GLANCE_SECONDS = 1.0
 GIVE_UP_AFTER = 25  # objects in a row that failed for a reason of the store's: it is the store, not the objects

@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backends.errors import CouldNot, CutoverError, UsageError
 from backends.plan.models import Dataset, Plan
-from backends.ssh.pool import SshPool
 from backends.transfer.models import Direction, Progress, RoundResult
 from backends.transfer.session import TransferSession
+
+if TYPE_CHECKING:
+    from backends.ssh.pool import SshPool
 
 FOLLOW_SECONDS = 60.0  # where the plan's dataset has no `follow`
 
@@ -66,7 +69,7 @@ async def run_rounds(
     plan: Plan,
     base: Path,
     state: Path,
-    ssh: SshPool,
+    ssh: SshPool | None,
     request: SyncRequest,
     report: SyncReport,
     *,

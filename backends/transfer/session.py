@@ -8,13 +8,12 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from backends.errors import NotYetSupported, UsageError
 from backends.escape import plain
 from backends.plan.models import Dataset, Plan
 from backends.plan.models import Store as StoreSpec
-from backends.ssh.pool import SshPool
 from backends.statedir import make_state_dir
 from backends.stores.base import Store
 from backends.stores.open import open_store
@@ -23,6 +22,9 @@ from backends.transfer.index import Index
 from backends.transfer.models import Direction, Progress, RoundOptions, RoundResult
 from backends.transfer.round import sync_round
 from backends.transfer.verify import VerifyResult, verify_dataset
+
+if TYPE_CHECKING:
+    from backends.ssh.pool import SshPool
 
 StoreOpener = Callable[[str, StoreSpec], Store]
 
@@ -34,7 +36,7 @@ class TransferSession:
     Rounds of different datasets may run at once; two of one dataset wait for each other.
     """
 
-    def __init__(self, plan: Plan, base: Path, state: Path, ssh: SshPool, *, opener: StoreOpener | None = None) -> None:
+    def __init__(self, plan: Plan, base: Path, state: Path, ssh: SshPool | None, *, opener: StoreOpener | None = None) -> None:
         self.plan = plan
         self._state = state
         self._open_store = opener or partial(open_store, ssh=ssh, base=base)

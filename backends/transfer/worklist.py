@@ -11,12 +11,14 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from backends.snapshot import SideName
 from backends.stores.base import ObjectInfo
 from backends.transfer.index import Index, key_of
 from backends.transfer.merge import order_of
+
+if TYPE_CHECKING:
+    from backends.snapshot import SideName
 
 Action = Literal["copy", "compare", "lost"]
 _rounds = itertools.count(1)

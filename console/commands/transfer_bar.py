@@ -72,8 +72,12 @@ async def _stoppable(main: Coroutine[Any, Any, None]) -> bool:
     return True
 
 
-def open_pool(plan: Plan, base: Path, ssh_config: str | None, known_hosts: str | None) -> SshPool:
-    """SSH as the plan says, and the command line over it."""
+@contextlib.asynccontextmanager
+async def open_pool(plan: Plan, base: Path, ssh_config: str | None, known_hosts: str | None) -> AsyncIterator[SshPool | None]:
+    """SSH as the plan says, and the command line over it; None, and nothing imported for it, where no store is reached by it."""
+    if not any(store.url.startswith("ssh:") for store in plan.stores.values()):
+        yield None
+        return
     from backends.probes.hosts import ssh_hosts, ssh_settings
     from backends.ssh.pool import SshPool
 
@@ -82,7 +86,8 @@ def open_pool(plan: Plan, base: Path, ssh_config: str | None, known_hosts: str |
         settings = replace(settings, config=Path(ssh_config))
     if known_hosts:
         settings = replace(settings, known_hosts=Path(known_hosts))
-    return SshPool(settings, [host for _, host in ssh_hosts(plan)])
+    async with SshPool(settings, [host for _, host in ssh_hosts(plan)]) as pool:
+        yield pool
 
 
 class Bar:

@@ -61,9 +61,11 @@ def command(
     bar = Bar()
 
     async def main() -> None:
-        pool = open_pool(spec, checked.base, ssh_config, known_hosts)
-        session = TransferSession(spec, checked.base, state_dir_of(state_dir, spec.name), pool)
-        async with pool, session, live_bar(bar, progress, check_line):
+        async with (
+            open_pool(spec, checked.base, ssh_config, known_hosts) as pool,
+            TransferSession(spec, checked.base, state_dir_of(state_dir, spec.name), pool) as session,
+            live_bar(bar, progress, check_line),
+        ):
             for name in names:
                 try:
                     result = await session.verify(
