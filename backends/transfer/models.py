@@ -52,6 +52,9 @@ class Progress:
     objects_done: int = 0  # equal on both sides by now
     bytes_total: int = 0
     bytes_done: int = 0
+    found_objects: int = 0  # that the other side lacked at the end of this round's listings
+    found_bytes: int = 0
+    found_seconds: float = 0.0  # age of the oldest of them
     to_copy_objects: int = 0  # of this round
     to_copy_bytes: int = 0  # less what an earlier run had left of them on the target
     to_compare: int = 0  # objects that may be there already: compared, and copied where they differ

@@ -75,7 +75,6 @@ class Done:
     repaired: list[Failure] = field(default_factory=list)
     store_failed_in_a_row: int = 0
     listing_seconds: float = 0.0
-    found_seconds: float = 0.0
 
 
 class Round:
@@ -167,7 +166,8 @@ class Round:
         progress, found, p = self._progress, self._difference.found, self._passage
         oldest = await self._work.oldest()
         resumed = {} if self._options.dry_run else await self._work.resumable(p.dataset, p.target_side)
-        self._done.found_seconds = _age(oldest) if found.to_copy else 0.0
+        progress.found_objects, progress.found_bytes = found.to_copy, found.to_copy_bytes
+        progress.found_seconds = _age(oldest) if found.to_copy else 0.0
         progress.objects_total, progress.bytes_total = found.objects, found.bytes
         progress.objects_done, progress.bytes_done = found.unchanged, found.unchanged_bytes
         progress.to_copy_objects, progress.to_copy_bytes = found.to_copy, found.to_copy_bytes - sum(resumed.values())
@@ -299,7 +299,7 @@ class Round:
             listing_seconds=done.listing_seconds,
             found_objects=found.to_copy,
             found_bytes=found.to_copy_bytes,
-            found_seconds=done.found_seconds,
+            found_seconds=self._progress.found_seconds,
             hub_bytes=self._progress.hub_bytes,
             saved_bytes=self._progress.saved_bytes,
         )
