@@ -46,6 +46,7 @@ class Progress:
     status: Status = "waiting"
     began_at: float = 0.0  # `time.monotonic()` at the start of this round
     rounds: int = 0  # whose listings have come to their end
+    only_failed: bool = False  # nothing is listed, the totals are of what failed last time
     is_listed: bool = False  # both listings have come to their end; the totals stand
     listed: int = 0
     objects_total: int = 0  # listed on the source
@@ -105,6 +106,7 @@ class RoundResult:
     vanished: int = 0  # gone from the source between listing and copy; no failure
     aborted_uploads: int = 0  # left open by an earlier run
     dry_run: bool = False
+    only_failed: bool = False  # nothing was listed, all figures are of what had failed before
     listing_seconds: float = 0.0  # of `seconds`, until both listings had come to their end
     found_objects: int = 0  # that the other side lacked at the end of the listings
     found_bytes: int = 0

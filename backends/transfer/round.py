@@ -92,7 +92,7 @@ class Round:
     async def run(self, started: float) -> RoundResult:
         p, aborted = self._passage, 0
         self._progress.status, self._progress.is_listed = "listing", False
-        self._progress.began_at = started
+        self._progress.began_at, self._progress.only_failed = started, self._options.retry_failed
         counts = await (self._look_at_failed() if self._options.retry_failed else self._list())
         self._done.listing_seconds = time.monotonic() - started
         await self._show_found()
@@ -296,6 +296,7 @@ class Round:
             vanished=done.vanished,
             aborted_uploads=aborted,
             dry_run=self._options.dry_run,
+            only_failed=self._options.retry_failed,
             listing_seconds=done.listing_seconds,
             found_objects=found.to_copy,
             found_bytes=found.to_copy_bytes,
