@@ -200,6 +200,11 @@ class Store(Protocol):
         """Open uploads below this prefix: (key, upload id)."""
         ...
 
+    async def orphans_of(self, key: str, begun_at: datetime) -> list[str]:
+        """Open uploads of this key that we may have begun at about `begun_at` and whose id we never learnt: none holds a part.
+        Never one that somebody else began at another time, or has sent something to."""
+        ...
+
     async def list_parts(self, key: str, upload: str) -> list[PartInfo] | None:
         """Parts that arrived; None where the upload is gone."""
         ...
@@ -250,3 +255,8 @@ class Plain:
 
     async def joined_checksums(self, info: ObjectInfo) -> Mapping[str, str]:
         return NOTHING
+
+    async def orphans_of(self: Store, key: str, begun_at: datetime) -> list[str]:
+        """Of a tree: uploads lie in a work folder that is ours alone."""
+        empty = [upload for held, upload in await self.list_uploads() if held == key]
+        return [upload for upload in empty if await self.list_parts(key, upload) == []]

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import TypeVar
 from xml.sax.saxutils import escape
 
@@ -31,6 +32,7 @@ from backends.stores.s3_credentials import CredentialSource
 from backends.stores.s3_errors import BucketMissing, Unsupported, from_answer
 from backends.stores.s3_headers import carried, checksums_of, etag_of, info_of
 from backends.stores.s3_listing import Listing
+from backends.stores.s3_orphans import uploads_without_parts
 from backends.stores.s3_xml import (
     BadXml,
     complete_document,
@@ -292,6 +294,9 @@ class S3Store(Plain):
             if after == markers:
                 raise StoreError(f"{self._name}: the list of uploads does not go on")
             markers = after
+
+    async def orphans_of(self, key: str, begun_at: datetime) -> list[str]:
+        return await uploads_without_parts(self._client, self._full(key), begun_at)
 
     async def list_parts(self, key: str, upload: str) -> list[PartInfo] | None:
         found: list[PartInfo] = []

@@ -8,8 +8,8 @@ is checked: the document ends, every entry is whole, and `KeyCount` agrees. Anyt
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import unescape
 from urllib.parse import unquote_to_bytes
@@ -33,6 +33,7 @@ _FIELD = {
         "NextContinuationToken",
         "EncodingType",
         "UploadId",
+        "Initiated",
         "NextKeyMarker",
         "NextUploadIdMarker",
         "PartNumber",
@@ -57,6 +58,7 @@ class UploadPage:
     uploads: list[tuple[str, str]]
     key_marker: str | None
     upload_marker: str | None
+    begun: Mapping[str, datetime] = field(default_factory=dict)  # when, by upload id, where told
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +126,20 @@ def parse_uploads(body: bytes) -> UploadPage:
         raise BadXml("an entry of the uploads is broken")
     frame = _UPLOAD.sub("", text)
     encoded = _field(frame, "EncodingType") == "url"
-    uploads = []
+    uploads, begun = [], dict[str, datetime]()
     for block in blocks:
         key, upload = _field(block, "Key"), _field(block, "UploadId")
         if key is None or upload is None:
             raise BadXml("an upload has no key or no id")
         uploads.append((decode_key(key) if encoded else key, upload))
+        if (moment := _moment(_field(block, "Initiated") or "")) is not None:
+            begun[upload] = moment
     if _field(frame, "IsTruncated") != "true":
-        return UploadPage(uploads, None, None)
+        return UploadPage(uploads, None, None, begun)
     marker = _field(frame, "NextKeyMarker")
     if not marker:
         raise BadXml("the list of uploads goes on but gives no marker")
-    return UploadPage(uploads, decode_key(marker) if encoded else marker, _field(frame, "NextUploadIdMarker"))
+    return UploadPage(uploads, decode_key(marker) if encoded else marker, _field(frame, "NextUploadIdMarker"), begun)
 
 
 def parse_parts(body: bytes) -> PartPage:

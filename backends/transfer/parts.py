@@ -1,16 +1,18 @@
 """One large object in parts, several in flight; what an earlier attempt left on the target is not sent again.
 
-The index notes each part's checksums before it is sent. After a kill, a part counts as arrived only when the store lists it with
-the size, and the checksum or ETag, that the index knows.
+The index notes an upload before it is begun and each part's checksums before it is sent. After a kill, a part counts as arrived
+only when the store lists it with the size, and the checksum or ETag, that the index knows.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from backends.stores.base import ObjectInfo, PartInfo
-from backends.stores.errors import SourceChanged, StoreError, UploadGone
+from backends.stores.errors import ShortBody, SourceChanged, StoreUnreachable, UploadGone
 from backends.transfer.errors import Damaged
 from backends.transfer.index import PartRow, Upload
 from backends.transfer.merge import first_error
@@ -65,16 +67,31 @@ class PartCopy:
         if found is not None:
             upload, rows = found
             self._earlier = set(rows)
-            arrived = await p.call(lambda: p.target.list_parts(source.key, upload.upload))
-            if _is_same(upload, self._upload) and arrived is not None:
-                self._upload = upload
-                self._take_over(rows, arrived)
-                return
-            if arrived is not None:
-                await p.call(lambda: p.target.abort_upload(source.key, upload.upload))
-        ident = await p.call(lambda: p.target.create_upload(source.key, like=source))
-        self._upload = Upload(source.key, ident, source.size, source.identity, self._upload.part_size)
+            if upload.upload and _is_same(upload, self._upload):
+                arrived = await p.call(lambda: p.target.list_parts(source.key, upload.upload))
+                if arrived is not None:
+                    self._upload = upload
+                    self._take_over(rows, arrived)
+                    return
+            await end_upload(p, upload)
+        await self._begin()
+
+    async def _begin(self) -> None:
+        """Note it, begin it, note its id. A death or a lost answer in between leaves a note that tells what to look for."""
+        p, source, tries = self._passage, self._source, 0
+        noted = replace(self._upload, upload="", begun_at=now())
+        await p.index.note_upload(p.dataset, p.target_side, noted)
+
+        async def create() -> str:
+            nonlocal tries
+            tries += 1
+            return await p.target.create_upload(source.key, like=source)
+
+        ident = await p.call(create)
+        self._upload = replace(noted, upload=ident)
         await p.index.note_upload(p.dataset, p.target_side, self._upload)
+        if tries > 1:
+            await end_upload(p, noted, keep=ident)
 
     def _take_over(self, rows: dict[int, PartRow], arrived: list[PartInfo]) -> None:
         for part in arrived:
@@ -117,16 +134,20 @@ class PartCopy:
     async def _complete(self, whole: Sums) -> ObjectInfo:
         p, source = self._passage, self._source
         parts = [self._parts[n] for n in sorted(self._parts)]
-        try:
-            info = await p.target.complete_upload(
-                source.key, self._upload.upload, parts, size=whole.size, crc64nvme=whole.crc64nvme, like=source
-            )
-        except (StoreError, TimeoutError):
-            # The answer may have been lost after the store had done it: the object itself tells.
-            held = await p.call(lambda: p.target.head(source.key))
-            if held is None or held.size != whole.size or whole.agrees(held.checksums) is not True:
-                raise
-            return held
+
+        async def complete() -> ObjectInfo:
+            try:
+                return await p.target.complete_upload(
+                    source.key, self._upload.upload, parts, size=whole.size, crc64nvme=whole.crc64nvme, like=source
+                )
+            except (StoreUnreachable, ShortBody, UploadGone, TimeoutError):
+                # The answer may have been lost after the store had done it: the object itself tells.
+                held = await p.target.head(source.key)
+                if held is None or held.size != whole.size or whole.agrees(held.checksums) is not True:
+                    raise
+                return held
+
+        info = await p.call(complete)
         if p.target.capabilities.stored_checksum and whole.agrees(info.checksums) is None:
             return await p.head(p.target, info) or info
         return info
@@ -150,13 +171,24 @@ def _has_arrived(row: PartRow, part: PartInfo) -> bool:
     return bool(row.etag) and part.etag == row.etag
 
 
+async def end_upload(passage: Passage, upload: Upload, *, keep: str = "") -> None:
+    """Abort it; where its id was never learnt, all that can be it, but for `keep`."""
+    p, key = passage, upload.key
+    idents = [upload.upload]
+    if not upload.upload:
+        begun_at = datetime.fromtimestamp(upload.begun_at, UTC)
+        idents = [ident for ident in await p.call(lambda: p.target.orphans_of(key, begun_at)) if ident != keep]
+    for ident in idents:
+        await p.call(lambda ident=ident: p.target.abort_upload(key, ident))  # type: ignore[misc]
+
+
 async def abort_leftovers(passage: Passage, keep: frozenset[str]) -> int:
     """Abort writes in parts that an earlier run left open, but those of `keep`; returns how many."""
     count = 0
     for upload in await passage.index.open_uploads(passage.dataset, passage.target_side):
         if upload.key in keep:
             continue
-        await passage.call(lambda u=upload: passage.target.abort_upload(u.key, u.upload))  # type: ignore[misc]
+        await end_upload(passage, upload)
         passage.index.settle(passage.dataset, passage.target_side, upload.key)
         count += 1
     return count
