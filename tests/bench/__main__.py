@@ -1,39 +1,104 @@
-"""`python -m tests.bench NAME`: measurements against real servers. `python -m tests.bench` tells the names."""
+"""`python -m tests.bench NAME…`: measurements against real servers. `python -m tests.bench` tells the names."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench.resume import Size, resume
+import uvloop
+
+from tests.bench.contenders import OURS
+from tests.bench.contents import WrongCopy
+from tests.bench.outcome import Outcome, table
+from tests.bench.processes import ProgramFailed
+from tests.bench.resume import bench_resume
 from tests.bench.rollback_latency import bench_rollback
+from tests.bench.servers import Missing, two_endpoints
+from tests.bench.setting import Case, Setting, Sizes
+from tests.bench.store_to_store import large, latency, one_large_far, small
+
+CASES: dict[str, Case] = {"small": small, "large": large, "latency": latency, "one-large-far": one_large_far}
+ALONE = {"resume": bench_resume, "rollback": bench_rollback}  # with servers of their own, no peers
+TMPFS = Path("/dev/shm")
 
 
-async def bench_resume() -> None:
-    """2,000 objects and one of 1 GiB between two SeaweedFS servers, killed with -9 in the middle and run again."""
-    with tempfile.TemporaryDirectory(prefix="cutover-bench-") as folder:
-        found = await resume(Path(folder), Size(), tell=print)
-    second = found.second
-    print(f"second run: {second['copied']} copied, {second['unchanged']} unchanged, {second['failed']} failed", end="; ")
-    print(f"{second['bytes']:,} bytes sent in {found.second_seconds:.1f} s; proofs {second['proofs']}")
-    print(f"copied twice, as the second run says:   {second['resent_bytes']:,} bytes")
-    print(f"copied twice, as the target's state says: {found.sent_again:,} bytes of what had arrived")
-    print(f"verify --re-read: {found.verified['equal']} of {found.verified['checked']} equal")
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    names = "\n".join(f"  {name:<16} {(case.__doc__ or '').splitlines()[0]}" for name, case in {**CASES, **ALONE}.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description="Ours and its peers on the same work, in turns; medians.",
+        epilog=f"cases:\n{names}\n\nBENCH_S3_A, BENCH_S3_B: http://KEY:SECRET@HOST:PORT; without them two SeaweedFS are started.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("cases", nargs="*", metavar="CASE", choices=[*CASES, *ALONE, []])
+    parser.add_argument("--runs", type=int, default=5, help="of each contender (5)")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the sizes, to see that all works (1)")
+    parser.add_argument("--keys", type=int, help="of the cases million and million-changed (1000000)")
+    parser.add_argument("--transfer", default="{}", help="the plan's transfer, such as '{parallel: 32}' ({})")
+    parser.add_argument("--only", default="", help="families, such as cutover,rclone")
+    args = parser.parse_args(argv)
+    if not args.cases:
+        parser.print_help()
+    return args
 
 
-BENCHES = {"resume": bench_resume, "rollback": bench_rollback}
+async def measure(args: argparse.Namespace) -> list[Outcome]:
+    """Run the cases that need the two servers; each tells what it found when it has ended."""
+    sizes, outcomes = Sizes().scaled(args.scale), []
+    if args.keys:
+        sizes = Sizes(**{**{f: getattr(sizes, f) for f in Sizes.__dataclass_fields__}, "keys": args.keys})
+    memory = TMPFS if TMPFS.is_dir() else Path(tempfile.gettempdir())
+    with (
+        tempfile.TemporaryDirectory(prefix="cutover-bench-") as folder,
+        tempfile.TemporaryDirectory(prefix="cutover-bench-", dir=memory) as fast,
+    ):
+        async with two_endpoints(Path(folder)) as (a, b):
+            families = frozenset(filter(None, args.only.split(",")))
+            setting = Setting(a, b, Path(folder), Path(fast), sizes, args.runs, args.transfer, families, _tell)
+            setting.strict = "SeaweedFS" not in setting.server
+            for name in args.cases:
+                if name in CASES:
+                    outcomes += await _one(name, setting)
+    return outcomes
 
 
-def main(names: list[str]) -> int:
-    unknown = [name for name in names if name not in BENCHES]
-    if not names or unknown:
-        for name, bench in BENCHES.items():
-            print(f"{name}: {bench.__doc__}")
-        return 2 if unknown else 0
-    for name in names:
-        asyncio.run(BENCHES[name]())
+async def _one(name: str, setting: Setting) -> list[Outcome]:
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        outcomes = await CASES[name](setting)
+    except Missing as missing:
+        _tell(f"{name}: skipped: {missing}")
+        return []
+    for outcome in outcomes:
+        outcome.began = began
+        _tell("")
+        _tell(f"{outcome.title} ({outcome.server})")
+        ours = next((c for c in outcome.contenders() if c.startswith(OURS)), "")
+        for line in [*table(outcome, ours), *(v.line() for v in outcome.verdicts), *outcome.notes, ""]:
+            _tell(line)
+    return outcomes
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)
+
+
+def main(argv: Sequence[str]) -> int:
+    args = parse(argv)
+    try:
+        for name in args.cases:
+            if name in ALONE:
+                asyncio.run(ALONE[name]())
+        if any(name in CASES for name in args.cases):
+            uvloop.run(measure(args))
+    except (ProgramFailed, WrongCopy, Missing) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
