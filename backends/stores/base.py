@@ -59,6 +59,8 @@ class Capabilities:
     tags: bool = False
     versions: bool = False
     case_blind: bool = False
+    folders: bool = False  # a key cannot be an object and the folder of others at once
+    form_blind: bool = False  # takes the forms of one Unicode text (NFC, NFD) for one name
     server_copy: bool = False  # `copy_from` may be asked
     streamed_write: bool = False  # `write_stream`: for large objects where there are no `parts`
 

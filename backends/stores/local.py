@@ -47,7 +47,7 @@ class LocalStore(Plain):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(parts=True, case_blind=sys.platform == "darwin")
+        return Capabilities(parts=True, folders=True, case_blind=sys.platform == "darwin")
 
     @property
     def skipped(self) -> Sequence[Skipped]:

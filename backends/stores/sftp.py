@@ -62,7 +62,7 @@ class SftpStore(Plain):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(parts=True)
+        return Capabilities(parts=True, folders=True)
 
     @property
     def skipped(self) -> Sequence[Skipped]:

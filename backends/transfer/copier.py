@@ -39,8 +39,13 @@ class Copier:
     def __init__(self, passage: Passage) -> None:
         self._passage = passage
 
-    async def carry_out(self, work: Work, *, begun: bool) -> Outcome:
-        """Raises the object's own failure. `begun`: an earlier attempt had sent some of it."""
+    def at_once(self, parallel: int) -> int:
+        """How many objects are to be given at once, where `parallel` streams may be open."""
+        return parallel
+
+    async def carry_out(self, work: Work, *, begun: bool, strict: bool = False) -> Outcome:
+        """Raises the object's own failure. `begun`: an earlier attempt had sent some of it. `strict`: exactly the object that was
+        listed, or `KeepsChanging`."""
         if work.action == "compare":
             outcome = await self._compare(work.source, begun=begun)
             if outcome is not None:
@@ -49,7 +54,7 @@ class Copier:
             self._passage.progress.to_copy_bytes += work.source.size
         if work.action == "lost":
             await self._look_for(work.source)
-        return await self._copy(work.source, begun=begun)
+        return await self._copy(work.source, begun=begun, strict=strict)
 
     async def _look_for(self, source: ObjectInfo) -> None:
         """Some servers take a key for another (SeaweedFS `a//b` for `a/b`): copied for ever, and never there.
@@ -61,7 +66,7 @@ class Copier:
         if held is not None:
             raise KeyRefused(f"{p.target.name} lists it under another name", hint="this server cannot hold this key")
 
-    async def _copy(self, listed: ObjectInfo, *, begun: bool) -> Outcome:
+    async def _copy(self, listed: ObjectInfo, *, begun: bool, strict: bool) -> Outcome:
         p, repaired, changed = self._passage, list[str](), 0
         source: ObjectInfo | None = listed
         while source is not None:
@@ -78,6 +83,8 @@ class Copier:
                 if len(repaired) >= _TRIES:
                     raise
             source = await p.call(lambda: p.source.head(listed.key))
+            if strict and (source is None or source.identity != listed.identity):
+                raise KeepsChanging(f"{plain(listed.key)} changed since it was listed", hint="it is copied by a later round")
         return Outcome("vanished")
 
     async def _send(self, source: ObjectInfo, *, begun: bool) -> Proof:
@@ -102,7 +109,7 @@ class Copier:
             p.tally.sent += sums.size
             p.tally.resent += sums.size if begun else 0
             target = await p.call(lambda: p.target.write(source.key, body, crc64nvme=sums.crc64nvme, like=source))
-            if p.target.capabilities.stored_checksum and sums.agrees(target.checksums) is None:
+            if not target.checksums and p.target.capabilities.stored_checksum:
                 target = await p.head(p.target, target) or target
         proof = prove(sums, source, target, in_parts=False, body=body)
         p.record(p.row(source, target, sums.crc64nvme, proof, read_at))
