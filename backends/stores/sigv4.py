@@ -11,7 +11,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -36,9 +36,6 @@ class Scope:
     region: str
     service: str = "s3"
 
-    def on(self, day: str) -> str:
-        return f"{day}/{self.region}/{self.service}/aws4_request"
-
 
 def encode(text: str | bytes, safe: str = "") -> str:
     """Percent-encoded as the signature wants it: all but `A-Za-z0-9-_.~` and what is in `safe`."""
@@ -57,10 +54,11 @@ def canonical_query(params: Iterable[tuple[str, str]]) -> str:
 
 def canonical_request(method: str, path: str, query: str, headers: Mapping[str, str], payload: str) -> tuple[str, str]:
     """The text that is signed, and the names of the signed headers. `path` and `query` are already encoded."""
-    lower = sorted([(name.lower(), value if value.isalnum() else " ".join(value.split())) for name, value in headers.items()])
+    lower = [(name.lower(), " ".join(value.split())) for name, value in headers.items()]
+    lower.sort()
     names = ";".join([name for name, _ in lower])
-    lines = "".join([f"{name}:{value}\n" for name, value in lower])
-    return f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}", names
+    lines = "\n".join(map(":".join, lower))
+    return f"{method}\n{path}\n{query}\n{lines}\n\n{names}\n{payload}", names
 
 
 def string_to_sign(moment: str, scope: str, request: str) -> str:
@@ -78,8 +76,13 @@ def signer(secret_key: str, day: str, region: str, service: str) -> hmac.HMAC:
 
 
 @lru_cache(maxsize=8)
-def _moment(at: datetime) -> str:
-    return at.strftime("%Y%m%dT%H%M%SZ")
+def _moment(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+@lru_cache(maxsize=64)
+def _scope(day: str, region: str, service: str) -> str:
+    return f"{day}/{region}/{service}/aws4_request"
 
 
 def sign(
@@ -97,17 +100,18 @@ def sign(
 
     Every header given is signed, so give none that a proxy or the HTTP client may change.
     """
-    moment = _moment(at.replace(microsecond=0))
+    moment = _moment(int(at.timestamp()))
     day = moment[:8]
+    within = _scope(day, scope.region, scope.service)
     signed = {**headers, "x-amz-date": moment, "x-amz-content-sha256": payload}
     if credentials.session_token:
         signed["x-amz-security-token"] = credentials.session_token
     request, names = canonical_request(method, path, query, signed, payload)
-    text = string_to_sign(moment, scope.on(day), request)
+    text = string_to_sign(moment, within, request)
     mac = signer(credentials.secret_key, day, scope.region, scope.service).copy()
     mac.update(text.encode("utf-8"))
     signature = mac.hexdigest()
     signed["authorization"] = (
-        f"{_ALGORITHM} Credential={credentials.access_key}/{scope.on(day)},SignedHeaders={names},Signature={signature}"
+        f"{_ALGORITHM} Credential={credentials.access_key}/{within},SignedHeaders={names},Signature={signature}"
     )
     return signed
