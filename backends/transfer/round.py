@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -41,9 +42,21 @@ OF_THE_STORE = (StoreUnreachable, StoreDenied, StoreFull, StoreBusy, SshError, T
 
 
 async def sync_round(
-    dataset: str, source: Store, target: Store, index: Index, options: RoundOptions, progress: Progress
+    dataset: str,
+    source: Store,
+    target: Store,
+    index: Index,
+    options: RoundOptions,
+    progress: Progress,
+    *,
+    copier: Callable[[Passage], Copier] = Copier,
+    at_once: int | None = None,
 ) -> RoundResult:
-    """One round. Raises `ListingFailed` with nothing copied or changed; objects that fail are in the result."""
+    """One round. Raises `ListingFailed` with nothing copied or changed; objects that fail are in the result.
+
+    `copier` makes what carries the objects over, directly or by way of a hub; `at_once` is how many it is given at a time, as many as
+    there may be streams unless said.
+    """
     if options.delete:
         raise NotYetSupported("deletes are not yet supported", where="delete", hint="use delete: never")
     started = time.monotonic()
@@ -51,7 +64,8 @@ async def sync_round(
     await index.bind(dataset, legacy.url, other.url)
     work = WorkList(index)
     await work.open()
-    the_round = Round(Passage.of(dataset, source, target, index, options, progress), options, work)
+    passage = Passage.of(dataset, source, target, index, options, progress)
+    the_round = Round(passage, options, work, copier(passage), at_once or options.parallel)
     try:
         result = await the_round.run(started)
     except BaseException:
@@ -80,14 +94,15 @@ class Done:
 class Round:
     """The state of one round."""
 
-    def __init__(self, passage: Passage, options: RoundOptions, work: WorkList) -> None:
+    def __init__(self, passage: Passage, options: RoundOptions, work: WorkList, copier: Copier, workers: int) -> None:
         self._passage = passage
         self._options = options
         self._work = work
         self._progress = passage.progress
         self._done = Done()
         self._difference = Difference(passage, work)
-        self._copier = Copier(passage)
+        self._copier = copier
+        self._workers = workers
 
     async def run(self, started: float) -> RoundResult:
         p, aborted = self._passage, 0
@@ -185,11 +200,11 @@ class Round:
     # copying
 
     async def _copy(self) -> None:
-        queue: asyncio.Queue[tuple[Work, bool] | None] = asyncio.Queue(2 * self._options.parallel)
+        queue: asyncio.Queue[tuple[Work, bool] | None] = asyncio.Queue(2 * self._workers)
         try:
             async with asyncio.TaskGroup() as group:
                 glance = group.create_task(self._glance())
-                workers = [group.create_task(self._worker(queue)) for _ in range(self._options.parallel)]
+                workers = [group.create_task(self._worker(queue)) for _ in range(self._workers)]
                 await self._feed(queue)
                 await asyncio.gather(*workers)
                 glance.cancel()
@@ -202,7 +217,7 @@ class Round:
             begun = await p.index.was_begun(p.dataset, p.target_side, (item.source.key for item in page))
             for item in page:
                 await queue.put((item, item.source.key in begun))
-        for _ in range(self._options.parallel):
+        for _ in range(self._workers):
             await queue.put(None)
 
     async def _worker(self, queue: asyncio.Queue[tuple[Work, bool] | None]) -> None:
