@@ -23,15 +23,22 @@ def excluder(patterns: Iterable[str]) -> Callable[[str], bool]:
     return lambda key: found(key) is not None
 
 
-def _regex(pattern: str) -> str:
+def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """A function that says whether a key itself matches one of the patterns; what lies below a match does not."""
+    parts = [_regex(p, with_below=False) for p in patterns]
+    if not parts:
+        return lambda key: False
+    found = re.compile("|".join(f"(?:{p})" for p in parts), re.DOTALL).fullmatch
+    return lambda key: found(key) is not None
+
+
+def _regex(pattern: str, *, with_below: bool = True) -> str:
     body = pattern.strip("/")
     if not body or pattern.startswith("!"):
-        raise UsageError(
-            f"exclude pattern {plain(pattern)!r} cannot be used", where="exclude", hint="globs such as tmp/** or *.tmp"
-        )
+        raise UsageError(f"pattern {plain(pattern)!r} cannot be used", where="exclude", hint="globs such as tmp/** or *.tmp")
     tied = "/" in pattern.rstrip("/")
     below = "" if body.endswith("**") else "/.+" if pattern.endswith("/") else "(?:/.*)?"
-    return ("" if tied else "(?:.*/)?") + _glob(body) + below
+    return ("" if tied else "(?:.*/)?") + _glob(body) + (below if with_below else "")
 
 
 def _glob(body: str) -> str:

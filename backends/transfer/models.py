@@ -11,6 +11,15 @@ Proof = Literal["stored_checksums", "combined_parts", "manifest", "re_read", "si
 Direction = Literal["forward", "reverse"]
 Status = Literal["waiting", "listing", "copying", "verifying", "in sync", "failed"]
 FAILURES_SHOWN = 20
+MARKERS = (
+    "_SUCCESS",
+    "*.complete",
+    ".metadata",
+    "latest",
+    "*.index.json",
+    "trainer_state.json",
+)  # written last by who writes folders
+DELETES_LISTED = 100_000  # of what would be deleted, at most so many are named in a result
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +29,16 @@ class RoundOptions:
     parallel: int = 10
     bandwidth: float | None = None
     exclude: tuple[str, ...] = ()
-    delete: bool = False  # only by plan, only after commit
+    delete: bool = False  # the plan says `after-commit`
+    delete_barred: str = "the migration is not committed"  # SR4: why nothing may be deleted now; "" where it may
     max_delete: float = 0.01
     dry_run: bool = False
     retry_failed: bool = False
     newest_first: bool = False
     folders: bool = False  # unit: folder
+    markers: tuple[str, ...] = MARKERS
+    settle: float = 30.0  # seconds that a folder must have been quiet before it is copied
+    copy_seconds: float | None = None  # then begin nothing more: what is newest by now is found by the next round
     direction: Direction = "forward"
     accept_empty: bool = False  # an operator has said that a suddenly empty side is meant
 
@@ -34,6 +47,28 @@ class RoundOptions:
 class Failure:
     key: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A folder, or a marker above folders, that was left for the next round."""
+
+    folder: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deletes:
+    """What legacy no longer has. `deletable` objects of the target are copies of ours, unchanged since, and gone from legacy; `listed`
+    names what went, or would go, the first `DELETES_LISTED`. `rule` and `reason` say why they were left: SR4 before the commit,
+    MAX_DELETE, or "" for what passes by itself."""
+
+    deletable: int = 0
+    bytes: int = 0
+    kept: int = 0  # found changed, or back on legacy, at the last look
+    rule: str = ""
+    reason: str = ""
+    listed: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -113,6 +148,9 @@ class RoundResult:
     found_seconds: float = 0.0  # age of the oldest of them
     hub_bytes: int = 0  # sent to the hub, where there is one
     saved_bytes: int = 0  # that compression saved of them
+
+    waiting: tuple[Waiting, ...] = ()  # unit: folder: part of the lag, no failures
+    deletes: Deletes = Deletes()
 
     @property
     def is_proven(self) -> bool:
