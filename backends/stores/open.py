@@ -7,7 +7,6 @@ up, references resolved and hosts reached when the first call needs them.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from backends.stores.errors import StoreDenied
 from backends.stores.local import LocalStore
 from backends.stores.s3 import S3Store
 from backends.stores.s3_client import bucket_address
-from backends.stores.s3_credentials import ChainCredentials, CredentialSource
+from backends.stores.s3_credentials import ChainCredentials, CredentialSource, LookedUpCredentials
 from backends.stores.sigv4 import Credentials
 
 if TYPE_CHECKING:
@@ -79,19 +78,14 @@ def _credentials(name: str, spec: StoreSpec, base: Path) -> CredentialSource:
     return PlanCredentials(name, spec, base)
 
 
-class PlanCredentials:
-    """The keys that the plan names, its references resolved on first use."""
+class PlanCredentials(LookedUpCredentials):
+    """The keys that the plan names, its references resolved on first use, and again when a server says that they have ended."""
 
     def __init__(self, name: str, spec: StoreSpec, base: Path) -> None:
+        super().__init__(name, lambda anew: (self._resolve(), float("inf")))
         self._name = name
         self._spec = spec
         self._base = base
-        self._found: Credentials | None = None
-
-    async def get(self) -> Credentials:
-        if self._found is None:
-            self._found = await asyncio.to_thread(self._resolve)
-        return self._found
 
     def _resolve(self) -> Credentials:
         access, secret = self._one("access_key", self._spec.access_key), self._one("secret_key", self._spec.secret_key)

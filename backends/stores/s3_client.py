@@ -26,8 +26,8 @@ from backends.escape import plain
 from backends.stores.base import Body
 from backends.stores.errors import StoreError, StoreUnreachable
 from backends.stores.s3_credentials import CredentialSource
-from backends.stores.s3_errors import from_answer, from_http
-from backends.stores.sigv4 import Scope, canonical_query, encode_path, sign
+from backends.stores.s3_errors import from_answer, from_http, may_have_ended
+from backends.stores.sigv4 import Credentials, Scope, canonical_query, encode_path, sign
 
 if TYPE_CHECKING:
     import aiohttp
@@ -117,17 +117,24 @@ class S3Client:
         raw = self._address.root if key is None else self._address.base + encode_path(key)
         query = canonical_query(params)
         given = {"host": self._address.host, **headers} if headers else {"host": self._address.host}
-        credentials = await self._credentials.get()
-        try:
-            signed = sign(method, raw, query, given, credentials=credentials, scope=self._scope, at=datetime.now(UTC))
-        except UnicodeEncodeError as error:
-            raise StoreError(f"{self._store}: {_named(what, of)}: its metadata is not text and cannot be carried") from error
-        del signed["host"]  # the HTTP client says the same by itself
         url = f"{self._address.origin}{raw}?{query}" if query else f"{self._address.origin}{raw}"
         limit = seconds + CONNECT_SECONDS + ((0 if body is None else len(body)) + expect) / _SLOWEST
-        is_plain = not _has_dots(raw) and "".join(signed.values()).isascii()
-        send = self._send if is_plain else self._send_literal
-        answer = await send(method, url, signed, body, limit, what, of)
+
+        async def ask(credentials: Credentials) -> Answer:
+            try:
+                signed = sign(method, raw, query, given, credentials=credentials, scope=self._scope, at=datetime.now(UTC))
+            except UnicodeEncodeError as error:
+                raise StoreError(f"{self._store}: {_named(what, of)}: its metadata is not text and cannot be carried") from error
+            del signed["host"]  # the HTTP client says the same by itself
+            is_plain = not _has_dots(raw) and "".join(signed.values()).isascii()
+            send = self._send if is_plain else self._send_literal
+            return await send(method, url, signed, body, limit, what, of)
+
+        credentials = await self._credentials.get()
+        answer = await ask(credentials)
+        if not 200 <= answer.status < 300 and may_have_ended(answer.status, bytes(answer.body)):
+            renewed = await self._credentials.renew(credentials)
+            answer = answer if renewed is None else await ask(renewed)
         if not 200 <= answer.status < 300:
             raise from_answer(answer.status, answer.headers, bytes(answer.body), store=self._store, what=_named(what, of))
         return answer

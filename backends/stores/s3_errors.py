@@ -47,6 +47,7 @@ _DENIED = {
     "RequestTimeTooSkewed": "this machine's clock is off: set it",
     "SignatureDoesNotMatch": "secret_key does not belong to this access key",
 }
+_ENDED = {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "TokenRefreshRequired"}
 _CHECKSUM = {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
 _UPLOAD = {"NoSuchUpload", "InvalidPart", "InvalidPartOrder"}
 _FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "EntityTooLarge"}
@@ -89,6 +90,14 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes, *, store: 
     if code == "NotImplemented" or status == 501:
         return Unsupported(text)
     return _by_status(status, code, text)
+
+
+def may_have_ended(status: int, body: bytes) -> bool:
+    """Does this refusal mean that the keys hold no longer? One to a HEAD does not say why: it may."""
+    if status not in (400, 401, 403):
+        return False
+    found = parse_error(body.strip())
+    return found is None or found.code in _ENDED if body else True
 
 
 def _by_status(status: int, code: str, text: str) -> StoreError:
