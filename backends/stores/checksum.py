@@ -46,12 +46,15 @@ def combine_crc32c(first: str, second: str, second_size: int) -> str:
     return f"{checksums.combine_crc32c(int(first, 16), int(second, 16), second_size):08x}"
 
 
-def combine_parts(parts: Iterable[tuple[str, int]]) -> str:
-    """The CRC64NVME of the whole from (value, size) of each part in order."""
-    whole = EMPTY_CRC64NVME
+_COMBINE = {"crc64nvme": checksums.combine_crc64nvme, "crc32c": checksums.combine_crc32c, "crc32": checksums.combine_crc32}
+
+
+def combine_parts(parts: Iterable[tuple[str, int]], algorithm: str = "crc64nvme") -> str:
+    """The CRC of the whole from (value, size) of each part in order."""
+    whole, combine = 0, _COMBINE[algorithm]
     for value, size in parts:
-        whole = combine_crc64nvme(whole, value, size)
-    return whole
+        whole = combine(whole, int(value, 16), size)
+    return f"{whole:0{2 * _BYTES[algorithm]}x}"
 
 
 class Digest:

@@ -10,6 +10,7 @@ from backends.stores.base import ObjectInfo
 from backends.stores.checksum import base64_to_hex
 
 _META = "x-amz-meta-"
+_BESIDE = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
 _KNOWN = {f"x-amz-checksum-{name}": name for name in ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")}
 
 
@@ -42,14 +43,26 @@ def info_of(key: str, headers: Mapping[str, str], mtime: datetime | None = None)
         checksums=checksums_of(headers),
         content_type=headers.get("content-type"),
         metadata={k[len(_META) :]: v for k, v in headers.items() if k.startswith(_META)},
+        headers=_beside(headers),
     )
 
 
+def _beside(headers: Mapping[str, str]) -> dict[str, str]:
+    """What an HTTP client is told with the object. `aws-chunked` is how a body was sent, and some servers keep it."""
+    found = {name: headers[name] for name in _BESIDE if headers.get(name)}
+    if "aws-chunked" in found.get("content-encoding", ""):
+        kept = [word.strip() for word in found.pop("content-encoding").split(",")]
+        if real := ",".join(word for word in kept if word != "aws-chunked"):
+            found["content-encoding"] = real
+    return found
+
+
 def carried(like: ObjectInfo | None) -> dict[str, str]:
-    """Content type and user metadata of the source, as headers of the copy."""
+    """Content type, headers and user metadata of the source, as headers of the copy. The storage class is the target's own."""
     if like is None:
         return {}
     headers = {f"{_META}{name}": value for name, value in like.metadata.items()}
+    headers |= like.headers
     if like.content_type:
         headers["content-type"] = like.content_type
     return headers

@@ -1,4 +1,4 @@
-"""S3's XML answers, parsed strictly, and the one document that we send.
+"""S3's XML answers, parsed strictly, and the documents that we send.
 
 Listings are asked with `encoding-type=url`, so keys come percent-encoded (`+` is a space) and no character of a key can break the
 document. Listings are parsed by regular expressions, ten times as fast as a tree (2.8 ms for 1,000 keys); in exchange the frame
@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from html import unescape
 from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 from backends.stores.base import ObjectInfo, PartInfo
 
+_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _ENTRY = re.compile(r"<Contents>(.*?)</Contents>", re.S)
 _UPLOAD = re.compile(r"<Upload>(.*?)</Upload>", re.S)
 _PART = re.compile(r"<Part>(.*?)</Part>", re.S)
@@ -65,6 +67,29 @@ class UploadPage:
 class PartPage:
     parts: list[tuple[PartInfo, str | None]]  # the part, and its CRC64NVME in base64 where told
     marker: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedBody:
+    etag: str
+    crc64nvme: str | None  # in base64, where told
+
+
+@dataclass(frozen=True, slots=True)
+class AttributedPart:
+    number: int
+    size: int
+    checksums: dict[str, str]  # by algorithm, in base64
+
+
+@dataclass(frozen=True, slots=True)
+class AttributesPage:
+    etag: str
+    size: int
+    checksums: dict[str, str]  # of the object, as told: composite ones end in `-N`
+    parts: list[AttributedPart] = field(default_factory=list)
+    count: int = 0  # of all parts
+    marker: str | None = None  # None: this was the last page
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +202,72 @@ def parse_complete(body: bytes) -> str:
     return (_field(_whole(body, "CompleteMultipartUploadResult"), "ETag") or "").strip('"')
 
 
+def parse_tags(body: bytes) -> dict[str, str]:
+    """The answer of GetObjectTagging."""
+    root = _tree(body, "Tagging")
+    tags: dict[str, str] = {}
+    for tag in root.iter("Tag"):
+        key = tag.findtext("Key")
+        if not key:
+            raise BadXml("a tag has no key")
+        tags[key] = tag.findtext("Value") or ""
+    return tags
+
+
+def tagging_document(tags: Mapping[str, str]) -> bytes:
+    """The body of PutObjectTagging."""
+    lines = "".join(f"<Tag><Key>{escape(k)}</Key><Value>{escape(v)}</Value></Tag>" for k, v in tags.items())
+    return f'<Tagging xmlns="{_NAMESPACE}"><TagSet>{lines}</TagSet></Tagging>'.encode()
+
+
+def parse_copied(body: bytes) -> CopiedBody:
+    """The answer of CopyObject or UploadPartCopy. An `<Error>` in an answer of status 200: ask `parse_error` first."""
+    root = _tree(body, "CopyObjectResult", "CopyPartResult")
+    return CopiedBody((root.findtext("ETag") or "").strip('"'), root.findtext("ChecksumCRC64NVME"))
+
+
+def parse_attributes(body: bytes) -> AttributesPage:
+    """One page of GetObjectAttributes. Parts have only those checksums that are CRCs."""
+    root = _tree(body, "GetObjectAttributesResponse", "GetObjectAttributesOutput")
+    size, kept, listed = root.findtext("ObjectSize"), root.find("Checksum"), root.find("ObjectParts")
+    if size is None or not size.isdecimal():
+        raise BadXml("the attributes do not tell the object's size")
+    page = AttributesPage((root.findtext("ETag") or "").strip('"'), int(size), _checksums(kept))
+    if listed is None:
+        return page
+    for part in listed.iter("Part"):
+        number, length = part.findtext("PartNumber") or "", part.findtext("Size") or ""
+        if not number.isdecimal() or not length.isdecimal():
+            raise BadXml("a part has no number or no size")
+        page.parts.append(AttributedPart(int(number), int(length), _checksums(part)))
+    count = listed.findtext("PartsCount") or listed.findtext("TotalPartsCount") or ""
+    marker = listed.findtext("NextPartNumberMarker") if listed.findtext("IsTruncated") == "true" else None
+    return replace(page, count=int(count) if count.isdecimal() else 0, marker=marker)
+
+
+def _checksums(element: ElementTree.Element | None) -> dict[str, str]:
+    """By algorithm, in base64 as told."""
+    if element is None:
+        return {}
+    told = {name: element.findtext(f"Checksum{name.upper()}") for name in ("crc64nvme", "crc32c", "crc32")}
+    return {name: value for name, value in told.items() if value}
+
+
+def _tree(body: bytes, *names: str) -> ElementTree.Element:
+    """The root, of one of these names, with no namespaces below it."""
+    if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
+        raise BadXml("the answer declares a document type")
+    try:
+        root = ElementTree.fromstring(body)
+    except ElementTree.ParseError as error:
+        raise BadXml(f"the answer is no whole {names[0]}") from error
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    if root.tag not in names:
+        raise BadXml(f"the answer is no whole {names[0]}")
+    return root
+
+
 def parse_error(body: bytes) -> ErrorBody | None:
     """The `<Error>` document; None where the body is none. Never raises: this is asked when things are bad already."""
     if b"<Error" not in body or b"<!DOCTYPE" in body or b"<!ENTITY" in body or len(body) > 1 << 20:
@@ -200,8 +291,7 @@ def complete_document(parts: Iterable[tuple[PartInfo, str | None]]) -> bytes:
         etag = part.etag.replace("&", "&amp;").replace("<", "&lt;")
         lines.append(f'<Part><ETag>"{etag}"</ETag>{checksum}<PartNumber>{part.number}</PartNumber></Part>')
     body = "".join(lines)
-    namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
-    return f'<CompleteMultipartUpload xmlns="{namespace}">{body}</CompleteMultipartUpload>'.encode()
+    return f'<CompleteMultipartUpload xmlns="{_NAMESPACE}">{body}</CompleteMultipartUpload>'.encode()
 
 
 def _text(body: bytes) -> str:

@@ -256,7 +256,7 @@ async def test_no_message_holds_a_secret_or_a_signature() -> None:
     ):
         with pytest.raises(StoreDenied) as denied:
             await store.read("k")
-    text = f"{denied.value} {denied.value!r} {store!r} {store._client.__dict__!r}"
+    text = f"{denied.value} {denied.value!r} {store!r} {store._bucket.client.__dict__!r} {store._bucket.__dict__!r}"
     assert SECRET not in text
     assert "Signature" not in text
 

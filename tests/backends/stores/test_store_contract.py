@@ -9,7 +9,7 @@ import pytest
 
 from backends.stores.base import ObjectInfo, Store, key_order
 from backends.stores.checksum import combine_parts, crc64nvme
-from backends.stores.errors import ChecksumRefused, ObjectMissing, ShortBody, SourceChanged, StoreError, UploadGone
+from backends.stores.errors import ChecksumRefused, ObjectMissing, ShortBody, SourceChanged, StoreError, TargetChanged, UploadGone
 
 PART = 5 << 20  # S3's smallest
 
@@ -195,3 +195,32 @@ async def test_prepare_can_be_said_twice_and_harms_nothing(store: Store) -> None
     await store.prepare()
     assert await keys_of(store) == ["k"]
     assert store.skipped == ()
+
+
+async def test_what_somebody_else_wrote_meanwhile_is_not_overwritten(store: Store) -> None:
+    before = await put(store, "k", b"before")
+    theirs = await put(store, "k", b"theirs, longer")
+    for condition in ({"if_match": before.identity}, {"if_absent": True}):
+        with pytest.raises(TargetChanged):
+            await store.write("k", b"ours", crc64nvme=crc64nvme(b"ours"), **condition)  # type: ignore[arg-type]
+    with pytest.raises(TargetChanged):
+        await store.write("gone", b"ours", crc64nvme=crc64nvme(b"ours"), if_match=before.identity)
+    assert await store.read("k") == b"theirs, longer"
+    assert await keys_of(store) == ["k"]
+    ours = await store.write("k", b"ours", crc64nvme=crc64nvme(b"ours"), if_match=theirs.identity)
+    assert await store.read("k", if_match=ours.identity) == b"ours"
+    await store.write("new", b"ours", crc64nvme=crc64nvme(b"ours"), if_absent=True)
+    assert await keys_of(store) == ["k", "new"]
+
+
+async def test_an_upload_in_parts_does_not_overwrite_what_somebody_else_wrote_meanwhile(store: Store) -> None:
+    crc = crc64nvme(b"ours")
+    upload = await store.create_upload("k")
+    part = await store.write_part("k", upload, 1, 0, b"ours", crc64nvme=crc)
+    theirs = await put(store, "k", b"theirs, longer")
+    for condition in ({"if_match": "another"}, {"if_absent": True}):
+        with pytest.raises(TargetChanged):
+            await store.complete_upload("k", upload, [part], size=4, crc64nvme=crc, like=None, **condition)  # type: ignore[arg-type]
+    assert await store.read("k") == b"theirs, longer"
+    await store.complete_upload("k", upload, [part], size=4, crc64nvme=crc, like=None, if_match=theirs.identity)
+    assert await store.read("k") == b"ours"
