@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 from backends.stores.base import ObjectInfo
-from backends.stores.errors import ObjectMissing, StoreBusy, StoreDenied, StoreError, StoreUnreachable
+from backends.stores.errors import StoreDenied
 from backends.stores.s3_bucket import Bucket, version_params
 from backends.stores.s3_errors import Unsupported
 from backends.stores.s3_xml import parse_tags, tagging_document
@@ -27,26 +27,24 @@ async def read_tags(bucket: Bucket, key: str, version: str | None = None) -> dic
 
 async def with_tags(bucket: Bucket, info: ObjectInfo, headers: Mapping[str, str], *, by_head: bool) -> ObjectInfo:
     """`info` with its tags: asked for only where the answer's headers count some. Some servers count in GET and not in HEAD: until
-    this one was seen to, large objects are asked for theirs."""
+    this one was seen to, a large object's first byte is read for its count. (The tags themselves are not asked for on the off chance:
+    a server that does not know `?tagging` answers with the whole object.)"""
     found = bucket.found
     counted = headers.get(COUNT, "0") != "0"
     if counted and by_head:
         found.counts_tags = True
-    if not found.reads_tags or not (counted or (by_head and info.size >= LARGE and not found.counts_tags)):
+    if found.reads_tags and not counted and by_head and info.size >= LARGE and not found.counts_tags:
+        first = await bucket.call("GET", info.key, "GET", params=version_params(info.version), headers={"range": "bytes=0-0"})
+        counted = first.headers.get(COUNT, "0") != "0"
+    if not found.reads_tags or not counted:
         return info
     try:
         return info._replace(tags=await read_tags(bucket, info.key, info.version))
-    except (StoreBusy, StoreUnreachable, ObjectMissing):
-        raise
     except StoreDenied:
         found.reads_tags = False
         found.note(
             "tags_denied", "tags may not be read with these credentials (s3:GetObjectTagging): where there are any, they stay"
         )
-    except StoreError:
-        if counted:
-            raise
-        found.reads_tags = False  # it has none
     return info
 
 
