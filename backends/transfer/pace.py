@@ -17,7 +17,7 @@ from backends.stores.errors import ShortBody, StoreBusy, StoreUnreachable
 T = TypeVar("T")
 
 _BURST_SECONDS = 0.25
-_TRIES = 5  # of a call that failed for a passing reason
+_TRIES = 8  # of a call that failed for a passing reason: some 25 s, as long as a server takes that is started again
 _BUSY_TRIES = 12  # of a call that the store asked to put off
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 20.0
@@ -110,6 +110,7 @@ class Patience:
         self._sleep = sleep
 
     async def call(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """The result of the first attempt that works, or the error of the last one."""
         failed, busy = 0, 0
         while True:
             try:

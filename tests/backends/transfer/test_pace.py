@@ -96,9 +96,9 @@ async def test_patience_waits_as_long_as_a_busy_store_asks() -> None:
 @pytest.mark.parametrize(
     ("error", "tries"),
     [
-        (StoreUnreachable("a"), 5),
-        (LinkLost("a"), 5),
-        (TimeoutError(), 5),
+        (StoreUnreachable("a"), 8),
+        (LinkLost("a"), 8),
+        (TimeoutError(), 8),
         (StoreDenied("a"), 1),
         (HostKeyRefused("a"), 1),
         (StoreBusy("a"), 12),
