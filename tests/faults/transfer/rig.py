@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from backends.stores.base import Store
 from backends.stores.s3 import S3Store
-from backends.stores.s3_client import bucket_address
+from backends.stores.s3_client import S3Client, bucket_address
 from backends.stores.s3_credentials import CredentialSource, FixedCredentials
 from backends.stores.sigv4 import Credentials
 from backends.transfer.index import Index
@@ -66,6 +66,16 @@ class Rig:
 
     async def verify(self, **options: bool) -> VerifyResult:
         return await verified(self.source, self.target, self.index, **options)
+
+    async def put_bare(self, key: str, body: bytes) -> None:
+        """An object without any checksum, as old uploaders wrote them."""
+        address = bucket_address("faults", endpoint=self.server.endpoint, region=self.server.region, path_style=None)
+        keys = FixedCredentials(Credentials(self.server.access_key, self.server.secret_key))
+        client = S3Client("bare", address, keys, self.server.region)
+        try:
+            await client.call("PUT", f"{self.prefix}old/{key}", what="PUT", body=body)
+        finally:
+            await client.close()
 
     def path_of(self, key: str, side: str = "old") -> str:
         """The path of a plain key's requests."""
