@@ -25,6 +25,7 @@ class Found:
     """What is known of the server. The best is assumed until an answer, or the probe, says otherwise."""
 
     takes_crc: bool = True  # checks CRC64NVME; else Content-MD5 is sent
+    takes_md5: bool = True  # checks that, else neither is: its digest costs more than all the rest of a copy
     keeps_crc: bool | None = None  # and tells it by HEAD; None: not found out yet
     joins_crc: bool | None = None  # an upload in parts gets the value of the whole; None: not found out yet
     conditions: bool = True  # If-Match and If-None-Match of a write

@@ -1,7 +1,7 @@
 """What a server really does, asked of it before a run: compatibles differ in what they refuse, ignore and forget.
 
-Reading costs two requests. A target is asked with nine, one of them the look for the bucket: a listing, a body with a wrong checksum that must be
-refused, a right one with tags, two writes whose condition must fail, a HEAD, an upload in parts begun and abandoned, and the
+Reading costs two requests. A target is asked with nine or ten, one of them the look for the bucket: a listing, a body with a wrong checksum that must be
+refused (or a wrong MD5), a right one with tags, two writes whose condition must fail, a HEAD, an upload in parts begun and abandoned, and the
 removal. The object lies below `.cutover-probe/`, is never listed as data, and one that a death left behind is removed by a later
 probe. What was found out holds for an hour for all stores of this process with the same bucket and keys.
 """
@@ -29,7 +29,7 @@ from backends.stores.s3_bucket import CHECKSUM_MODE, Bucket, Found, version_para
 from backends.stores.s3_client import Answer
 from backends.stores.s3_errors import BucketMissing
 from backends.stores.s3_headers import checksums_of
-from backends.stores.s3_sending import conditions, send_checked
+from backends.stores.s3_sending import conditions, md5_base64, send_checked
 from backends.stores.s3_tags import COUNT, read_tags
 from backends.stores.s3_uploads import Uploads
 from backends.stores.s3_xml import ListPage, parse_list
@@ -139,8 +139,18 @@ class Probe:
         self._note_version(answer)
         if found.takes_crc:
             found.takes_crc = found.keeps_crc = False
-            text = "does not check checksums: bodies go with Content-MD5; compare what arrived with `verify --re-read`"
-            found.note("checksum", text)
+            found.takes_md5 = await self._checks_md5(key)
+            how = "bodies go with Content-MD5" if found.takes_md5 else "nor Content-MD5"
+            found.note("checksum", f"does not check checksums, {how}: compare what arrived with `verify --re-read`")
+
+    async def _checks_md5(self, key: str) -> bool:
+        headers = {"content-md5": await md5_base64(b"other")}
+        try:
+            answer = await self._bucket.call("PUT", key, "PUT", headers=headers, body=_BODY)
+        except ChecksumRefused:
+            return True
+        self._note_version(answer)
+        return False
 
     async def _put(self, key: str, headers: dict[str, str]) -> tuple[Answer, bool]:
         answer, tagged = await send_checked(self._bucket, "PUT", key, _BODY, crc64nvme(_BODY), headers=headers)

@@ -64,7 +64,7 @@ async def send(
             left = {name: value for name, value in left.items() if name not in group.headers}
             without.append(group)
             if group is _CHECKSUM and len(body):
-                left["content-md5"] = await _md5(body)
+                left["content-md5"] = await md5_base64(body)
             if group is _CONDITIONS and unconditional is not None:
                 await unconditional()
         else:
@@ -87,8 +87,10 @@ async def send_checked(
     """`send` with the checksum that the server understands. What it tells back must be the same, else `ChecksumRefused`."""
     if bucket.found.takes_crc:
         checked = {**headers, CRC: hex_to_base64(crc64nvme), _ASKED: "CRC64NVME"}
+    elif bucket.found.takes_md5:
+        checked = {**headers, "content-md5": await md5_base64(body)}
     else:
-        checked = {**headers, "content-md5": await _md5(body)}
+        checked = dict(headers)
     answer, tagged = await send(
         bucket, method, key, method, body=body, headers=checked, params=params, unconditional=unconditional
     )
@@ -129,7 +131,9 @@ def _remember(bucket: Bucket, group: _Group) -> None:
         found.note("tag_header", "takes no tags together with an object: they are put after it")
 
 
-async def _md5(body: Body) -> str:
+async def md5_base64(body: Body) -> str:
+    """As `Content-MD5` carries it."""
+
     def digest() -> str:
         return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode("ascii")
 
