@@ -13,13 +13,18 @@ import pytest
 import pytest_asyncio
 
 from backends.ssh.pool import SshPool
+from backends.stores.azure import AzureStore
+from backends.stores.azure_credentials import AzureSigner, Credential, SharedKey
 from backends.stores.base import Store
 from backends.stores.local import LocalStore
+from backends.stores.object_client import ObjectClient, Place
+from backends.stores.object_errors import azure_error
 from backends.stores.s3 import S3Store
 from backends.stores.s3_client import bucket_address
 from backends.stores.s3_credentials import FixedCredentials
 from backends.stores.sftp import SftpStore
 from backends.stores.sigv4 import Credentials
+from tests.peers.azurite import Azurite, azurite, azurite_path
 from tests.peers.ministack import MiniStack, ministack
 from tests.peers.openssh import OpenSsh, openssh
 from tests.peers.seaweedfs import SeaweedFs, seaweedfs, weed_path
@@ -42,6 +47,14 @@ async def mini(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MiniSt
     if find_spec("ministack") is None:
         pytest.skip("server missing: ministack")
     async with ministack(tmp_path_factory.mktemp("ministack")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def blobs(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Azurite]:
+    if azurite_path() is None:
+        pytest.skip("server missing: azurite")
+    async with azurite(tmp_path_factory.mktemp("azurite")) as server:
         yield server
 
 
@@ -74,6 +87,21 @@ async def s3_store(
 
 
 @asynccontextmanager
+async def azure_store(
+    server: Azurite, container: str, *, prefix: str = "some/where/", key: str | None = None
+) -> AsyncIterator[AzureStore]:
+    """A store on that server; `key` other than the account's own."""
+
+    async def find() -> Credential:
+        return SharedKey(key or server.key)
+
+    signer = AzureSigner("corpus", server.account, find)
+    client = ObjectClient("corpus", Place.of(server.endpoint, container), signer, azure_error)
+    async with AzureStore("corpus", f"az://{server.account}/{container}/{prefix}", prefix, client) as store:
+        yield store
+
+
+@asynccontextmanager
 async def sftp_store(server: OpenSsh, root: Path) -> AsyncIterator[SftpStore]:
     async with SshPool(server.settings, [server.host("box")]) as pool, SftpStore("corpus", pool, "box", str(root)) as store:
         yield store
@@ -81,11 +109,11 @@ async def sftp_store(server: OpenSsh, root: Path) -> AsyncIterator[SftpStore]:
 
 def _server(request: pytest.FixtureRequest, kind: str) -> object:
     """Of the kinds that have one. Outside of async fixtures: a session's server is started by its own loop."""
-    fixture = {"sftp": "sshd", "seaweedfs": "weed", "ministack": "mini"}.get(kind)
+    fixture = {"sftp": "sshd", "seaweedfs": "weed", "ministack": "mini", "azurite": "blobs"}.get(kind)
     return request.getfixturevalue(fixture) if fixture else None
 
 
-@pytest.fixture(params=["local", "sftp", "seaweedfs", "ministack"])
+@pytest.fixture(params=["local", "sftp", "seaweedfs", "ministack", "azurite"])
 def any_server(request: pytest.FixtureRequest) -> object:
     return _server(request, request.param)
 
@@ -103,6 +131,10 @@ async def store(any_server: object, tmp_path: Path) -> AsyncIterator[Store]:
         async with s3_store(any_server, "contract", prefix=f"test-{next(_numbers)}/") as opened:
             await opened.create_bucket()
             yield opened
+    elif isinstance(any_server, Azurite):
+        async with azure_store(any_server, "contract", prefix=f"test-{next(_numbers)}/") as blobs:
+            await blobs.create_bucket()
+            yield blobs
     else:
         async with _tree(any_server, tmp_path / "root") as found:
             await found.prepare()
