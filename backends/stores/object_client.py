@@ -151,9 +151,9 @@ class ObjectClient:
 
     def _headers(self, response: Response, what: str) -> dict[str, str]:
         told = {}
-        for name in response.headers:
+        for name in response.headers.keys():  # noqa: SIM118 - of a map with several values a name
             try:
-                told[name.lower()] = response.headers[name]
+                told[name.lower()] = ",".join(response.headers.getall(name))
             except ValueError as error:
                 if "-meta-" in name.lower():
                     raise StoreError(f"{self._store}: {what}: its metadata {plain(name, 80)} is not plain ASCII") from error

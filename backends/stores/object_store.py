@@ -68,6 +68,10 @@ class ObjectStore(Plain, ABC):
     @abstractmethod
     def _bucket_params(self) -> Params: ...
 
+    def _reading(self) -> Mapping[str, str]:
+        """Headers of every GET and HEAD of an object, so that what is stored comes as it is."""
+        return {}
+
     # the store
 
     @property
@@ -180,6 +184,8 @@ class ObjectStore(Plain, ABC):
     ) -> Answer:
         path = self._path(key)
         what = f"{verb} {shown(key)}"
+        if method in ("GET", "HEAD"):
+            headers = {**(headers or {}), **self._reading()}
         return await self._client.call(
             method, path, what=what, params=params, headers=headers, body=body, expect=expect, seconds=seconds
         )

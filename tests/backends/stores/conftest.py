@@ -16,15 +16,19 @@ from backends.ssh.pool import SshPool
 from backends.stores.azure import AzureStore
 from backends.stores.azure_credentials import AzureSigner, Credential, SharedKey
 from backends.stores.base import Store
+from backends.stores.gcs import GcsStore
+from backends.stores.gcs_credentials import GcsSigner, fixed
 from backends.stores.local import LocalStore
+from backends.stores.oauth import Tokens
 from backends.stores.object_client import ObjectClient, Place
-from backends.stores.object_errors import azure_error
+from backends.stores.object_errors import azure_error, gcs_error
 from backends.stores.s3 import S3Store
 from backends.stores.s3_client import bucket_address
 from backends.stores.s3_credentials import FixedCredentials
 from backends.stores.sftp import SftpStore
 from backends.stores.sigv4 import Credentials
 from tests.peers.azurite import Azurite, azurite, azurite_path
+from tests.peers.gcs_shim import GcsShim, gcs_shim
 from tests.peers.ministack import MiniStack, ministack
 from tests.peers.openssh import OpenSsh, openssh
 from tests.peers.seaweedfs import SeaweedFs, seaweedfs, weed_path
@@ -55,6 +59,14 @@ async def blobs(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Azuri
     if azurite_path() is None:
         pytest.skip("server missing: azurite")
     async with azurite(tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def google(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GcsShim]:
+    if find_spec("ministack") is None:
+        pytest.skip("server missing: ministack")
+    async with gcs_shim(tmp_path_factory.mktemp("gcs")) as server:
         yield server
 
 
@@ -102,6 +114,20 @@ async def azure_store(
 
 
 @asynccontextmanager
+async def gcs_store(
+    server: GcsShim, bucket: str, *, prefix: str = "some/where/", token: str | None = None
+) -> AsyncIterator[GcsStore]:
+    """A store on that server; `token` other than the one it takes."""
+
+    async def find() -> Tokens:
+        return fixed(token or server.token)
+
+    client = ObjectClient("corpus", Place.of(server.endpoint, bucket), GcsSigner(find), gcs_error)
+    async with GcsStore("corpus", f"gs://{bucket}/{prefix}", prefix, client) as store:
+        yield store
+
+
+@asynccontextmanager
 async def sftp_store(server: OpenSsh, root: Path) -> AsyncIterator[SftpStore]:
     async with SshPool(server.settings, [server.host("box")]) as pool, SftpStore("corpus", pool, "box", str(root)) as store:
         yield store
@@ -109,11 +135,11 @@ async def sftp_store(server: OpenSsh, root: Path) -> AsyncIterator[SftpStore]:
 
 def _server(request: pytest.FixtureRequest, kind: str) -> object:
     """Of the kinds that have one. Outside of async fixtures: a session's server is started by its own loop."""
-    fixture = {"sftp": "sshd", "seaweedfs": "weed", "ministack": "mini", "azurite": "blobs"}.get(kind)
+    fixture = {"sftp": "sshd", "seaweedfs": "weed", "ministack": "mini", "azurite": "blobs", "gcs": "google"}.get(kind)
     return request.getfixturevalue(fixture) if fixture else None
 
 
-@pytest.fixture(params=["local", "sftp", "seaweedfs", "ministack", "azurite"])
+@pytest.fixture(params=["local", "sftp", "seaweedfs", "ministack", "azurite", "gcs"])
 def any_server(request: pytest.FixtureRequest) -> object:
     return _server(request, request.param)
 
@@ -135,6 +161,10 @@ async def store(any_server: object, tmp_path: Path) -> AsyncIterator[Store]:
         async with azure_store(any_server, "contract", prefix=f"test-{next(_numbers)}/") as blobs:
             await blobs.create_bucket()
             yield blobs
+    elif isinstance(any_server, GcsShim):
+        async with gcs_store(any_server, "contract", prefix=f"test-{next(_numbers)}/") as google:
+            await google.create_bucket()
+            yield google
     else:
         async with _tree(any_server, tmp_path / "root") as found:
             await found.prepare()
