@@ -305,7 +305,7 @@ class Round:
             lag_bytes=left.bytes,
             lag_seconds=_age(left.oldest) if left.objects else 0.0,
             objects_total=found.objects - done.vanished,
-            bytes_total=found.bytes,
+            bytes_total=self._progress.bytes_total,
             resent_bytes=p.tally.resent,
             compared=done.compared,
             vanished=done.vanished,
