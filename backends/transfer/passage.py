@@ -66,8 +66,9 @@ class Passage:
         """A range of exactly this object, at the pace; `SourceChanged` when it is another by now."""
         await self.bandwidth.take(length)
         whole = start == 0 and length == info.size
+        wanted = None if whole else length
         return await self.call(
-            lambda: store.read(info.key, start=start, length=None if whole else length, if_match=info.identity)
+            lambda: store.read(info.key, start=start, length=wanted, if_match=info.identity, version=info.version)
         )
 
     async def fetch(self, store: Store, listed: ObjectInfo) -> tuple[ObjectInfo, Body]:
