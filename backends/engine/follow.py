@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from backends.cutover.events import Kind
 from backends.cutover.states import syncs
@@ -16,13 +16,14 @@ from backends.engine.desk import Desk
 from backends.errors import CutoverError
 from backends.escape import plain
 from backends.plan.models import Dataset
-from backends.snapshot import DatasetView, FailureView, GateView, Lag, Phase, ProofCounts, SlowView, State
-from backends.transfer.models import Direction, Progress, Proof, RoundResult, Status
+from backends.snapshot import DatasetView, FailureView, GateView, Lag, Phase, ProofCounts, State
+from backends.transfer.models import FAILURES_SHOWN, Direction, Progress, Proof, RoundResult, Status
+from backends.transfer.shown import dataset_view, live_lag
+from backends.transfer.trend import Trend
 from backends.verdict import Verdict
 
 IDLE = 0.5  # seconds between two looks whether a round is due
 AFTER_FAILURE = 10.0
-RATE_WINDOW = 60.0
 
 
 @dataclass(slots=True)
@@ -38,22 +39,15 @@ class Follower:
     rounds: int = 0
     error: str | None = None
     repaired: list[FailureView] = field(default_factory=list)
-    samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=600))
+    trends: dict[Direction, Trend] = field(default_factory=dict)
     proofs: dict[Proof, int] = field(default_factory=dict)  # of all objects that the index knows
-    sent: int = 0  # bytes of all rounds that have ended
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def sample(self, now: float) -> None:
-        self.samples.append((now, self.sent + self.progress.copied_bytes))
-        while self.samples and now - self.samples[0][0] > RATE_WINDOW:
-            self.samples.popleft()
-
-    def rate(self) -> float | None:
-        """Bytes a second over the last minute; None in the first seconds."""
-        if len(self.samples) < 2:
-            return None
-        (t0, b0), (t1, b1) = self.samples[0], self.samples[-1]
-        return (b1 - b0) / (t1 - t0) if t1 - t0 >= 1.0 else None
+    def trend(self, direction: Direction, *, is_complete: bool = False) -> Trend:
+        """What is seen of its rounds in this direction. `is_complete`: all was there when the engine started."""
+        if direction not in self.trends:
+            self.trends[direction] = Trend(follows=self.spec.follow is not None, is_complete=is_complete)
+        return self.trends[direction]
 
 
 class Followers:
@@ -111,6 +105,7 @@ class Followers:
             await self._engine.world.round(follower.spec.name, direction, progress)
             follower.error = None
         except CutoverError as error:
+            follower.trend(direction).broke_off()
             await self._failed(follower, direction, error)
         finally:
             follower.last_at = time.monotonic()
@@ -130,9 +125,7 @@ class Followers:
         follower.last[result.direction] = result
         follower.last_wall = time.time()
         follower.rounds += 1
-        follower.sent += result.bytes
-        if follower.progress.copied_bytes:
-            follower.progress.copied_bytes = 0
+        self._trend(follower, result.direction).ended(time.monotonic(), result)
         new = [FailureView(key=f.key, reason=f.reason) for f in result.repaired]
         follower.repaired = (follower.repaired + new)[-20:]
         if first or result.copied or result.failed or new:
@@ -190,27 +183,27 @@ class Followers:
 
     def view(self, name: str) -> DatasetView:
         """The dataset as the snapshot shows it."""
-        follower, p = self.all[name], self.all[name].progress
-        follower.sample(time.monotonic())
+        follower, now = self.all[name], time.monotonic()
+        trend, progress = self._trend(follower, follower.direction), follower.progress
+        trend.sample(now, progress)
         token = self._engine.migration.token(name)
         last = follower.last.get(follower.direction)
-        forward = _lag(follower, "forward")
-        proofs = ProofCounts.model_validate(follower.proofs)
-        total_known = p.objects_total > 0 or last is not None
-        left = max(0, p.to_copy_bytes - p.copied_bytes) if p.status == "copying" else 0
-        low, high = _eta(left, follower.rate())
-        return DatasetView(
-            name=name, source=follower.spec.from_, target=follower.spec.to, writer=token.writer, epoch=token.epoch,
-            direction=follower.direction, status=_status(follower), listed=p.listed or None,
-            objects_total=p.objects_total if total_known else None, objects_done=min(p.objects_done, p.objects_total),
-            bytes_total=p.bytes_total if total_known else None, bytes_done=min(p.bytes_done, p.bytes_total),
-            rate=follower.rate(), eta_low=low, eta_high=high, eta_never=left > 0 and follower.rate() == 0.0,
-            lag=forward, reverse_lag=_lag(follower, "reverse") if "reverse" in follower.last else None,
-            proven=proven_of(last) if last is not None else 0, proofs=proofs,
-            failed=last.failed if last is not None else p.failed,
-            failures=tuple(FailureView(key=f.key, reason=f.reason) for f in last.failures[:20]) if last is not None else (),
-            repaired=tuple(follower.repaired), slowest=_slowest(p), round=follower.rounds, error=follower.error,
-        )  # fmt: skip
+        shown: dict[str, Any] = {
+            "writer": token.writer, "epoch": token.epoch, "direction": follower.direction, "status": _status(follower),
+            "lag": _lag(follower, "forward"), "reverse_lag": _lag(follower, "reverse") if "reverse" in follower.last else None,
+            "proofs": ProofCounts.model_validate(follower.proofs), "repaired": tuple(follower.repaired),
+            "round": follower.rounds, "error": follower.error,
+        }  # fmt: skip
+        if last is not None:
+            shown["proven"] = proven_of(last)
+        if last is not None and not (progress.is_listed and progress.status == "copying"):
+            shown["failed"] = last.failed
+            shown["failures"] = tuple(FailureView(key=f.key, reason=f.reason) for f in last.failures[:FAILURES_SHOWN])
+        return dataset_view(follower.spec, trend, progress, now, time.time()).model_copy(update=shown)
+
+    def _trend(self, follower: Follower, direction: Direction) -> Trend:
+        told = self._engine.migration.rounds.get(follower.spec.name, {})
+        return follower.trend(direction, is_complete=told.get("direction") == direction and told.get("lag_objects") == 0)
 
 
 def proven_of(result: RoundResult) -> int:
@@ -240,20 +233,7 @@ def _status(follower: Follower) -> Status:
 def _lag(follower: Follower, direction: Direction) -> Lag:
     p, last = follower.progress, follower.last.get(direction)
     if follower.direction == direction and p.status == "copying":
-        age = time.time() - p.oldest_missing_at.timestamp() if p.oldest_missing_at is not None else None
-        return Lag(objects=p.to_copy_objects - p.copied_objects, bytes=max(0, p.to_copy_bytes - p.copied_bytes), seconds=age)
+        return live_lag(p, time.time())
     if last is None:
         return Lag()
     return Lag(objects=last.lag_objects, bytes=last.lag_bytes, seconds=last.lag_seconds)
-
-
-def _eta(left: int, rate: float | None) -> tuple[float | None, float | None]:
-    """A range: the last minute's rate, a fifth faster to a third slower."""
-    if not left or not rate:
-        return None, None
-    return left / (rate * 1.2), left / (rate / 1.33)
-
-
-def _slowest(p: Progress) -> tuple[SlowView, ...]:
-    waiting = sorted(p.active.items(), key=lambda item: item[1][1] - item[1][0], reverse=True)[:5]
-    return tuple(SlowView(key=key, done=done, size=size) for key, (done, size) in waiting)
