@@ -68,6 +68,7 @@ class Store(Part):
     """One tree of objects: `s3://`, `gs://`, `az://`, `file://` or `ssh://`."""
 
     url: Text
+    account: Text | None = None  # of Azure, where the URL begins with the container
     region: str | None = None
     profile: str | None = None
     endpoint: str | None = None

@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl, urlencode
 from backends.errors import CutoverError
 from backends.escape import plain
 from backends.stores.errors import StoreDenied
-from backends.stores.oauth import Token, Tokens, ask_token
+from backends.stores.oauth import Found, Token, Tokens, ask_token
 from backends.stores.object_client import Params, Request
 
 VERSION = "2023-11-03"  # of the REST interface
@@ -74,15 +74,10 @@ class AzureSigner:
     def __init__(self, store: str, account: str, find: Callable[[], Awaitable[Credential]]) -> None:
         self._store = store
         self._account = account
-        self._find = find
-        self._found: Credential | None = None
-        self._lock = asyncio.Lock()
+        self._found: Found[Credential] = Found(find)
 
     async def sign(self, request: Request) -> tuple[Mapping[str, str], Params]:
-        async with self._lock:
-            if self._found is None:
-                self._found = await self._find()
-        credential = self._found
+        credential = await self._found.get()
         headers = {
             **request.headers,
             "x-ms-date": format_datetime(datetime.now(UTC), usegmt=True),
@@ -101,7 +96,7 @@ class AzureSigner:
         return {**headers, "authorization": f"SharedKey {self._account}:{signature}"}, request.params
 
     def forget(self) -> bool:
-        return isinstance(self._found, Tokens) and self._found.forget()
+        return self._found.forget()
 
 
 def string_to_sign(request: Request, headers: Mapping[str, str], account: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from backends.escape import plain
 from backends.stores.errors import StoreDenied, StoreUnreachable
-from backends.stores.oauth import Token, Tokens, ask_token
+from backends.stores.oauth import Found, Token, Tokens, ask_token
 from backends.stores.object_client import Params, Request
 
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -32,18 +32,14 @@ class GcsSigner:
     """Shows the token of what `find` gives, which is asked on the first request."""
 
     def __init__(self, find: Callable[[], Awaitable[Tokens]]) -> None:
-        self._find = find
-        self._found: Tokens | None = None
-        self._lock = asyncio.Lock()
+        self._found = Found(find)
 
     async def sign(self, request: Request) -> tuple[Mapping[str, str], Params]:
-        async with self._lock:
-            if self._found is None:
-                self._found = await self._find()
-        return {**request.headers, "authorization": f"Bearer {await self._found.get()}"}, request.params
+        token = await (await self._found.get()).get()
+        return {**request.headers, "authorization": f"Bearer {token}"}, request.params
 
     def forget(self) -> bool:
-        return self._found is not None and self._found.forget()
+        return self._found.forget()
 
 
 def fixed(token: str) -> Tokens:

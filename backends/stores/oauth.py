@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 from pyreqwest.client import ClientBuilder
@@ -19,7 +20,10 @@ from pyreqwest.exceptions import PyreqwestError
 from backends.escape import plain
 from backends.stores.errors import StoreDenied, StoreUnreachable
 
+T = TypeVar("T")
+
 _EARLY_SECONDS = 300.0  # a token is renewed this long before it ends
+_FRESH_SECONDS = 2.0
 _ANSWER_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
 
@@ -49,10 +53,29 @@ class Tokens:
                 self._kept = await self._ask()
             return self._kept.value
 
+
+class Found(Generic[T]):
+    """What `find` gives, looked up when it is first needed and again where a server no longer takes it (files are rotated)."""
+
+    def __init__(self, find: Callable[[], Awaitable[T]]) -> None:
+        self._find = find
+        self._found: T | None = None
+        self._found_at = 0.0
+        self._lock = asyncio.Lock()
+
+    async def get(self) -> T:
+        async with self._lock:
+            if self._found is None:
+                self._found = await self._find()
+                self._found_at = time.monotonic()
+            return self._found
+
     def forget(self) -> bool:
-        """The server did not take it. True where a new one may be had."""
-        had, self._kept = self._kept is not None, None
-        return had
+        """False where it was found just now: many requests fail at once with the same credentials, one look-up serves them all."""
+        if self._found is not None and time.monotonic() - self._found_at < _FRESH_SECONDS:
+            return False
+        self._found = None
+        return True
 
 
 async def ask_token(

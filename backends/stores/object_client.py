@@ -60,7 +60,7 @@ class Signer(Protocol):
         ...
 
     def forget(self) -> bool:
-        """The server does not take what was shown: whether asking again may give something newer."""
+        """The server does not take what was shown: look it up anew. False where that was done just now."""
         ...
 
 
@@ -123,7 +123,7 @@ class ObjectClient:
         request = Request(method, path, params, headers or {}, len(body or b""))
         limit = seconds + CONNECT_SECONDS + (request.size + expect) / _SLOWEST
         answer = await self._send(request, body, limit, what)
-        if answer.status == 401 and self._signer.forget():
+        if _has_ended(answer) and self._signer.forget():
             answer = await self._send(request, body, limit, what)
         if not 200 <= answer.status < 300:
             raise self._read_error(answer, store=self._store, what=what)
@@ -163,6 +163,11 @@ class ObjectClient:
         async with asyncio.timeout(10):
             await self._reader.close()
             await self._writer.close()
+
+
+def _has_ended(answer: Answer) -> bool:
+    """Whether what was shown is not (or no longer) valid. Azure says so of a shared access signature with 403."""
+    return answer.status == 401 or answer.headers.get("x-ms-error-code") == "AuthenticationFailed"
 
 
 def _build(place: Place, *, idle: bool) -> Client:

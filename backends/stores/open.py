@@ -1,6 +1,6 @@
 """A store from what the plan says of it.
 
-`s3://BUCKET/PREFIX/`, `file:///PATH/`, `ssh://HOST/PATH/`. A prefix is a folder: the slash at its end is added where it
+`s3://BUCKET/PREFIX/`, `gs://BUCKET/PREFIX/`, `az://ACCOUNT/CONTAINER/PREFIX/`, `file:///PATH/`, `ssh://HOST/PATH/`. A prefix is a folder: the slash at its end is added where it
 lacks. Nothing in a URL is percent-decoded: what is written is the name. Opening touches nothing: credentials are looked
 up, references resolved and hosts reached when the first call needs them.
 """
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backends.errors import CutoverError, NotYetSupported, UsageError
+from backends.errors import UsageError
 from backends.escape import plain
 from backends.plan.models import Store as StoreSpec
-from backends.plan.references import resolve
 from backends.stores.base import Store
 from backends.stores.errors import StoreDenied
 from backends.stores.local import LocalStore
+from backends.stores.plan_secret import plan_secret
 from backends.stores.s3 import S3Store
 from backends.stores.s3_client import bucket_address
 from backends.stores.s3_credentials import ChainCredentials, CredentialSource, LookedUpCredentials
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from backends.ssh.pool import SshPool
 
 _REGION = "us-east-1"
-_LATER = {"gs": "Google Cloud Storage", "az": "Azure Blob"}
+_FORMS = "s3://BUCKET/, gs://BUCKET/, az://ACCOUNT/CONTAINER/, file:///PATH/ or ssh://HOST/PATH/"
 
 
 @dataclass(frozen=True, slots=True)
 class StoreUrl:
-    """The parts of a store's URL. `place` is the bucket or host, `path` what follows, without its first slash."""
+    """The parts of a store's URL. `place` is the bucket, account or host, `path` what follows, without its first slash."""
 
     scheme: str
     place: str
@@ -40,13 +40,11 @@ class StoreUrl:
 
 
 def parse_url(name: str, url: str) -> StoreUrl:
-    """Raises `UsageError` naming the store for a URL that is none of ours, `NotYetSupported` for one that will be."""
+    """Raises `UsageError` naming the store for a URL that is none of ours."""
     scheme, found, rest = url.partition("://")
     place, _, path = rest.partition("/")
-    if scheme in _LATER:
-        raise NotYetSupported(f"store {name}: {_LATER[scheme]} ({scheme}://)")
-    if not found or scheme not in ("s3", "file", "ssh"):
-        raise UsageError(f"store {name}: url {_shown(url)}: expected s3://BUCKET/, file:///PATH/ or ssh://HOST/PATH/")
+    if not found or scheme not in ("s3", "gs", "az", "file", "ssh"):
+        raise UsageError(f"store {name}: url {_shown(url)}: expected {_FORMS}")
     if scheme == "file" and place:
         raise UsageError(f"store {name}: url {_shown(url)}: a file URL has three slashes: file:///PATH/")
     if scheme != "file" and (not place or "@" in place or ":" in place):
@@ -66,9 +64,15 @@ def open_store(name: str, spec: StoreSpec, *, ssh: SshPool | None, base: Path) -
         if ssh is None:
             raise UsageError(f"store {name}: {_shown(spec.url)} is reached by SSH, and no SSH was set up")
         return SftpStore(name, ssh, url.place, "/" + url.path)
+    prefix = url.path if not url.path or url.path.endswith("/") else url.path + "/"
+    if url.scheme in ("gs", "az"):
+        from backends.stores.open_cloud import open_azure, open_gcs
+
+        if url.scheme == "gs":
+            return open_gcs(name, spec, url.place, prefix, base=base)
+        return open_azure(name, spec, url.place, prefix, base=base)
     region = spec.region or _REGION
     address = bucket_address(url.place, endpoint=spec.endpoint, region=region, path_style=spec.path_style)
-    prefix = url.path if not url.path or url.path.endswith("/") else url.path + "/"
     return S3Store(name, url.place, prefix, address, _credentials(name, spec, base), region)
 
 
@@ -95,10 +99,7 @@ class PlanCredentials(LookedUpCredentials):
     def _one(self, field: str, text: str | None) -> str:
         if not text:
             raise StoreDenied(f"store {self._name}: {field} is missing", hint="give access_key and secret_key, or neither")
-        try:
-            return resolve(text, base=self._base).strip()
-        except CutoverError as error:
-            raise StoreDenied(f"store {self._name}: {field}: {error.message}", hint=error.hint) from error
+        return plan_secret(self._name, field, text, base=self._base)
 
 
 def _shown(url: str) -> str:

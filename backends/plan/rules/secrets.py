@@ -22,7 +22,7 @@ def check_secrets(plan: Plan, _names: Names, findings: Findings) -> None:
         else:
             _check_references(path, text, findings)
     for name, store in plan.stores.items():
-        for field in ("endpoint", "region", "profile", "url"):
+        for field in ("endpoint", "account", "region", "profile", "url"):
             text = getattr(store, field)
             if text is not None and not is_literal(text):
                 message = f"found a reference in `{field}`, expected it written out"

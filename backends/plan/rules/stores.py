@@ -15,10 +15,11 @@ from backends.plan.problems import Findings
 from backends.plan.rules.names import Names
 
 SCHEMES = ("s3", "gs", "az", "file", "ssh")
+_OF_S3 = ("region", "profile", "path_style", "access_key")  # fields that mean nothing to the other clouds
 _EXAMPLES = {
     "s3": "s3://bucket/prefix/",
     "gs": "gs://bucket/prefix/",
-    "az": "az://container/prefix/",
+    "az": "az://account/container/prefix/",
     "file": "file:///srv/data/",
     "ssh": "ssh://host/srv/data/",
 }
@@ -41,6 +42,7 @@ def check_stores(plan: Plan, names: Names, findings: Findings) -> None:
         _check_url(("stores", name, "url"), store.url, findings)
         if store.endpoint is not None:
             _check_endpoint(("stores", name, "endpoint"), store, findings)
+        _check_cloud(name, store, findings)
     for i, dataset in enumerate(plan.datasets):
         _check_dataset(i, dataset, plan, findings)
     _check_overlaps(plan, findings)
@@ -97,8 +99,34 @@ def _check_endpoint(path: Path, store: Store, findings: Findings) -> None:
     elif parts.scheme == "http" and not is_loopback(parts.hostname):
         message = f"found plain http to {plain(parts.hostname, 80)}: data and signatures cross the network in the clear"
         findings.warning(path, "plain_http", message, "use https")
-    if not store.url.startswith("s3://"):
-        findings.error(path, "endpoint", "found an endpoint, expected one only with s3://", "leave it out")
+    if not store.url.startswith(("s3://", "gs://", "az://")):
+        findings.error(path, "endpoint", "found an endpoint, expected one only with s3://, gs:// and az://", "leave it out")
+
+
+def _check_cloud(name: str, store: Store, findings: Findings) -> None:
+    """What only one cloud knows, and what the form of an Azure URL lacks."""
+    scheme = store.url.partition("://")[0]
+    if store.account is not None and scheme != "az":
+        findings.error(
+            ("stores", name, "account"), "store_field", "found an account, expected one only with az://", "leave it out"
+        )
+    if scheme == "az" and store.account is None and not _below(store.url):
+        found = f"found `{plain(store.url, 80)}`, which names no container"
+        findings.error(("stores", name, "url"), "store_url", found, f"the form is {_EXAMPLES['az']}, or give `account`")
+    if scheme not in ("gs", "az"):
+        return
+    for field in _OF_S3:
+        if getattr(store, field) is not None:
+            message = f"found `{field}`, expected it only with s3://"
+            findings.error(("stores", name, field), "store_field", message, "give secret_key or session_token, or leave it out")
+    if store.secret_key is not None and store.session_token is not None:
+        message = "found session_token beside secret_key, expected one of them"
+        findings.error(("stores", name, "session_token"), "store_field", message, "leave one out")
+
+
+def _below(url: str) -> str:
+    """What follows the first name of a URL."""
+    return url.partition("://")[2].partition("/")[2].strip("/")
 
 
 def _check_dataset(i: int, dataset: Dataset, plan: Plan, findings: Findings) -> None:
@@ -144,6 +172,8 @@ def _tree_of(plan: Plan, store_name: str) -> _Tree | None:
         folder = posixpath.normpath("/" + unquote(parts.path).lstrip("/")).rstrip("/") + "/"
         return _Tree((parts.scheme, parts.netloc.rpartition("@")[2], ""), folder)
     endpoint = (store.endpoint or "").rstrip("/")
+    if parts.scheme == "az" and store.account is not None:
+        return _Tree(("az", store.account, endpoint), f"{parts.netloc}/{parts.path.lstrip('/')}")
     return _Tree((parts.scheme, parts.netloc, endpoint), parts.path.lstrip("/"))
 
 

@@ -9,7 +9,6 @@ from backends.plan.problems import Findings
 
 def check_supported(plan: Plan, findings: Findings) -> None:
     """Add a problem `not_yet_supported` for each field that is known and not yet built."""
-    _check_stores(plan, findings)
     _check_datasets(plan, findings)
     _check_workloads(plan, findings)
     _check_routes(plan, findings)
@@ -21,13 +20,6 @@ def check_supported(plan: Plan, findings: Findings) -> None:
     for field in ("backups", "operators_group", "notify", "metrics_file"):
         if getattr(plan, field):
             findings.not_yet((field,), field)
-
-
-def _check_stores(plan: Plan, findings: Findings) -> None:
-    for name, store in plan.stores.items():
-        scheme = store.url.partition("://")[0]
-        if scheme in ("gs", "az"):
-            findings.not_yet(("stores", name, "url"), f"{scheme}:// stores", "use s3://, file:// or ssh://")
 
 
 def _check_datasets(plan: Plan, findings: Findings) -> None:

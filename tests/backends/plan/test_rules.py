@@ -130,6 +130,29 @@ def test_a_loopback_endpoint_may_be_plain_http() -> None:
         assert found(changed("https://objects.example.net", f"http://{host}")) == {}
 
 
+@pytest.mark.parametrize(
+    ("store", "code", "field"),
+    [
+        ('{url: "az://account/"}', "store_url", "url"),
+        ('{url: "az://account/box/", access_key: "${env:K}", secret_key: "${env:S}"}', "store_field", "access_key"),
+        ('{url: "gs://bucket/", secret_key: "${env:S}", session_token: "${env:T}"}', "store_field", "session_token"),
+        ('{url: "gs://bucket/", region: us-central1}', "store_field", "region"),
+        ('{url: "gs://bucket/", account: acme}', "store_field", "account"),
+        ('{url: "az://box/", account: "${env:A}"}', "reference_not_here", "account"),
+    ],
+)
+def test_a_field_of_another_cloud_is_refused_by_name(store: str, code: str, field: str) -> None:
+    problem = found(changed("stores:\n", f"stores:\n  other: {store}\n"))[code]
+    assert problem.field == f"stores.other.{field}"
+
+
+def test_an_azure_account_in_its_field_is_the_account_in_the_url() -> None:
+    text = changed("from: ckpt-old, to: ckpt-new", "from: one, to: two").replace(
+        "stores:\n", 'stores:\n  one: {url: "az://acme/box/a/"}\n  two: {url: "az://box/a/b/", account: acme}\n'
+    )
+    assert found(text)["copied_onto_itself"].field == "datasets[1].to"
+
+
 def test_two_datasets_may_not_be_copied_into_one_tree() -> None:
     text = changed("from: ckpt-old, to: ckpt-new", "from: ckpt-old, to: more").replace(
         "  ckpt-new: {url", '  more: {url: "s3://corpus/more/", endpoint: "https://objects.example.net/"}\n  ckpt-new: {url'
@@ -162,8 +185,6 @@ def test_no_change_periods_are_on_a_calendar(span: str, code: str, field: str) -
 def test_what_is_not_built_is_refused_by_its_field() -> None:
     told = [p.field for p in errors(judged(FULL.read_text())) if p.code == "not_yet_supported"]
     assert told == [
-        "stores.gcs.url",
-        "stores.blob.url",
         "stores.s3.secret_key",
         "datasets[0].hub",
         "datasets[0].compress",

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import NotYetSupported, UsageError
+from backends.errors import UsageError
 from backends.plan.models import Store as StoreSpec
 from backends.ssh.models import SshHost, SshSettings
 from backends.ssh.pool import SshPool
+from backends.stores.azure import AzureStore
 from backends.stores.errors import ListingFailed, StoreDenied
+from backends.stores.gcs import GcsStore
 from backends.stores.local import LocalStore
 from backends.stores.open import PlanCredentials, StoreUrl, open_store, parse_url
 from backends.stores.s3 import S3Store
@@ -27,6 +29,9 @@ def opened(tmp_path: Path, **spec: object) -> object:
         ("s3://bucket/", S3Store, "s3://bucket/"),
         ("s3://bucket", S3Store, "s3://bucket/"),
         ("s3://bucket/a/b", S3Store, "s3://bucket/a/b/"),
+        ("gs://bucket/a/b", GcsStore, "gs://bucket/a/b/"),
+        ("az://account/container/a", AzureStore, "az://account/container/a/"),
+        ("az://account/container", AzureStore, "az://account/container/"),
         ("file:///srv/data/", LocalStore, "file:///srv/data/"),
         ("ssh://box/mnt/ckpt/", SftpStore, "ssh://box/mnt/ckpt/"),
         ("ssh://box/", SftpStore, "ssh://box/"),
@@ -39,14 +44,20 @@ def test_a_url_opens_its_kind_of_store(tmp_path: Path, url: str, kind: type, sho
     assert store.name == "corpus"  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("url", ["gs://bucket/", "az://container/"])
-def test_a_store_that_comes_later_is_refused_by_name(tmp_path: Path, url: str) -> None:
-    with pytest.raises(NotYetSupported):
-        opened(tmp_path, url=url)
-
-
 @pytest.mark.parametrize(
-    "url", ["bucket", "http://x/", "s3:/bucket", "file://data/", "ssh://user@box/x", "ssh://box:22/x", "s3:///x", "ssh:///x"]
+    "url",
+    [
+        "bucket",
+        "http://x/",
+        "s3:/bucket",
+        "file://data/",
+        "ssh://user@box/x",
+        "ssh://box:22/x",
+        "s3:///x",
+        "ssh:///x",
+        "gs:///x",
+        "az://account/",
+    ],
 )
 def test_a_url_that_is_none_of_ours_is_named(tmp_path: Path, url: str) -> None:
     with pytest.raises(UsageError, match="corpus"):
