@@ -14,6 +14,9 @@ import uvloop
 
 from tests.bench.contenders import OURS
 from tests.bench.contents import WrongCopy
+from tests.bench.hub import hub
+from tests.bench.kill import kill
+from tests.bench.million import million, million_changed
 from tests.bench.outcome import Outcome, table
 from tests.bench.processes import ProgramFailed
 from tests.bench.resume import bench_resume
@@ -21,8 +24,22 @@ from tests.bench.rollback_latency import bench_rollback
 from tests.bench.servers import Missing, two_endpoints
 from tests.bench.setting import Case, Setting, Sizes
 from tests.bench.store_to_store import large, latency, one_large_far, small
+from tests.bench.streams import streams
+from tests.bench.trees import sftp, tree
 
-CASES: dict[str, Case] = {"small": small, "large": large, "latency": latency, "one-large-far": one_large_far}
+CASES: dict[str, Case] = {
+    "small": small,
+    "large": large,
+    "latency": latency,
+    "one-large-far": one_large_far,
+    "tree": tree,
+    "sftp": sftp,
+    "streams": streams,
+    "million": million,
+    "million-changed": million_changed,
+    "hub": hub,
+    "kill": kill,
+}
 ALONE = {"resume": bench_resume, "rollback": bench_rollback}  # with servers of their own, no peers
 TMPFS = Path("/dev/shm")
 

@@ -87,8 +87,8 @@ async def two_endpoints(folder: Path) -> AsyncIterator[tuple[Endpoint, Endpoint]
 
 
 @lru_cache(maxsize=8)
-def _buckets(e: Endpoint) -> Any:
-    """A client that makes and removes buckets; obstore cannot, and one costs a second."""
+def _client(e: Endpoint) -> Any:
+    """Kept: one costs a second to make."""
     config = botocore.config.Config(s3={"addressing_style": "path"}, retries={"max_attempts": 5})
     return botocore.session.Session().create_client(
         "s3", e.region, endpoint_url=e.direct, aws_access_key_id=e.access_key, aws_secret_access_key=e.secret_key, config=config
@@ -116,6 +116,10 @@ class S3Place:
             client_options=options,
         )
 
+    def buckets(self) -> Any:
+        """botocore's client, for what obstore cannot: buckets and uploads. Blocking."""
+        return _client(replace(self.endpoint, url=""))
+
     async def make(self) -> None:
         """The bucket, empty, and with its first PUT behind it: servers make room at the first."""
         await asyncio.to_thread(self._make)
@@ -123,7 +127,7 @@ class S3Place:
         await obstore.delete_async(self.store(), "first")
 
     def _make(self) -> None:
-        client = _buckets(replace(self.endpoint, url=""))
+        client = self.buckets()
         with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
             client.create_bucket(Bucket=self.bucket)
 
@@ -135,7 +139,7 @@ class S3Place:
         await asyncio.to_thread(self._drop)
 
     def _drop(self) -> None:
-        client = _buckets(replace(self.endpoint, url=""))
+        client = self.buckets()
         with contextlib.suppress(client.exceptions.NoSuchBucket):
             client.delete_bucket(Bucket=self.bucket)
 

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import uvloop
 
@@ -174,7 +175,7 @@ class Accepted(Side):
         self._opening: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's own class is none by inheritance
         loop = asyncio.get_running_loop()
         self.out.open(transport, loop.time() + self._proxy.rtt)
         self.into.connect(transport)

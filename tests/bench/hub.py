@@ -1,0 +1,92 @@
+"""Through a hub: text logs compressed against plain, and images, which must never be slower for it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from tests.bench.contenders import cutover, sync_command, told
+from tests.bench.contents import Blob, compare
+from tests.bench.outcome import Outcome, Run, Verdict
+from tests.bench.processes import ProgramFailed
+from tests.bench.race import cost_of, emptied, empty_folder
+from tests.bench.servers import Missing, S3Place
+from tests.bench.setting import Setting
+from tests.peers.delay_proxy import DelayProxy, delay_proxy
+
+RATE = 8_000_000  # bytes a second of one connection to the hub
+OBJECT = 4 << 20
+
+
+async def hub(setting: Setting) -> list[Outcome]:
+    """Text logs through a hub, compressed against plain; images the same."""
+    outcomes = []
+    for kind in ("logs", "images"):
+        count = setting.sizes.logs // OBJECT
+        what = "text logs" if kind == "logs" else "images (random bytes)"
+        title = f"{count} {what} of {OBJECT >> 20} MiB through a hub, {RATE / 1e6:g} MB/s for each connection to it"
+        outcome = Outcome(f"hub-{kind}", title, setting.server)
+        suffix = "log" if kind == "logs" else "jpg"
+        blobs = [Blob(f"day-{i % 7}/{i:05}.{suffix}", OBJECT, i, text=kind == "logs") for i in range(count)]
+        sent = await _compare(setting, outcome, blobs)
+        if kind == "logs":
+            less = 100 * (1 - sent["auto"] / sent["never"])
+            outcome.verdicts.append(Verdict("less volume to the hub when compressed", less, 30, at_least=True, unit="%"))
+        else:
+            ratio = outcome.median("cutover compress auto", "wall") / outcome.median("cutover compress never", "wall")
+            outcome.verdicts.append(Verdict("wall of images, compress: auto over never", ratio, 1.0))
+        outcome.notes.append(
+            f"bytes to the hub, counted by the proxy, headers and all: {sent['never']:,} never, {sent['auto']:,} auto"
+        )
+        outcomes.append(outcome)
+    return outcomes
+
+
+async def _compare(setting: Setting, outcome: Outcome, blobs: list[Blob]) -> dict[str, int]:
+    """Fill the outcome's runs; the bytes that went to the hub in one run of each."""
+    setting.tell(outcome.title)
+    sent: dict[str, int] = {}
+    async with (
+        setting.bucket(setting.a) as source,
+        delay_proxy(setting.b.address, setting.folder, bytes_per_second=RATE) as proxy,
+    ):
+        expected = await source.fill(blobs)
+        for _ in range(setting.runs):
+            for compress in ("never", "auto"):
+                hub_bucket, target = setting.new_bucket(setting.b, "hub"), setting.new_bucket(setting.b)
+                async with emptied(hub_bucket), emptied(target), empty_folder(setting.memory) as folder:
+                    stores = {"old": source, "new": target, "between": _behind(hub_bucket, proxy)}
+                    command = sync_command(
+                        folder, stores, transfer=setting.transfer, dataset=f"hub: between, compress: {compress}"
+                    )
+                    before = await carried(proxy)
+                    try:
+                        cost = await cost_of(command)
+                    except ProgramFailed as error:
+                        if "not yet supported" in str(error) or "not_yet_supported" in str(error):
+                            raise Missing("cutover does not support a hub yet") from error
+                        raise
+                    sent[compress] = (await carried(proxy))[0] - before[0]
+                    compare(expected, await target.contents(), f"compress: {compress}")
+                name = f"{cutover().family} compress {compress}"
+                outcome.runs.append(Run(name, cost.wall, cost.cpu, cost.rss))
+                proofs = told(cost.out)["proofs"]
+                setting.tell(
+                    f"  {name:<34} {cost.wall:8.2f} s  {cost.cpu:8.2f} CPU s; {sent[compress]:,} bytes to the hub; {proofs}"
+                )
+    return sent
+
+
+def _behind(place: S3Place, proxy: DelayProxy) -> S3Place:
+    return replace(place, endpoint=place.endpoint.behind(proxy.port))
+
+
+async def carried(proxy: DelayProxy) -> tuple[int, int]:
+    """What it has carried once the figure stands still: it is published 20 times a second."""
+    last = proxy.carried()
+    while True:
+        await asyncio.sleep(0.2)
+        now = proxy.carried()
+        if now == last:
+            return now
+        last = now
