@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.stores.base import ObjectInfo
+from backends.transfer.deletes import adopt
 from backends.transfer.index import Row
 from backends.transfer.merge import Pair
 from backends.transfer.passage import Passage
@@ -26,9 +27,10 @@ class Found:
 class Difference:
     """Takes stretches of the merged listings, in order."""
 
-    def __init__(self, passage: Passage, work: WorkList) -> None:
+    def __init__(self, passage: Passage, work: WorkList, *, dry_run: bool) -> None:
         self._passage = passage
         self._work = work
+        self._dry_run = dry_run
         self.found = Found()
 
     async def take(self, pairs: list[Pair]) -> None:
@@ -36,12 +38,15 @@ class Difference:
         both = [(s, t) for s, t in pairs if s is not None]
         if not both:
             return
-        p, found, todo = self._passage, self.found, list[tuple[Action, ObjectInfo]]()
+        p, found, todo, strange = self._passage, self.found, list[tuple[Action, ObjectInfo]](), list[ObjectInfo]()
         rows = await p.index.rows_between(p.dataset, both[0][0].key, both[-1][0].key)
         for source, target in both:
             found.objects += 1
             found.bytes += source.size
-            action = self._action(source, target, rows.get(source.key))
+            row = rows.get(source.key)
+            action = self._action(source, target, row)
+            if action == "compare" and target is not None and (row is None or row.identity(p.target_side) != target.identity):
+                strange.append(target)
             if action is None:
                 found.unchanged += 1
                 found.unchanged_bytes += source.size
@@ -52,6 +57,8 @@ class Difference:
                 found.to_copy_bytes += source.size
         if todo:
             await self._work.add(todo)
+        if strange and not self._dry_run and p.direction == "forward":
+            await adopt(p.index, p.dataset, strange)
 
     def _action(self, source: ObjectInfo, target: ObjectInfo | None, row: Row | None) -> Action | None:
         p = self._passage

@@ -7,6 +7,7 @@ CutoverError
 │       └── ListingUnsorted  keys out of order or twice: the two sides cannot be merged
 └── CouldNot
     ├── Damaged              the bytes are not those that a checksum promised: copied again
+    ├── KeysCollide          the target cannot hold two of the keys beside each other: nothing was copied
     ├── KeepsChanging        the source object changed under each of several reads
     └── IndexUnusable        the index cannot be read or written
 """
@@ -27,6 +28,10 @@ class ListingUnsorted(ListingFailed):
 
 class Damaged(CouldNot):
     code = "damaged"
+
+
+class KeysCollide(CouldNot):
+    code = "keys_collide"
 
 
 class KeepsChanging(CouldNot):

@@ -41,6 +41,8 @@ CREATE TABLE IF NOT EXISTS uploads (dataset TEXT, side TEXT, key BLOB, upload TE
     part_size INTEGER, begun_at REAL, PRIMARY KEY (dataset, side, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS parts (dataset TEXT, side TEXT, key BLOB, number INTEGER, size INTEGER, crc64 BLOB,
     crc32c INTEGER, etag TEXT, PRIMARY KEY (dataset, side, key, number)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS adopted (dataset TEXT, key BLOB, identity TEXT, PRIMARY KEY (dataset, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS deletions (dataset TEXT, key BLOB, size INTEGER, identity TEXT, deleted_at REAL);
 CREATE TABLE IF NOT EXISTS rounds (dataset TEXT, direction TEXT, ended_at REAL, seconds REAL, listed INTEGER,
     copied INTEGER, failed INTEGER, bytes INTEGER, resent INTEGER, lag_objects INTEGER);
 """
@@ -113,7 +115,7 @@ class Index:
             found = db.execute("SELECT legacy, target FROM bound WHERE dataset=?", (dataset,)).fetchone()
             if found == (legacy, target):
                 return
-            for table in ("objects", "listings", "failures", "begun", "uploads", "parts") if found else ():
+            for table in ("objects", "listings", "failures", "begun", "uploads", "parts", "adopted") if found else ():
                 db.execute(f"DELETE FROM {table} WHERE dataset=?", (dataset,))
             db.execute("INSERT OR REPLACE INTO bound VALUES (?,?,?)", (dataset, legacy, target))
 
@@ -184,6 +186,11 @@ class Index:
         begun, self._begun = self._begun, {}
         for (dataset, side, key), instant in begun.items():
             self.database.add_row(_BEGUN, (dataset, side, key, instant))
+
+    def ended(self, dataset: str, side: SideName, key: str) -> None:
+        """Nothing more is sent of this object; a write in parts that is open is still to be ended."""
+        if self._begun.pop((dataset, side, order_of(key)), None) is None:
+            self.database.post_row(_ENDED, (dataset, side, order_of(key)))
 
     def settle(self, dataset: str, side: SideName, key: str) -> None:
         """Nothing is left open of this object on `side`."""

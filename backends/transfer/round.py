@@ -10,35 +10,33 @@ Writers may go on writing meanwhile: what vanished since the listing is no failu
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from backends.errors import CouldNot, NotYetSupported
+from backends.errors import CouldNot
 from backends.ssh.errors import SshError
 from backends.stores.base import Store
-from backends.stores.errors import StoreBusy, StoreDenied, StoreFull, StoreUnreachable
-from backends.transfer.copier import Copier, Outcome, reason_of
+from backends.stores.errors import ObjectMissing, StoreUnreachable
+from backends.transfer.carry import Carrying, Done
+from backends.transfer.collisions import Collisions
+from backends.transfer.copier import Copier, reason_of
+from backends.transfer.deletes import Doomed
 from backends.transfer.difference import Difference
 from backends.transfer.errors import ListingEmptied
 from backends.transfer.exclude import excluder
 from backends.transfer.index import Index
-from backends.transfer.merge import Counts, first_error, merge_listings
-from backends.transfer.models import FAILURES_SHOWN, Failure, Progress, Proof, RoundOptions, RoundResult
+from backends.transfer.merge import Counts, Pair, merge_listings
+from backends.transfer.models import FAILURES_SHOWN, Deletes, Failure, Progress, RoundOptions, RoundResult
 from backends.transfer.parts import abort_leftovers
 from backends.transfer.passage import Passage
-from backends.transfer.worklist import Left, Work, WorkList
+from backends.transfer.units import Units
+from backends.transfer.worklist import Left, WorkList
 
 if TYPE_CHECKING:
     from backends.snapshot import SideName
-
-_GLANCE_SECONDS = 1.0
-GIVE_UP_AFTER = 25  # objects in a row that failed for a reason of the store's: it is the store, not the objects
-OF_THE_STORE = (StoreUnreachable, StoreDenied, StoreFull, StoreBusy, SshError, TimeoutError)
 
 
 async def sync_round(
@@ -57,38 +55,24 @@ async def sync_round(
     `copier` makes what carries the objects over, directly or by way of a hub; `at_once` is how many it is given at a time, as many as
     there may be streams unless said.
     """
-    if options.delete:
-        raise NotYetSupported("deletes are not yet supported", where="delete", hint="use delete: never")
     started = time.monotonic()
     legacy, other = (source, target) if options.direction == "forward" else (target, source)
     await index.bind(dataset, legacy.url, other.url)
-    work = WorkList(index)
-    await work.open()
-    passage = Passage.of(dataset, source, target, index, options, progress)
-    the_round = Round(passage, options, work, copier(passage), at_once or options.parallel)
-    try:
-        result = await the_round.run(started)
-    except BaseException:
-        progress.status = "failed"
-        raise
-    finally:
-        progress.active.clear()
-        await work.close()
+    async with AsyncExitStack() as stack:
+        stack.callback(progress.active.clear)
+        work = WorkList(index)
+        await work.open()
+        stack.push_async_callback(work.close)
+        passage = Passage.of(dataset, source, target, index, options, progress)
+        the_round = Round(passage, options, work, copier(passage), at_once or options.parallel)
+        try:
+            result = await the_round.run(started, stack)
+        except BaseException:
+            progress.status = "failed"
+            raise
     if not options.dry_run:
         await index.note_round(result)
     return result
-
-
-@dataclass(slots=True)
-class Done:
-    copied: int = 0
-    compared: int = 0
-    vanished: int = 0
-    proofs: Counter[Proof] = field(default_factory=Counter)
-    failures: list[Failure] = field(default_factory=list)
-    repaired: list[Failure] = field(default_factory=list)
-    store_failed_in_a_row: int = 0
-    listing_seconds: float = 0.0
 
 
 class Round:
@@ -99,26 +83,36 @@ class Round:
         self._options = options
         self._work = work
         self._progress = passage.progress
-        self._done = Done()
-        self._difference = Difference(passage, work)
-        self._copier = copier
-        self._workers = workers
+        self._carrying = Carrying(passage, options, work, copier, workers)
+        self._difference = Difference(passage, work, dry_run=options.dry_run)
+        self._units = Units(passage.index.database, options.markers) if options.folders else None
+        self._doomed: Doomed | None = None
+        self._collisions: Collisions | None = None
+        self._deletes = Deletes()
+        self._listing_seconds = 0.0
 
-    async def run(self, started: float) -> RoundResult:
-        p, aborted = self._passage, 0
+    @property
+    def _done(self) -> Done:
+        return self._carrying.done
+
+    async def run(self, started: float, stack: AsyncExitStack) -> RoundResult:
+        p, aborted, began = self._passage, 0, time.time()
         self._progress.status, self._progress.is_listed = "listing", False
         self._progress.began_at, self._progress.only_failed = started, self._options.retry_failed
-        counts = await (self._look_at_failed() if self._options.retry_failed else self._list())
-        self._done.listing_seconds = time.monotonic() - started
+        counts = await (self._look_at_failed(stack) if self._options.retry_failed else self._list(stack))
+        self._listing_seconds = time.monotonic() - started
+        await self._arrange(began)
         await self._show_found()
         if not self._options.dry_run:
-            await self._work.arrange(newest_first=self._options.newest_first, folders=self._options.folders)
             self._progress.status = "copying"
-            await self._copy()
+            await self._carrying.run()
             if not self._options.retry_failed:
-                aborted = await abort_leftovers(p, frozenset(f.key for f in self._done.failures))
+                aborted = await abort_leftovers(p, await self._uploads_to_keep())
                 held: dict[SideName, int] = {p.source_side: counts.source, p.target_side: counts.target}
                 await p.index.note_listings(p.dataset, held)
+        if self._doomed is not None:
+            self._deletes = await self._doomed.settle(self._done, legacy_listed=counts.source)
+        if not self._options.dry_run:
             await p.index.database.flush()
         left = await self._work.left()
         self._progress.oldest_missing_at = left.oldest
@@ -127,23 +121,43 @@ class Round:
 
     # listing
 
-    async def _list(self) -> Counts:
-        p = self._passage
+    async def _list(self, stack: AsyncExitStack) -> Counts:
+        p, takers = self._passage, [self._difference.take]
+        collisions = Collisions(p.target, p.index.database.call)
+        if collisions.is_needed:
+            await collisions.open()
+            stack.push_async_callback(collisions.close)
+            takers.append(collisions.take)
+        if self._units is not None:
+            await self._units.open()
+            stack.push_async_callback(self._units.close)
+            takers.append(self._units.take)
+        if self._options.delete and self._options.direction == "forward" and not self._options.retry_failed:
+            self._doomed = Doomed(p, self._options)
+            await self._doomed.open()
+            stack.push_async_callback(self._doomed.close)
+            takers.append(self._doomed.take)
+
+        async def take(pairs: list[Pair]) -> None:
+            for taker in takers:
+                await taker(pairs)
 
         def seen(count: int) -> None:
             self._progress.listed = count
 
         left_out = excluder(self._options.exclude)
-        counts = await merge_listings(p.source, p.target, self._difference.take, left_out=left_out, seen=seen)
+        consume = take if len(takers) > 1 else self._difference.take
+        counts = await merge_listings(p.source, p.target, consume, left_out=left_out, seen=seen)
         for store, side, count in (
             (p.source, p.source_side, counts.source),
             (p.target, p.target_side, counts.target),
         ):
             if count == 0:
                 await self._refuse_emptied(store, side)
+        await collisions.check()
         for skipped in p.source.skipped:
             if not left_out(skipped.key):
-                self._fail(Failure(skipped.key, skipped.reason))
+                self._carrying.fail(Failure(skipped.key, skipped.reason))
         return counts
 
     async def _refuse_emptied(self, store: Store, side: SideName) -> None:
@@ -160,33 +174,78 @@ class Round:
         if not self._options.dry_run:
             await p.index.forget_objects(p.dataset)
 
-    async def _look_at_failed(self) -> Counts:
-        """Both sides of each object that failed last time, without listing anything."""
+    async def _look_at_failed(self, stack: AsyncExitStack) -> Counts:
+        """Both sides of each object that failed last time, without listing anything; of folders that are copied whole, all of those in
+        which an object failed, for which both sides have to be listed."""
         p, counts = self._passage, Counts()
         failed = await p.index.failures(p.dataset, self._options.direction)
-        for failure in failed:
-            source = await p.call(lambda f=failure: p.source.head(f.key))  # type: ignore[misc]
-            if source is None:
+        if self._units is not None and failed:
+            counts = await self._list(stack)
+            await self._work.place(self._units)
+            await self._work.keep_failed(failure.key for failure in failed)
+        for failure in failed if self._units is None else ():
+            try:
+                await self._look_at(failure, counts)
+            except (StoreUnreachable, SshError):
+                raise
+            except (CouldNot, TimeoutError) as error:
+                reason = reason_of(error) if isinstance(error, CouldNot) else "timed out"
+                self._carrying.fail(Failure(failure.key, reason))
+        self._progress.listed = counts.source
+        return counts
+
+    async def _look_at(self, failure: Failure, counts: Counts) -> None:
+        p = self._passage
+        source = await p.call(lambda: p.source.head(failure.key))
+        if source is None:
+            # None too where something is there that is no object, such as a socket: reading it tells.
+            try:
+                await p.call(lambda: p.source.read(failure.key, length=1))
+            except ObjectMissing:
                 if not self._options.dry_run:
                     p.index.forgive(p.dataset, self._options.direction, failure.key)
                 self._done.vanished += 1
-                continue
-            counts.source += 1
-            target = await p.call(lambda f=failure: p.target.head(f.key))  # type: ignore[misc]
-            await self._difference.take([(source, target)])
-        self._progress.listed = counts.source
-        return counts
+                return
+            source = await p.call(lambda: p.source.head(failure.key))
+            if source is None:
+                return
+        counts.source += 1
+        target = await p.call(lambda: p.target.head(failure.key))
+        await self._difference.take([(source, target)])
+
+    async def _arrange(self, began: float) -> None:
+        """Put the work in its order. What of it has to wait for another round is taken out."""
+        options = self._options
+        if self._units is None:
+            if not options.dry_run:
+                await self._work.arrange(newest_first=options.newest_first, parallel=options.parallel)
+            return
+        quiet_before = began - options.settle if options.settle else float("inf")
+        waiting = await self._work.arrange_units(self._units, newest_first=options.newest_first, quiet_before=quiet_before)
+        self._done.waiting.extend(waiting)
+
+    async def _uploads_to_keep(self) -> frozenset[str]:
+        """Writes in parts of what a later round goes on with."""
+        p = self._passage
+        if not (self._done.failures or self._done.waiting or self._done.was_cut):
+            return frozenset()
+        open_uploads = await p.index.open_uploads(p.dataset, p.target_side)
+        left = await self._work.keys_among(upload.key for upload in open_uploads)
+        return frozenset(left | {failure.key for failure in self._done.failures})
 
     async def _show_found(self) -> None:
         progress, found, p = self._progress, self._difference.found, self._passage
         oldest = await self._work.oldest()
+        waiting, waiting_to_copy, waiting_bytes = await self._work.waiting()
         resumed = {} if self._options.dry_run else await self._work.resumable(p.dataset, p.target_side)
         progress.found_objects, progress.found_bytes = found.to_copy, found.to_copy_bytes
         progress.found_seconds = _age(oldest) if found.to_copy else 0.0
         progress.objects_total, progress.bytes_total = found.objects, found.bytes
         progress.objects_done, progress.bytes_done = found.unchanged, found.unchanged_bytes
         progress.to_copy_objects, progress.to_copy_bytes = found.to_copy, found.to_copy_bytes - sum(resumed.values())
-        progress.left_objects = found.objects - found.unchanged
+        progress.to_copy_objects -= waiting_to_copy
+        progress.to_copy_bytes -= waiting_bytes
+        progress.left_objects = found.objects - found.unchanged - waiting
         progress.to_compare = progress.left_objects - found.to_copy
         progress.copied_objects = progress.copied_bytes = progress.compared = progress.failed_bytes = 0
         progress.hub_bytes = progress.saved_bytes = 0
@@ -197,94 +256,6 @@ class Round:
         progress.resumed, progress.oldest_missing_at = resumed, oldest
         progress.rounds, progress.is_listed = progress.rounds + 1, True
 
-    # copying
-
-    async def _copy(self) -> None:
-        queue: asyncio.Queue[tuple[Work, bool] | None] = asyncio.Queue(2 * self._workers)
-        try:
-            async with asyncio.TaskGroup() as group:
-                glance = group.create_task(self._glance())
-                workers = [group.create_task(self._worker(queue)) for _ in range(self._workers)]
-                await self._feed(queue)
-                await asyncio.gather(*workers)
-                glance.cancel()
-        except BaseExceptionGroup as errors:
-            raise first_error(errors) from errors
-
-    async def _feed(self, queue: asyncio.Queue[tuple[Work, bool] | None]) -> None:
-        p = self._passage
-        async for page in self._work.items():
-            begun = await p.index.was_begun(p.dataset, p.target_side, (item.source.key for item in page))
-            for item in page:
-                await queue.put((item, item.source.key in begun))
-        for _ in range(self._workers):
-            await queue.put(None)
-
-    async def _worker(self, queue: asyncio.Queue[tuple[Work, bool] | None]) -> None:
-        while (entry := await queue.get()) is not None:
-            item, begun = entry
-            key = item.source.key
-            self._progress.active[key] = (self._progress.resumed.pop(key, 0), item.source.size)
-            try:
-                outcome = await self._copier.carry_out(item, begun=begun)
-            except (CouldNot, TimeoutError) as error:
-                self._count_failure(item, error)
-            else:
-                self._count(item, outcome)
-            finally:
-                self._progress.left_objects -= 1
-                self._progress.active.pop(key, None)
-
-    def _count(self, item: Work, outcome: Outcome) -> None:
-        done, progress, key = self._done, self._progress, item.source.key
-        done.store_failed_in_a_row = 0
-        self._work.done(item)
-        done.repaired.extend(Failure(key, reason) for reason in outcome.repaired)
-        if outcome.kind == "vanished":
-            done.vanished += 1
-            progress.objects_total -= 1
-            progress.bytes_total -= item.source.size
-            if item.action != "compare":
-                progress.to_copy_objects -= 1
-                progress.to_copy_bytes -= item.source.size - progress.active[key][0]
-            self._passage.index.settle(self._passage.dataset, self._passage.target_side, key)
-            self._passage.index.forgive(self._passage.dataset, self._options.direction, key)
-            return
-        if outcome.proof is not None:
-            done.proofs[outcome.proof] += 1
-            progress.proofs[outcome.proof] += 1
-        if outcome.kind == "copied":
-            done.copied += 1
-            progress.copied_objects += 1
-        else:
-            done.compared += 1
-            progress.compared += 1
-        progress.objects_done += 1
-        progress.bytes_done += item.source.size
-
-    def _count_failure(self, item: Work, error: CouldNot | TimeoutError) -> None:
-        reason = reason_of(error) if isinstance(error, CouldNot) else "timed out"
-        arrived, size = self._progress.active[item.source.key]
-        self._progress.failed_bytes += size - arrived if item.action != "compare" else 0
-        self._fail(Failure(item.source.key, reason))
-        row = self._done.store_failed_in_a_row
-        self._done.store_failed_in_a_row = row + 1 if isinstance(error, OF_THE_STORE) else 0
-        if self._done.store_failed_in_a_row >= max(GIVE_UP_AFTER, 2 * self._options.parallel):
-            raise error
-
-    def _fail(self, failure: Failure) -> None:
-        self._done.failures.append(failure)
-        self._progress.failed += 1
-        self._progress.failures.append(failure)
-        if not self._options.dry_run:
-            self._passage.index.fail(self._passage.dataset, self._options.direction, failure)
-
-    async def _glance(self) -> None:
-        """Keep the age of the oldest missing object fresh while copying goes on."""
-        while True:
-            self._progress.oldest_missing_at = await self._work.oldest()
-            await asyncio.sleep(_GLANCE_SECONDS)
-
     def _result(self, left: Left, aborted: int, seconds: float) -> RoundResult:
         p, found, done = self._passage, self._difference.found, self._done
         skipped = sum(1 for s in p.source.skipped) if not self._options.retry_failed else 0
@@ -294,7 +265,7 @@ class Round:
             listed=found.objects,
             copied=done.copied,
             unchanged=found.unchanged + done.compared,
-            deleted=0,
+            deleted=0 if self._doomed is None else self._doomed.deleted,
             failed=len(done.failures),
             bytes=p.tally.sent,
             seconds=seconds,
@@ -312,12 +283,14 @@ class Round:
             aborted_uploads=aborted,
             dry_run=self._options.dry_run,
             only_failed=self._options.retry_failed,
-            listing_seconds=done.listing_seconds,
+            listing_seconds=self._listing_seconds,
             found_objects=found.to_copy,
             found_bytes=found.to_copy_bytes,
             found_seconds=self._progress.found_seconds,
             hub_bytes=self._progress.hub_bytes,
             saved_bytes=self._progress.saved_bytes,
+            waiting=tuple(sorted(done.waiting, key=lambda w: w.folder)),
+            deletes=self._deletes,
         )
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 from backends.errors import CouldNot
 from backends.stores.base import ObjectInfo, Store
 from backends.stores.errors import ObjectMissing, SourceChanged
+from backends.transfer.carry import GIVE_UP_AFTER, OF_THE_STORE
 from backends.transfer.copier import reason_of
 from backends.transfer.evidence import Evidence, Finding
 from backends.transfer.exclude import excluder
@@ -22,7 +23,6 @@ from backends.transfer.index import Index, Row
 from backends.transfer.merge import Pair, first_error, merge_listings
 from backends.transfer.models import Progress, RoundOptions
 from backends.transfer.passage import Passage
-from backends.transfer.round import GIVE_UP_AFTER, OF_THE_STORE
 from backends.transfer.sums import common_checksum
 
 ProblemKind = Literal["differs", "missing", "extra", "unreadable"]

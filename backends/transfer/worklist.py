@@ -16,24 +16,24 @@ from typing import TYPE_CHECKING, Any, Literal
 from backends.stores.base import ObjectInfo
 from backends.transfer.index import Index, key_of
 from backends.transfer.merge import order_of
+from backends.transfer.models import Waiting
 
 if TYPE_CHECKING:
     from backends.snapshot import SideName
+    from backends.transfer.units import Units
 
 Action = Literal["copy", "compare", "lost"]
 _rounds = itertools.count(1)
 
 _SCHEMA = """
 CREATE TEMP TABLE IF NOT EXISTS work (id INTEGER PRIMARY KEY, round INTEGER, action TEXT, key BLOB, size INTEGER, mtime REAL,
-    mtime_ns INTEGER, etag TEXT, version TEXT)
+    mtime_ns INTEGER, etag TEXT, version TEXT, unit BLOB, last INTEGER DEFAULT 0)
 """
 _COLUMNS = "round, action, key, size, mtime, mtime_ns, etag, version"
-_ORDERS = {
-    (False, False): "id",
-    (True, False): "mtime DESC, key",
-    (False, True): "folder, key",
-    (True, True): "newest DESC, folder, key",
-}
+_ALL = f"id, {_COLUMNS}, unit, last"
+_BIG = 4  # an object of more than the work's bytes / (4 x streams) is begun first
+_PAGE = 2000
+WAITS = 3  # `last` of what waits for another round; one more for markers above folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class Work:
     id: int
     action: Action
     source: ObjectInfo
+    unit: bytes | None = None  # the folder that is copied whole, see `units.Place`
+    last: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,28 +79,81 @@ class WorkList:
         mtime = info.mtime.timestamp() if info.mtime else None
         return (self._round, action, order_of(info.key), info.size, mtime, info.mtime_ns, info.etag, info.version)
 
-    async def arrange(self, *, newest_first: bool, folders: bool) -> None:
-        """Put the work in the order in which it is to be done, by key unless asked otherwise. A folder stays together."""
-        if not (newest_first or folders):
+    async def arrange(self, *, newest_first: bool, parallel: int) -> None:
+        """Put the work in the order in which it is to be done: the newest first, or by key, what is large before that.
+
+        Objects of more than a quarter of a stream's share of all bytes are begun first, the largest before, and the others fill the
+        streams beside them: so the end of the round waits for no single one.
+        """
+        if newest_first:
+            await self._reorder("mtime DESC, key")
             return
-        order = _ORDERS[newest_first, folders]
+        query = "SELECT sum(size), max(size) FROM temp.work WHERE round=?"
+        total, largest = await self._db.call(lambda db: db.execute(query, (self._round,)).fetchone())
+        share = (total or 0) / (_BIG * parallel)
+        if largest and largest > share:
+            await self._reorder(f"CASE WHEN size > {share:.1f} THEN size ELSE 0 END DESC, key")
+
+    async def arrange_units(self, units: Units, *, newest_first: bool, quiet_before: float) -> list[Waiting]:
+        """Put the work in the order of its folders, each whole, its markers last; take out what has to wait.
+
+        A folder of which an object was modified after `quiet_before` (a time) waits, and so does a marker above folders. Where a folder
+        has no marker to be copied, the object modified last is taken for it.
+        """
+        await self.place(units)
+
+        def work(db: sqlite3.Connection) -> list[Any]:
+            mine = (self._round,)
+            db.execute(_MARK_NEWEST, (*mine, *mine))
+            db.execute(_MARK_WAITING, (*mine, *mine, quiet_before))
+            return db.execute(_TOLD_WAITING, mine).fetchall()
+
+        waiting = await self._db.call(work)
+        newest = "newest DESC, " if newest_first else ""
+        await self._reorder(
+            f"last >= 2, CASE WHEN last >= 2 THEN -depth END, {newest}coalesce(unit, key), last, CASE last WHEN 0 THEN 0 ELSE -depth END, "
+            "mtime, key",
+            with_units=True,
+        )
+        return [Waiting(key_of(unit), "modified a moment ago: it may still be being written") for (unit,) in waiting]
+
+    async def keep_failed(self, failed: Iterable[str]) -> None:
+        """Keep only the folders in which one of these objects is, and those of them that are in none. Never a marker above folders: what
+        else may be missing below it is not looked at."""
+        keys = [(order_of(key),) for key in failed]
 
         def work(db: sqlite3.Connection) -> None:
-            db.create_function("folder_of", 1, _folder_of, deterministic=True)
-            last = db.execute("SELECT coalesce(max(id), 0) FROM temp.work").fetchone()[0]
-            inner = f"SELECT id, {_COLUMNS}, folder_of(key) AS folder FROM temp.work WHERE round=? AND id<=?"
-            outer = f"SELECT *, max(mtime) OVER (PARTITION BY folder) AS newest FROM ({inner})"
-            db.execute(
-                f"INSERT INTO temp.work ({_COLUMNS}) SELECT {_COLUMNS} FROM ({outer}) ORDER BY {order}", (self._round, last)
+            _ask(db, keys)
+            db.execute(_KEEP_FAILED, (self._round, self._round))
+
+        await self._db.call(work)
+
+    async def place(self, units: Units) -> None:
+        """Note where each object stands."""
+        async for page in self.items(_PAGE):
+            places = await units.places([item.source.key for item in page])
+            rows = [(place.unit, place.last, item.id) for place, item in zip(places, page, strict=True)]
+            await self._db.call(
+                lambda db, rows=rows: db.executemany("UPDATE temp.work SET unit=?, last=? WHERE id=?", rows)  # type: ignore[misc]
             )
+
+    async def _reorder(self, order: str, *, with_units: bool = False) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            db.create_function("depth_of", 1, _depth_of, deterministic=True)
+            last = db.execute("SELECT coalesce(max(id), 0) FROM temp.work").fetchone()[0]
+            rows = "SELECT * FROM temp.work WHERE round=? AND id<=?"
+            if with_units:
+                rows = f"SELECT *, depth_of(key) AS depth, max(mtime) OVER (PARTITION BY coalesce(unit, key)) AS newest FROM ({rows})"
+            into = f"INSERT INTO temp.work ({_COLUMNS}, unit, last) SELECT {_COLUMNS}, unit, last"
+            db.execute(f"{into} FROM ({rows}) ORDER BY {order}", (self._round, last))
             db.execute("DELETE FROM temp.work WHERE round=? AND id<=?", (self._round, last))
 
         await self._db.call(work)
 
     async def items(self, page: int = 256) -> AsyncIterator[list[Work]]:
-        """The work in its order, a page at a time."""
+        """The work in its order, a page at a time, without what waits."""
         after = 0
-        query = f"SELECT id, {_COLUMNS} FROM temp.work WHERE round=? AND id>? ORDER BY id LIMIT ?"
+        query = f"SELECT {_ALL} FROM temp.work WHERE round=? AND id>? AND last<{WAITS} ORDER BY id LIMIT ?"
         while True:
             bounds = (self._round, after, page)
             found = await self._db.call(lambda db, bounds=bounds: db.execute(query, bounds).fetchall())  # type: ignore[misc]
@@ -106,6 +161,24 @@ class WorkList:
                 return
             after = found[-1][0]
             yield [_work(values) for values in found]
+
+    async def waiting(self) -> tuple[int, int, int]:
+        """(objects, objects to copy, their bytes) that wait for another round."""
+        query = f"""SELECT count(*), count(CASE WHEN action != 'compare' THEN 1 END),
+            coalesce(sum(CASE WHEN action != 'compare' THEN size END), 0) FROM temp.work WHERE round=? AND last>={WAITS}"""
+        objects, to_copy, size = await self._db.call(lambda db: db.execute(query, (self._round,)).fetchone())
+        return objects, to_copy, size
+
+    async def keys_among(self, keys: Iterable[str]) -> set[str]:
+        """Those of these objects that are still to be done."""
+        wanted = [(order_of(key),) for key in keys]
+
+        def work(db: sqlite3.Connection) -> set[str]:
+            _ask(db, wanted)
+            query = "SELECT key FROM temp.work WHERE round=? AND key IN (SELECT key FROM temp.asked)"
+            return {key_of(row[0]) for row in db.execute(query, (self._round,))}
+
+        return await self._db.call(work) if wanted else set()
 
     def done(self, item: Work) -> None:
         """Equal on both sides now, or gone from the source."""
@@ -134,11 +207,41 @@ class WorkList:
         return Left(objects, size, None if oldest is None else datetime.fromtimestamp(oldest, UTC))
 
 
-def _folder_of(key: bytes) -> bytes:
-    return key.rpartition(b"/")[0]
+def _depth_of(key: bytes) -> int:
+    return key.count(b"/")
+
+
+def _ask(db: sqlite3.Connection, keys: list[tuple[bytes]]) -> None:
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS asked (key BLOB PRIMARY KEY) WITHOUT ROWID")
+    db.execute("DELETE FROM temp.asked")
+    db.executemany("INSERT OR IGNORE INTO temp.asked VALUES (?)", keys)
 
 
 def _work(values: Any) -> Work:
-    ident, _, action, key, size, mtime, mtime_ns, etag, version = values
+    ident, _, action, key, size, mtime, mtime_ns, etag, version, unit, last = values
     instant = None if mtime is None else datetime.fromtimestamp(mtime, UTC)
-    return Work(ident, action, ObjectInfo(key_of(key), size, instant, mtime_ns, etag, version))
+    return Work(ident, action, ObjectInfo(key_of(key), size, instant, mtime_ns, etag, version), unit, last)
+
+
+# The object modified last becomes the marker of a folder that has none among its work.
+_MARK_NEWEST = """
+    UPDATE temp.work SET last=1 WHERE id IN (
+        SELECT id FROM (
+            SELECT id, max(last) OVER (PARTITION BY unit) AS marked, row_number() OVER (PARTITION BY unit ORDER BY mtime DESC, key DESC) AS n
+            FROM temp.work WHERE round=? AND unit IS NOT NULL AND last < 2
+        ) WHERE marked = 0 AND n = 1
+    ) AND round=?
+"""
+_GROUP = "CASE WHEN last=2 THEN key ELSE unit END, last=2"
+_MARK_WAITING = f"""
+    UPDATE temp.work SET last=CASE WHEN last=2 THEN {WAITS + 1} ELSE {WAITS} END WHERE round=? AND unit IS NOT NULL AND ({_GROUP}) IN (
+        SELECT {_GROUP} FROM temp.work WHERE round=? AND unit IS NOT NULL GROUP BY 1, 2 HAVING max(mtime) > ?
+    )
+"""
+_TOLD_WAITING = f"""
+    SELECT DISTINCT CASE last WHEN {WAITS} THEN unit ELSE key END AS told FROM temp.work WHERE round=? AND last>={WAITS} ORDER BY told
+"""
+_KEEP_FAILED = """
+    DELETE FROM temp.work WHERE round=? AND (last=2 OR (key NOT IN (SELECT key FROM temp.asked) AND (unit IS NULL OR unit NOT IN (
+        SELECT unit FROM temp.work WHERE round=? AND last<2 AND unit IS NOT NULL AND key IN (SELECT key FROM temp.asked)))))
+"""

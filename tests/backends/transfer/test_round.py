@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import NotYetSupported
 from backends.stores.base import Skipped
 from backends.stores.errors import ChecksumRefused, KeyRefused, ListingFailed, StoreBusy, StoreDenied, StoreUnreachable
 from backends.transfer import parts
@@ -335,11 +334,6 @@ async def test_excluded_keys_are_left_alone_on_both_sides(index: Index) -> None:
     result = await go(source, target, index, exclude=("tmp/**",))
     assert target.data == {"tmp/y": b"3", "a": b"2"}
     assert (result.listed, result.lag_objects) == (1, 0)
-
-
-async def test_deletes_are_refused_rather_than_ignored(index: Index) -> None:
-    with pytest.raises(NotYetSupported):
-        await go(MemoryStore("a"), MemoryStore("b"), index, delete=True)
 
 
 async def test_extra_objects_on_the_target_stay(index: Index) -> None:
