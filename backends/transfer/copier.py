@@ -17,6 +17,7 @@ from backends.transfer.errors import Damaged, KeepsChanging
 from backends.transfer.models import Proof
 from backends.transfer.parts import PartCopy
 from backends.transfer.passage import Passage, check_source, now, prove
+from backends.transfer.server_copy import copy_by_server
 from backends.transfer.sums import common_checksum, sums_of
 from backends.transfer.worklist import Work
 
@@ -38,10 +39,7 @@ class Copier:
 
     def __init__(self, passage: Passage) -> None:
         self._passage = passage
-
-    def at_once(self, parallel: int) -> int:
-        """How many objects are to be given at once, where `parallel` streams may be open."""
-        return parallel
+        self._by_server = passage.target.capabilities.server_copy
 
     async def carry_out(self, work: Work, *, begun: bool, strict: bool = False) -> Outcome:
         """Raises the object's own failure. `begun`: an earlier attempt had sent some of it. `strict`: exactly the object that was
@@ -89,6 +87,11 @@ class Copier:
 
     async def _send(self, source: ObjectInfo, *, begun: bool) -> Proof:
         p = self._passage
+        if self._by_server:
+            proof = await copy_by_server(p, source)
+            if proof is not None:
+                return proof
+            self._by_server = False
         if source.size <= WHOLE_UP_TO or not p.target.capabilities.parts:
             return await self._whole(source, begun=begun)
         told = await p.head(p.source, source)

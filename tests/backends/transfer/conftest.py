@@ -68,7 +68,10 @@ class Stores:
     async def bucket(self, name: str, server: SeaweedFs, bucket: str, keys: tuple[str, str] | None = None) -> S3Store:
         """A bucket, made when it is not there; with other `keys` it is opened only."""
         access, secret = keys or (server.access_key, server.secret_key)
-        spec = StoreSpec(url=f"s3://{bucket}/data/", endpoint=server.endpoint, access_key=access, secret_key=secret)
+        # Each by another name of the host: a server copies within one endpoint by itself, and no byte would come through us.
+        host = "localhost" if any(isinstance(opened, S3Store) for opened in self._opened) else "127.0.0.1"
+        endpoint = server.endpoint.replace("127.0.0.1", host)
+        spec = StoreSpec(url=f"s3://{bucket}/data/", endpoint=endpoint, access_key=access, secret_key=secret)
         store = open_store(name, spec, ssh=self._ssh(), base=self._folder)
         assert isinstance(store, S3Store)
         self._opened.append(store)
