@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from pyreqwest.response import Response
 from backends.errors import UsageError
 from backends.escape import plain
 from backends.stores.base import Body
+from backends.stores.cancelling import heeded
 from backends.stores.errors import StoreError, StoreUnreachable
 from backends.stores.s3_credentials import CredentialSource
 from backends.stores.s3_errors import from_answer, from_http, may_have_ended
@@ -147,8 +149,9 @@ class S3Client:
         if body is not None:
             request = request.body_bytes(body)
         try:
-            response = await request.build().send()
-            data = await response.bytes()
+            with heeded():
+                response = await request.build().send()
+                data = await response.bytes()
         except PyreqwestError as error:
             raise from_http(error, store=self._store, what=_named(what, of), reading=body is None) from error
         try:
@@ -167,10 +170,11 @@ class S3Client:
         from yarl import URL
 
         session = self._literal_session()
+        sent = io.BytesIO(body) if body else body  # aiohttp warns of large bytes
         timeout = aiohttp.ClientTimeout(total=limit, sock_connect=CONNECT_SECONDS)
         try:
             async with session.request(
-                method, URL(url, encoded=True), headers=headers, data=body, timeout=timeout, allow_redirects=False
+                method, URL(url, encoded=True), headers=headers, data=sent, timeout=timeout, allow_redirects=False
             ) as response:
                 data = await response.read()
                 return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, data)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from backends.stores.base import ObjectInfo, PartInfo
-from backends.stores.errors import ShortBody, SourceChanged, StoreUnreachable, UploadGone
+from backends.stores.errors import ObjectMissing, ShortBody, SourceChanged, StoreUnreachable, UploadGone
 from backends.transfer.errors import Damaged
 from backends.transfer.index import PartRow, Upload
 from backends.transfer.merge import first_error
@@ -53,7 +53,7 @@ class PartCopy:
             check_source(whole, self._source)
             target = await self._complete(whole)
             proof = prove(whole, self._source, target, in_parts=True)
-        except (SourceChanged, Damaged, UploadGone):
+        except (SourceChanged, ObjectMissing, Damaged, UploadGone):
             await self._abandon()
             raise
         p = self._passage
