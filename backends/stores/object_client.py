@@ -22,6 +22,7 @@ from pyreqwest.response import Response
 from backends.errors import UsageError
 from backends.escape import plain
 from backends.stores.base import Body
+from backends.stores.cancelling import heeded
 from backends.stores.errors import StoreError
 from backends.stores.s3_errors import from_http
 from backends.stores.sigv4 import canonical_query, encode
@@ -143,8 +144,9 @@ class ObjectClient:
         if body is not None:
             builder = builder.body_bytes(body)
         try:
-            response = await builder.build().send()
-            data = await response.bytes()
+            with heeded():
+                response = await builder.build().send()
+                data = await response.bytes()
         except PyreqwestError as error:
             raise from_http(error, store=self._store, what=what, reading=body is None) from error
         return Answer(response.status, self._headers(response, what), memoryview(data))
