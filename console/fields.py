@@ -11,9 +11,32 @@ from pydantic import BaseModel
 from widgets import figures
 
 LONG = ("history", "legacy_curve", "target_curve")  # drawn, never listed
-BYTES = ("bytes", "bytes_total", "bytes_done", "size", "done", "memory_used", "memory_total")
-SECONDS = ("age", "period", "eta_low", "eta_high", "observed_age", "legacy_age", "target_age", "elapsed", "at_least")
-FRACTIONS = ("data_plane", "utilization", "tolerance")
+BYTES = (
+    "bytes",
+    "bytes_total",
+    "bytes_done",
+    "size",
+    "done",
+    "memory_used",
+    "memory_total",
+    "hub_bytes",
+    "saved_bytes",
+    "lag_history",
+)
+SECONDS = (
+    "age",
+    "period",
+    "eta_low",
+    "eta_high",
+    "eta_seconds",
+    "stalled",
+    "observed_age",
+    "legacy_age",
+    "target_age",
+    "elapsed",
+    "at_least",
+)
+FRACTIONS = ("data_plane", "share", "utilization", "tolerance")
 Rows = tuple[tuple[str, str], ...]
 
 
@@ -73,6 +96,6 @@ def _figure(name: str, value: float) -> str:
         return figures.percent(value)
     if name == "delta":
         return figures.change(value)
-    if name == "rate":
+    if name in ("rate", "ingest_rate"):
         return figures.rate(value)
     return figures.count(value) if isinstance(value, int) else figures.number(value)

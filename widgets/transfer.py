@@ -4,31 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.style import Style
 from textual.strip import Strip
 
-from backends.snapshot import DatasetView, Lag, Level, Snapshot
+from backends.snapshot import DatasetView, Lag, Level, SlowView, Snapshot
 from themes.palette import Palette
 from widgets.bars import bar
-from widgets.figures import brief, count, eta, progress, rate, share, size, size_of
+from widgets.figures import brief, count, duration, eta, number, progress, rate, share, size, size_of
 from widgets.fitting import left_out, shown_first
 from widgets.panel import Panel, nothing_yet
 from widgets.row import Row
+
+SEEN_SECONDS = 2.0
 
 
 def dataset_level(dataset: DatasetView) -> Level:
     """What the eye must know of a dataset first."""
     if dataset.status == "failed" or dataset.error:
         return Level.BREACH
-    if dataset.failed or dataset.eta_never:
+    if dataset.failed or dataset.eta_never or dataset.stalled is not None:
         return Level.HELD
     behind = dataset.direction == "reverse" and dataset.reverse_lag is not None and bool(dataset.reverse_lag.bytes)
     return Level.GOOD if dataset.status == "in sync" and not behind else Level.WAITING
 
 
 def fraction_done(dataset: DatasetView) -> float | None:
-    """Bytes where they are known, else objects; never above 1, and 1 only where nothing is missing."""
+    """The share that the engine tells; from one that tells none bytes where they are known, else objects. Never above 1."""
     if dataset.status == "in sync":
         return 1.0
+    if dataset.share is not None:
+        return progress(dataset.share, 1.0)
     done = progress(dataset.bytes_done, dataset.bytes_total)
     if done is None or not dataset.bytes_total:
         done = progress(dataset.objects_done, dataset.objects_total)
@@ -43,6 +48,59 @@ def lag_words(lag: Lag) -> str:
         return "lag 0"
     words = f"lag {size(lag.bytes) if lag.bytes is not None else count(lag.objects)}"
     return words if lag.seconds is None else f"{words} {brief(lag.seconds)}"
+
+
+def eta_words(dataset: DatasetView) -> str:
+    """`ETA 58 min ±6`, `ETA never at this rate`, `measuring`, `stalled 40 s`, `ETA -`: no figure where none is known."""
+    if dataset.eta_state == "measuring":
+        return "ETA measuring"
+    if dataset.eta_state == "stalled":
+        return f"stalled {duration(dataset.stalled)}"
+    return eta(dataset.eta_low, dataset.eta_high, dataset.eta_never)
+
+
+def eta_style(dataset: DatasetView, palette: Palette) -> Style:
+    """What must be seen: never, and a standstill."""
+    return palette.held if dataset.eta_never or dataset.stalled is not None else palette.text
+
+
+def rate_words(dataset: DatasetView) -> str:
+    """`1.84 Gbps`; where objects without bytes move, or are compared, `1,204 objects/s`."""
+    if dataset.stalled is not None:
+        return "-"
+    if not dataset.rate and dataset.object_rate:
+        return f"{number(dataset.object_rate)} objects/s"
+    return rate(dataset.rate)
+
+
+def trend_words(dataset: DatasetView) -> str:
+    """`, shrinking` after the lag, from the second round on."""
+    return f", {dataset.lag_trend}" if dataset.lag_trend is not None else ""
+
+
+def ingest_words(dataset: DatasetView) -> str:
+    """`source grows 84.0 Mbps`; nothing where it does not, or where that is not known."""
+    if not dataset.ingest_rate and not dataset.ingest_objects:
+        return ""
+    side = "target" if dataset.direction == "reverse" else "source"
+    return f"{side} grows " + (
+        rate(dataset.ingest_rate) if dataset.ingest_rate else f"{number(dataset.ingest_objects)} objects/s"
+    )
+
+
+def slow_objects(dataset: DatasetView) -> list[SlowView]:
+    """Those long enough under way that an eye can follow them."""
+    return [s for s in dataset.slowest if s.seconds is None or s.seconds >= SEEN_SECONDS]
+
+
+def slow_words(slow: SlowView) -> str:
+    """`3.10 of 4.70 GiB, 66.0 %, 41 s`."""
+    parts = [size_of(slow.done, slow.size)] if slow.size else []
+    if slow.size:
+        parts.append(share(progress(slow.done, slow.size), 0))
+    if slow.seconds is not None:
+        parts.append(duration(slow.seconds))
+    return ", ".join(parts)
 
 
 def transfer_rows(datasets: Sequence[DatasetView], palette: Palette, width: int, height: int) -> list[Strip]:
@@ -91,7 +149,7 @@ def dataset_line(dataset: DatasetView, palette: Palette, width: int, names: int)
     cells = max(4, width - names - 10)
     style = palette.good if level is Level.GOOD else palette.accent if level is Level.WAITING else palette.of(level)
     tells = dataset.status in ("in sync", "failed") or done is None
-    word: str = dataset.status if tells else share(done)
+    word: str = dataset.status if tells else "following" if dataset.is_followed else share(done)
     row.join(bar(palette, done, cells, style))
     return row.add(word, style if level is not Level.WAITING else palette.strong, 9, "right").strip(width)
 
@@ -109,10 +167,11 @@ def detail_rows(dataset: DatasetView, palette: Palette, width: int) -> list[Row]
     if dataset.status == "listing":
         rows.append(Row(palette).to(2).add("listed ", palette.muted).add(count(dataset.listed), palette.text))
     if dataset.status == "copying":
-        rows.append(_pair(palette, size_of(dataset.bytes_done or None, dataset.bytes_total), rate(dataset.rate), width, 17))
-        late = palette.held if dataset.eta_never else palette.text
-        row = Row(palette).to(2).add(eta(dataset.eta_low, dataset.eta_high, dataset.eta_never), late)
-        rows.append(row.to(max(row.used + 2, 19)).add(lag_words(dataset.lag), palette.muted))
+        rows.append(_pair(palette, size_of(dataset.bytes_done or None, dataset.bytes_total), rate_words(dataset), width, 17))
+        row = Row(palette).to(2).add(eta_words(dataset), eta_style(dataset, palette))
+        rows.append(row.to(max(row.used + 2, 19)).add(f"{lag_words(dataset.lag)}{trend_words(dataset)}", palette.muted))
+        if coming := ingest_words(dataset):
+            rows.append(Row(palette).to(2).add(coming, palette.muted))
     proofs = Row(palette).to(2).add("proven ", palette.muted).add(count(dataset.proven), palette.text)
     style = palette.breach if dataset.failed else palette.muted
     proofs.also(Row(palette).add(f"failed {count(dataset.failed)}", style), width)
@@ -137,8 +196,8 @@ def detail_rows(dataset: DatasetView, palette: Palette, width: int) -> list[Row]
 
 def _slow(dataset: DatasetView, palette: Palette) -> list[Row]:
     return [
-        Row(palette).to(2).add("slowest ", palette.muted).add(size_of(s.done, s.size)).gap(2).add(s.key, palette.muted)
-        for s in dataset.slowest
+        Row(palette).to(2).add("slowest ", palette.muted).add(slow_words(s)).gap(2).add(s.key, palette.muted)
+        for s in slow_objects(dataset)
     ]
 
 
