@@ -40,7 +40,7 @@ class Uploads:
             headers["x-amz-tagging"] = tag_header(like.tags)
         answer, _ = await send(self._bucket, "POST", key, "beginning", params=(("uploads", ""),), headers=headers, body=b"")
         found.joins_crc = found.takes_crc and answer.headers.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT"
-        if not found.joins_crc:
+        if found.takes_crc and not found.joins_crc:
             found.note("joined_checksum", "keeps no checksum of the whole for uploads in parts: each part is checked by its own")
         return self._bucket.parsed(parse_upload_id, answer, key)
 
