@@ -186,7 +186,7 @@ async def serve(port: int, upstream: str) -> None:
         shim = Shim(upstream, os.environ["TOKEN"], session)
         app = web.Application(client_max_size=1 << 30)
         app.router.add_route("*", "/{path:.*}", shim.answer)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, auto_decompress=False)  # packed bodies come as they are
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         await asyncio.Event().wait()
