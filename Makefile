@@ -27,10 +27,12 @@ demo: $(STAMP) ## the whole job on the embedded sandbox
 
 test: $(STAMP) ## the tests, in minutes
 	@.ci/sshd
+	@.ci/azurite
 	@$(PYTEST) $(ARGS)
 
 test-all: $(STAMP) ## the tests, the slow fault and scale suites too
 	@.ci/sshd
+	@.ci/azurite
 	@$(PYTEST) -m 'not gpu' $(ARGS)
 
 bench: $(STAMP) ## measure
