@@ -6,6 +6,7 @@ SR3  no routing to a side whose proof of health is older than 60 s
 SR4  no deletes before committed
 SR5  a least spacing between weight changes
 SR6  backward outranks forward
+MAX_DELETE  deletes stay within the plan's max_delete (`backends.transfer.deletes`)
 HELD a hold blocks forward moves, and never a rollback
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from backends.cutover.fold import Migration
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.weight import SetWeight
 from backends.cutover.steps.writer import LastRound, Quiesce, Resume, SetToken
@@ -26,6 +28,7 @@ RULES: dict[str, str] = {
     "SR4": "no deletes before committed",
     "SR5": "a least spacing between weight changes",
     "SR6": "backward outranks forward",
+    "MAX_DELETE": "no more deletes than the plan's max_delete",
     "HELD": "a hold blocks forward moves, and never a rollback",
     "STATE": "the state does not allow it",
     "GATE": "a gate has not passed",
@@ -36,6 +39,9 @@ RULES: dict[str, str] = {
     "PREVIEW": "the world has changed since the preview",
     "CONFIRM": "the migration's name was not typed",
 }
+
+
+_COMMITTED = frozenset({State.COMMITTED, State.RETIRING, State.DECOMMISSIONED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +74,28 @@ def refusal_of(step: Step, world: World, *, accept_unknown: bool = False) -> Ref
     return None
 
 
+def delete_refusal(m: Migration, dataset: str) -> Refusal | None:
+    """SR4: why nothing of this dataset may be deleted on the target now; None once the migration is committed."""
+    if m.state not in _COMMITTED:
+        return Refusal("SR4", f"the migration is {m.state}, not committed", "the commit")
+    if m.open_run is not None and m.open_run.kind == "rollback":
+        return Refusal("SR4", "a rollback is under way", "its end")
+    token = m.token(dataset)
+    if token.was_target or token.writer != "legacy":
+        return Refusal("SR4", f"target has written {dataset}: what legacy lacks may be its own")
+    if m.holds:
+        return held_refusal_of(m)
+    return None
+
+
 def held_refusal(world: World) -> Refusal:
     """A refusal that names every hold."""
-    reasons = "; ".join(f"{h.by}: {h.reason}" for h in world.migration.holds)
+    return held_refusal_of(world.migration)
+
+
+def held_refusal_of(m: Migration) -> Refusal:
+    """The same, of the journal alone."""
+    reasons = "; ".join(f"{h.by}: {h.reason}" for h in m.holds)
     return Refusal("HELD", reasons, "cutover resume, once the reason is settled")
 
 

@@ -36,6 +36,20 @@ class StateLock:
         os.write(fd, f"{who} (pid {os.getpid()})\n".encode())
         self._fd = fd
 
+    def take_unseen(self) -> None:
+        """The same without writing anything, for who only looks; where nobody has ever held it there is nothing to hold."""
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(fd, 200).decode("utf-8", "replace").strip() or "another process"
+            os.close(fd)
+            raise StateLocked(f"the migration is in use by {holder}", where=str(self._path)) from None
+        self._fd = fd
+
     def release(self) -> None:
         if self._fd is not None:
             os.close(self._fd)

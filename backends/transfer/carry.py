@@ -264,7 +264,7 @@ class Carrying:
         self.fail(Failure(item.source.key, reason))
         self._break(job, "an object of it failed")
         self._failed_in_a_row = self._failed_in_a_row + 1 if isinstance(error, OF_THE_STORE) else 0
-        if self._failed_in_a_row >= max(GIVE_UP_AFTER, 2 * self._options.parallel):
+        if self._failed_in_a_row >= max(GIVE_UP_AFTER, 2 * self._workers):
             raise error
 
     def _break(self, job: _Job, reason: str) -> None:
@@ -273,7 +273,11 @@ class Carrying:
         self._missing.append(order_of(job.item.source.key))
 
     async def _glance(self) -> None:
-        """Keep the age of the oldest missing object fresh while copying goes on."""
+        """Keep the age of the oldest missing object, and what is under way, fresh while copying goes on."""
+        progress, streams = self._progress, self._passage.streams
+        before = streams.refusals
         while True:
-            self._progress.oldest_missing_at = await self._work.oldest()
+            progress.oldest_missing_at = await self._work.oldest()
+            progress.streams, progress.streams_limit = streams.active, streams.limit
+            progress.busy = streams.refusals - before
             await asyncio.sleep(_GLANCE_SECONDS)

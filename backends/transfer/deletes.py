@@ -49,9 +49,10 @@ async def adopt(index: Index, dataset: str, found: Iterable[ObjectInfo]) -> None
 class Doomed:
     """Takes the merged listings; then says what might go, and deletes it."""
 
-    def __init__(self, passage: Passage, options: RoundOptions) -> None:
+    def __init__(self, passage: Passage, options: RoundOptions, workers: int) -> None:
         self._passage = passage
         self._options = options
+        self._workers = workers
         self._db = passage.index.database
         self._round = next(_numbers)
         self._is_marker = matcher(options.markers)
@@ -137,7 +138,7 @@ class Doomed:
                 todo = iter(page)
                 try:
                     async with asyncio.TaskGroup() as group:
-                        for _ in range(min(self._options.parallel, len(page))):
+                        for _ in range(min(self._workers, len(page))):
                             group.create_task(self._some(todo, done))
                 except BaseExceptionGroup as errors:
                     raise first_error(errors) from errors
