@@ -108,6 +108,11 @@ class Store(Protocol):
     def capabilities(self) -> Capabilities: ...
 
     @property
+    def latency(self) -> float | None:
+        """The least seconds that a request has taken so far; None where that does not matter, or is not known."""
+        ...
+
+    @property
     def skipped(self) -> Sequence[Skipped]:
         """What the last listing met and could not give: failures of that round, each by name. Never silently left out."""
         ...
@@ -234,6 +239,10 @@ async def check_target(store: Store, key: str, if_match: str | None, if_absent: 
 
 class Plain:
     """What stores that cannot do better inherit: `fetch` by `read`, no streamed writes, no copies by the server."""
+
+    @property
+    def latency(self) -> float | None:
+        return None
 
     @property
     def notes(self) -> Sequence[Note]:

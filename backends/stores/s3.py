@@ -64,6 +64,10 @@ class S3Store(Plain):
         )
 
     @property
+    def latency(self) -> float | None:
+        return self._bucket.client.latency
+
+    @property
     def skipped(self) -> Sequence[Skipped]:
         return ()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -100,6 +101,7 @@ class S3Client:
         self._reader = self._build(idle=True)
         self._writer = self._build(idle=False)
         self._literal: aiohttp.ClientSession | None = None
+        self.latency: float | None = None  # of the fastest request
 
     async def call(
         self,
@@ -130,7 +132,12 @@ class S3Client:
             del signed["host"]  # the HTTP client says the same by itself
             is_plain = not _has_dots(raw) and "".join(signed.values()).isascii()
             send = self._send if is_plain else self._send_literal
-            return await send(method, url, signed, body, limit, what, of)
+            began = time.monotonic()
+            answer = await send(method, url, signed, body, limit, what, of)
+            took = time.monotonic() - began
+            if self.latency is None or took < self.latency:
+                self.latency = took
+            return answer
 
         credentials = await self._credentials.get()
         answer = await ask(credentials)

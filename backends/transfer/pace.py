@@ -16,6 +16,9 @@ from backends.stores.errors import ShortBody, StoreBusy, StoreUnreachable
 
 T = TypeVar("T")
 
+LEAST, MOST = 16, 256  # requests under way, where the plan says nothing
+_LEAST_PARTS, _MOST_PARTS = 8, 32  # of 8 MiB each
+_SECONDS_EACH = 0.25e-3  # of this process, to copy a small object: below that time between two of them the latency does not show
 _BURST_SECONDS = 0.25
 _TRIES = 8  # of a call that failed for a passing reason: some 25 s, as long as a server takes that is started again
 _BUSY_TRIES = 12  # of a call that the store asked to put off
@@ -46,46 +49,60 @@ class Bandwidth:
 
 
 class Streams:
-    """At most so many at once. A store that asks for less halves it; every success gives a little back."""
+    """At most so many at once, shared by lanes (one a dataset) of which the one with the fewest has the next turn.
+
+    A store that asks for less halves the limit; every success gives a little back. Where the plan gives no number, the limit follows
+    from the latency of the stores (`reach`): what is to be in flight is the rate times the time that each takes.
+    """
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = float(most)
         self._limit = float(most)
         self._active = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._lanes: dict[str, Lane] = {}
         self._clock = clock
         self._halved_at = -1.0
+        self.refusals = 0  # times that a store asked for less
 
     @property
     def limit(self) -> int:
         return max(1, int(self._limit))
 
-    async def __aenter__(self) -> None:
-        while self._active >= self.limit:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._wake()
-                raise
+    @property
+    def active(self) -> int:
+        return self._active
+
+    def reach(self, most: int) -> None:
+        """So many may be under way from now on."""
+        self._most = float(most)
+        self._limit = min(self._limit, self._most) if self.refusals else self._most
+        self.wake()
+
+    def lane(self, name: str = "") -> Lane:
+        """This dataset's way to these streams."""
+        return self._lanes.setdefault(name, Lane(self))
+
+    def may_begin(self) -> bool:
+        return self._active < self.limit
+
+    def begun(self) -> None:
         self._active += 1
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def ended(self) -> None:
         self._active -= 1
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
-        room = self.limit - self._active
-        while room > 0 and self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                room -= 1
+    def wake(self) -> None:
+        """Give what is free to who waits, to the lane with the fewest first."""
+        while self.may_begin():
+            waiting = [lane for lane in self._lanes.values() if lane.wants()]
+            if not waiting:
+                return
+            min(waiting, key=lambda lane: lane.active).next()
 
     def busy(self) -> None:
         """Halve, once a second: a wave of refusals is one refusal."""
+        self.refusals += 1
         if self._clock() - self._halved_at >= 1.0:
             self._halved_at = self._clock()
             self._limit = max(1.0, self._limit / 2)
@@ -93,6 +110,95 @@ class Streams:
     def good(self) -> None:
         if self._limit < self._most:
             self._limit = min(self._most, self._limit + 1 / self._limit)
+
+
+class Lane:
+    """`async with lane` is one stream."""
+
+    def __init__(self, streams: Streams) -> None:
+        self.streams = streams
+        self.active = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def limit(self) -> int:
+        return self.streams.limit
+
+    @property
+    def refusals(self) -> int:
+        return self.streams.refusals
+
+    def wants(self) -> bool:
+        """Does anybody wait here?"""
+        while self._waiting and self._waiting[0].done():
+            self._waiting.popleft()
+        return bool(self._waiting)
+
+    def next(self) -> None:
+        """The turn of the first who waits."""
+        self._begin()
+        self._waiting.popleft().set_result(None)
+
+    def _begin(self) -> None:
+        self.active += 1
+        self.streams.begun()
+
+    def _end(self) -> None:
+        self.active -= 1
+        self.streams.ended()
+
+    async def __aenter__(self) -> None:
+        if self.streams.may_begin() and not self.wants():
+            self._begin()
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._end()
+            raise
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._end()
+
+    def busy(self) -> None:
+        """The store asked for less."""
+        self.streams.busy()
+
+    def good(self) -> None:
+        """A request was answered."""
+        self.streams.good()
+
+
+class Pace:
+    """What all rounds of a session share. `parallel`: how many requests may be under way; None: found out by the stores' latency.
+
+    Parts of large objects are held in memory, so fewer of them are under way; few large objects are begun at once, so that they end
+    one after the other and not all at the end.
+    """
+
+    def __init__(self, parallel: int | None, bits_per_second: float | None) -> None:
+        self._is_found = parallel is None
+        self.bandwidth = Bandwidth(bits_per_second)
+        self.streams = Streams(parallel or LEAST)
+        self.parts = Streams(parallel or _LEAST_PARTS)
+        self.large = Streams(_large_for(self.parts.limit))
+
+    def fit(self, latency: float) -> None:
+        """As many as these stores want: `latency` is the sum of both sides' seconds a request (measured: facts in docs/transfer.md)."""
+        if not self._is_found:
+            return
+        wanted = min(MOST, max(LEAST, int(latency / _SECONDS_EACH)))
+        if wanted > self.streams.limit:
+            self.streams.reach(wanted)
+            self.parts.reach(min(_MOST_PARTS, max(_LEAST_PARTS, wanted // 2)))
+            self.large.reach(_large_for(self.parts.limit))
+
+
+def _large_for(parts: int) -> int:
+    return max(2, parts // 4)
 
 
 def is_passing(error: Exception) -> bool:
@@ -105,7 +211,7 @@ def is_passing(error: Exception) -> bool:
 class Patience:
     """Tries a store's call again where that may help, waiting longer each time; with jitter, or all streams return at once."""
 
-    def __init__(self, streams: Streams, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(self, streams: Lane, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._streams = streams
         self._sleep = sleep
 

@@ -17,13 +17,15 @@ from backends.transfer.errors import Damaged
 from backends.transfer.index import PartRow, Upload
 from backends.transfer.merge import first_error
 from backends.transfer.models import Proof
+from backends.transfer.pace import Streams
 from backends.transfer.passage import Passage, check_source, now, prove
 from backends.transfer.sums import Sums, sums_of
 
 LEAST_PART = 8 << 20
 MOST_PARTS = 10_000
-STREAMS_AN_OBJECT = 4
+STREAMS_AN_OBJECT = 4  # where no pace says more
 _MEBIBYTE = 1 << 20
+_MEMORY = 256 * _MEBIBYTE  # that the parts of one object take
 
 
 def part_size_of(size: int) -> int:
@@ -42,9 +44,16 @@ class PartCopy:
         self._sums: dict[int, Sums] = {}
         self._parts: dict[int, PartInfo] = {}
         self._earlier: set[int] = set()  # numbers whose sending an earlier attempt had begun
+        pace = passage.pace
+        self._lane = pace.parts.lane(passage.dataset) if pace else Streams(STREAMS_AN_OBJECT).lane()
+        self._turn = pace.large.lane(passage.dataset) if pace else Streams(1).lane()
 
     async def run(self) -> Proof:
         """Raises `SourceChanged` or `Damaged`, with nothing left open, when it has to begin anew."""
+        async with self._turn:
+            return await self._run()
+
+    async def _run(self) -> Proof:
         read_at = now()
         await self._resume()
         try:
@@ -105,14 +114,14 @@ class PartCopy:
         missing = iter([n for n in range(1, count + 1) if n not in self._parts])
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(STREAMS_AN_OBJECT):
+                for _ in range(min(count, self._lane.limit, max(2, _MEMORY // self._upload.part_size))):
                     group.create_task(self._stream(missing))
         except BaseExceptionGroup as errors:
             raise first_error(errors) from errors
 
     async def _stream(self, missing: Iterator[int]) -> None:
         for number in missing:
-            async with self._passage.streams:
+            async with self._lane, self._passage.streams:
                 await self._send(number)
 
     async def _send(self, number: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,7 +12,7 @@ from backends.stores.base import Body, ObjectInfo, Store
 from backends.transfer.errors import Damaged
 from backends.transfer.index import Index, Row
 from backends.transfer.models import Direction, Progress, Proof, RoundOptions
-from backends.transfer.pace import Bandwidth, Patience, Streams
+from backends.transfer.pace import Bandwidth, Lane, Pace, Patience
 from backends.transfer.sums import Sums, sums_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 READ_SIZE = 8 << 20
+_LARGE_READ = 1 << 20  # from here on the buffers count
 _SECOND = 1_000_000_000
 
 
@@ -40,15 +42,22 @@ class Passage:
     source: Store
     target: Store
     index: Index
-    streams: Streams
+    streams: Lane
     bandwidth: Bandwidth
     progress: Progress
     tally: Tally = field(default_factory=Tally)
+    pace: Pace | None = None  # by which parts and large objects are held back
 
     @classmethod
     def of(cls, dataset: str, source: Store, target: Store, index: Index, options: RoundOptions, progress: Progress) -> Passage:
-        streams, bandwidth = Streams(options.parallel), Bandwidth(options.bandwidth)
-        return cls(dataset, options.direction, source, target, index, streams, bandwidth, progress)
+        pace = options.pace or Pace(options.parallel, options.bandwidth)
+        lane = pace.streams.lane(dataset)
+        return cls(dataset, options.direction, source, target, index, lane, pace.bandwidth, progress, pace=pace)
+
+    def fit(self) -> None:
+        """After the listings: the latency of both stores is known."""
+        if self.pace is not None:
+            self.pace.fit((self.source.latency or 0.0) + (self.target.latency or 0.0))
 
     @property
     def source_side(self) -> SideName:
@@ -79,8 +88,9 @@ class Passage:
     async def read_sums(self, store: Store, info: ObjectInfo) -> Sums:
         """Read the whole object, keep its checksums only."""
         sums = Sums()
+        large = self.pace.parts.lane(self.dataset) if self.pace and info.size > _LARGE_READ else nullcontext()
         for start in range(0, info.size, READ_SIZE):
-            async with self.streams:
+            async with large, self.streams:
                 sums += await sums_of(await self.read(store, info, start, min(READ_SIZE, info.size - start)))
         return sums
 

@@ -8,7 +8,7 @@ import pytest
 
 from backends.ssh.errors import HostKeyRefused, LinkLost
 from backends.stores.errors import StoreBusy, StoreDenied, StoreUnreachable
-from backends.transfer.pace import Bandwidth, Patience, Streams, jittered
+from backends.transfer.pace import Bandwidth, Lane, Pace, Patience, Streams, jittered
 
 
 class Clock:
@@ -54,7 +54,7 @@ async def test_a_busy_store_halves_the_streams_once_a_second_and_they_come_back(
 
 
 async def test_never_more_at_once_than_there_are_streams_and_none_is_lost_by_cancelling() -> None:
-    streams, active, most = Streams(3), 0, 0
+    streams, active, most = Streams(3).lane(), 0, 0
 
     async def use() -> None:
         nonlocal active, most
@@ -88,7 +88,7 @@ async def test_patience_waits_as_long_as_a_busy_store_asks() -> None:
             raise error
         return "done"
 
-    assert await Patience(Streams(4), sleep).call(attempt) == "done"
+    assert await Patience(Streams(4).lane(), sleep).call(attempt) == "done"
     assert all(3.5 <= seconds <= 10.5 for seconds in waited)
     assert len(waited) == 2
 
@@ -116,7 +116,7 @@ async def test_only_passing_errors_are_tried_again_and_not_for_ever(error: Excep
         raise error
 
     with pytest.raises(type(error)):
-        await Patience(Streams(4), sleep).call(attempt)
+        await Patience(Streams(4).lane(), sleep).call(attempt)
     assert count == tries
 
 
@@ -124,3 +124,46 @@ def test_jitter_spreads_and_has_an_end() -> None:
     values = [jittered(4.0) for _ in range(100)]
     assert 2.0 <= min(values) < max(values) <= 6.0
     assert max(jittered(1e9) for _ in range(100)) <= 30.0
+
+
+async def test_lanes_share_what_is_free_and_who_has_fewer_is_next() -> None:
+    streams = Streams(4)
+    one, other = streams.lane("one"), streams.lane("other")
+    release = asyncio.Event()
+
+    async def hold(lane: Lane) -> None:
+        async with lane:
+            await release.wait()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(8):
+            group.create_task(hold(one))
+        await asyncio.sleep(0)
+        assert (one.active, other.active) == (4, 0)
+        for _ in range(2):
+            group.create_task(hold(other))
+        await asyncio.sleep(0)
+        streams.reach(6)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (one.active, other.active) == (4, 2)
+        release.set()
+    assert streams.active == 0
+
+
+def test_latency_decides_how_many_are_under_way_where_the_plan_does_not() -> None:
+    near, far = Pace(None, None), Pace(None, None)
+    near.fit(0.002)
+    far.fit(0.06)
+    assert (near.streams.limit, near.parts.limit, near.large.limit) == (16, 8, 2)
+    assert (far.streams.limit, far.parts.limit, far.large.limit) == (240, 32, 8)
+    said = Pace(10, None)
+    said.fit(0.06)
+    assert (said.streams.limit, said.parts.limit) == (10, 10)
+
+
+def test_a_store_that_asked_for_less_is_not_reached_for_with_more() -> None:
+    pace = Pace(None, None)
+    pace.streams.busy()
+    pace.fit(0.06)
+    assert pace.streams.limit == 8
