@@ -49,6 +49,7 @@ def dataset_view(spec: Dataset, trend: Trend, progress: Progress, now: float, wa
         lag=live_lag(progress, wall) if is_copying else Lag(),
         lag_trend=trend.lag_trend(),
         lag_history=tuple(point.bytes for point in trend.lags),
+        proven=progress.objects_done - progress.proofs["size_only"] if progress.is_listed else 0,
         proofs=ProofCounts.model_validate(dict(progress.proofs)),
         failed=progress.failed,
         failures=tuple(FailureView(key=f.key, reason=f.reason) for f in progress.failures),

@@ -204,6 +204,11 @@ class Trend:
         passed = points[-1].at - points[0].at
         return Rate(new_bytes / passed, new_objects / passed)
 
+    def is_outrun(self) -> bool:
+        """As much comes in as is copied: at these rates the lag is never zero."""
+        rate, coming = self.rate(), self.ingest()
+        return rate is not None and coming is not None and 0 < rate.work <= coming.work
+
     @property
     def lags(self) -> tuple[LagPoint, ...]:
         """What each of the last rounds found missing, the oldest first."""

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backends.escape import plain
-from console.commands.transfer_bar import Bar, Interrupted, key_text, live_bar, open_pool, run, with_ssh
+from console.commands.transfer_bar import Bar, Interrupted, Watch, open_pool, run, watching, with_ssh
 from console.output import command_body, emit_json, fail, json_option, say, state_option, tell
+from console.sync_text import as_object, result_lines, unfinished_object
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backends.plan.load import CheckedPlan
+    from backends.snapshot import DatasetView
     from backends.transfer.models import RoundResult
     from backends.transfer.rounds import SyncReport, SyncRequest
-
-_NAMED_AT_MOST = 20
-_PROOFS = ("stored_checksums", "combined_parts", "manifest", "re_read", "size_only")
 
 
 @click.command(
@@ -80,104 +81,62 @@ def sync(
 ) -> int:
     """Run the rounds here, print what came of them; the exit code."""
     from backends.statedir import state_dir
-    from backends.transfer.models import Progress
     from backends.transfer.rounds import SyncReport, chosen_datasets, run_rounds
     from console.sync_turn import engine_runs, hand_over, our_turn
 
     plan = checked.plan
     assert plan is not None
     report, bar = SyncReport(), Bar()
-    progress = {d.name: Progress() for d in chosen_datasets(plan, request)}
+    watch = Watch(chosen_datasets(plan, request), follows=request.follow)
     folder = state_dir(state, plan.name)
 
     def done(result: RoundResult) -> None:
+        watch.ended(result)
         if not as_json:
-            bar.aside(say, "\n".join(result_lines(result)))
+            bar.aside(say, "\n".join(result_lines(result, watch.trends[result.dataset])))
 
     def failed(name: str, error: Exception) -> None:
-        if request.follow or len(progress) > 1:
+        watch.trends[name].broke_off()
+        if request.follow or len(watch.datasets) > 1:
             bar.aside(tell, f"cutover: {name}: {plain(str(error))}")
 
     if engine_runs(folder):
         hand_over(folder, plan, request, report, done=done)
-        return _print_end(report, as_json=as_json)
+        return _print_end(report, watch, as_json=as_json)
 
-    async def main() -> None:
-        async with open_pool(plan, checked.base, *ssh) as pool, live_bar(bar, progress):
-            await run_rounds(plan, checked.base, folder, pool, request, report, progress=progress, done=done, failed=failed)
+    async def main(barred: Callable[[str], str]) -> None:
+        async with open_pool(plan, checked.base, *ssh) as pool, watching(bar, watch):
+            shown: dict[str, Any] = {"progress": watch.progress, "done": done, "failed": failed}
+            await run_rounds(plan, checked.base, folder, pool, request, report, delete_barred=barred, **shown)
 
     interrupted = False
     try:
-        with our_turn(folder, plan, request):
-            run(main())
+        with our_turn(folder, plan, request) as barred:
+            run(main(barred))
     except Interrupted:
         interrupted = True
-    code = _print_end(report, as_json=as_json)
+    code = _print_end(report, watch, as_json=as_json)
     if interrupted:
         tell("cutover: interrupted; run it again to go on where it was")
         return 130
     return code
 
 
-def _print_end(report: SyncReport, *, as_json: bool) -> int:
+def _print_end(report: SyncReport, watch: Watch, *, as_json: bool) -> int:
+    told = [_told(view, report, watch) for view in watch.views()] if as_json else []
+    out: dict[str, Any] = {"datasets": [dataset for dataset in told if dataset is not None]}
     for error in report.errors.values():
-        if not as_json:
-            return fail(error, as_json=False)
-        emit_json({"datasets": [as_object(r) for r in report.results.values()], **error.as_json()})
-        fail(error, as_json=False)
-        return error.exit_code
+        if as_json:
+            emit_json({**out, **error.as_json()})
+        return fail(error, as_json=False)
     if as_json:
-        emit_json({"datasets": [as_object(r) for r in report.results.values()]})
+        emit_json(out)
     return report.exit_code
 
 
-def as_object(result: RoundResult) -> dict[str, Any]:
-    """The contract's object of one dataset, and what else there is to say."""
-    return {
-        "name": result.dataset,
-        "direction": result.direction,
-        "listed": result.listed,
-        "copied": result.copied,
-        "unchanged": result.unchanged,
-        "deleted": result.deleted,
-        "failed": result.failed,
-        "bytes": result.bytes,
-        "seconds": result.seconds,
-        "proofs": {proof: result.proofs.get(proof, 0) for proof in _PROOFS},  # type: ignore[call-overload]
-        "lag": {"objects": result.lag_objects, "bytes": result.lag_bytes, "seconds": result.lag_seconds},
-        "resent_bytes": result.resent_bytes,
-        "compared": result.compared,
-        "vanished": result.vanished,
-        "aborted_uploads": result.aborted_uploads,
-        "dry_run": result.dry_run,
-        "failures": [{"key": key_text(f.key), "reason": plain(f.reason)} for f in result.failures],
-        "repaired": [{"key": key_text(f.key), "reason": plain(f.reason)} for f in result.repaired],
-    }
-
-
-def result_lines(result: RoundResult) -> list[str]:
-    """What one round did, for people."""
-    from widgets.figures import count, duration, rate, seconds, size
-
-    lag = "lag none"
-    if result.lag_objects:
-        lag = f"lag {count(result.lag_objects)} objects, {size(result.lag_bytes)}, oldest {duration(result.lag_seconds)}"
-    if result.dry_run:
-        return [f"{result.dataset}: {count(result.listed)} listed, {count(result.unchanged)} unchanged; {lag} (dry run)"]
-    speed = f" at {rate(result.bytes / result.seconds)}" if result.bytes and result.seconds else ""
-    lines = [
-        f"{result.dataset}: {count(result.listed)} listed, {count(result.copied)} copied ({size(result.bytes)} in "
-        f"{seconds(result.seconds)}{speed}), {count(result.unchanged)} unchanged, {count(result.failed)} failed; {lag}"
-    ]
-    proofs = ", ".join(f"{proof.replace('_', ' ')} {count(result.proofs[proof])}" for proof in sorted(result.proofs))
-    if proofs:
-        lines.append(f"  proven by {proofs}")
-    if result.resent_bytes:
-        lines.append(f"  moved again of what an earlier run had begun: {size(result.resent_bytes)}")
-    if result.aborted_uploads:
-        lines.append(f"  ended {count(result.aborted_uploads)} uploads that an earlier run had left open")
-    lines += [f"  repaired {plain(f.key)}: {plain(f.reason)}" for f in result.repaired[:_NAMED_AT_MOST]]
-    lines += [f"  failed {plain(f.key)}: {plain(f.reason)}" for f in result.failures[:_NAMED_AT_MOST]]
-    if len(result.failures) > _NAMED_AT_MOST:
-        lines.append(f"  … and {count(len(result.failures) - _NAMED_AT_MOST)} more; --json has all")
-    return lines
+def _told(view: DatasetView, report: SyncReport, watch: Watch) -> dict[str, Any] | None:
+    """A dataset's object: of its rounds, or of one that was cut off. None where none has begun."""
+    result = report.results.get(view.name)
+    if result is not None:
+        return as_object(result, view, watch.trends[view.name])
+    return unfinished_object(view, watch.progress[view.name]) if watch.progress[view.name].began_at else None

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.output import ssh_options
-from widgets.figures import count, duration, rate, size
+from widgets.figures import count
 
 if TYPE_CHECKING:
     from rich.live import Live
+    from rich.text import Text
 
-    from backends.plan.models import Plan
+    from backends.plan.models import Dataset, Plan
+    from backends.snapshot import DatasetView
     from backends.ssh.pool import SshPool
-    from backends.transfer.models import Progress
+    from backends.transfer.models import Progress, RoundResult
 
-_REDRAW_SECONDS = 0.25
-Line = Callable[[str, "Progress", float], str]
+REDRAW_SECONDS = 0.5
+SAMPLE_SECONDS = 1.0
+WIDEST = 100  # cells
+HIGHEST = 14  # lines
+Rows = Callable[["Watch", int, int], "Text"]
 
 
 def with_ssh(function: Any) -> Any:
@@ -30,11 +37,6 @@ def with_ssh(function: Any) -> Any:
     for option in reversed(ssh_options):
         function = option(function)
     return function
-
-
-def key_text(key: str) -> str:
-    """A key for JSON: as it is; bytes that are no UTF-8 as escapes, since JSON cannot hold them."""
-    return key.encode("utf-8", "backslashreplace").decode()
 
 
 class Interrupted(KeyboardInterrupt):
@@ -109,18 +111,39 @@ class Bar:
         self._live.start()
 
 
-@contextlib.asynccontextmanager
-async def live_bar(bar: Bar, progress: Mapping[str, Progress], line: Line | None = None) -> AsyncIterator[None]:
-    """Show these while the block runs; nothing at all where stderr is no terminal."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console
-    from rich.live import Live
+class Watch:
+    """The datasets of a run and what is seen of their rounds: sampled while the run goes on, terminal or not."""
 
-    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+    def __init__(self, datasets: Sequence[Dataset], *, follows: bool = False) -> None:
+        from backends.transfer.models import Progress
+        from backends.transfer.trend import Trend
+
+        self.datasets = {d.name: d for d in datasets}
+        self.progress = {name: Progress() for name in self.datasets}
+        self.trends = {name: Trend(follows=follows) for name in self.datasets}
+
+    def sample(self) -> None:
+        now = time.monotonic()
+        for name, trend in self.trends.items():
+            trend.sample(now, self.progress[name])
+
+    def ended(self, result: RoundResult) -> None:
+        self.trends[result.dataset].ended(time.monotonic(), result)
+
+    def views(self) -> list[DatasetView]:
+        """Each dataset as a console would show it."""
+        from backends.transfer.shown import dataset_view
+
+        now, wall = time.monotonic(), time.time()
+        return [dataset_view(d, self.trends[name], self.progress[name], now, wall) for name, d in self.datasets.items()]
+
+
+@contextlib.asynccontextmanager
+async def watching(bar: Bar, watch: Watch, rows: Rows | None = None) -> AsyncIterator[None]:
+    """Sample while the block runs, and where stderr is a terminal show it there."""
+    with _live() if sys.stderr.isatty() else contextlib.nullcontext() as live:
         bar.show(live)
-        task = asyncio.create_task(_redraw(live, progress, line or bar_line))
+        task = asyncio.create_task(_look(watch, live, rows or live_rows), name="transfer bar")
         try:
             yield
         finally:
@@ -129,54 +152,52 @@ async def live_bar(bar: Bar, progress: Mapping[str, Progress], line: Line | None
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def _redraw(live: Any, progress: Mapping[str, Progress], line: Line) -> None:
+def _live() -> Live:
+    from rich.console import Console
+    from rich.live import Live
+
+    return Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+
+
+async def _look(watch: Watch, live: Live | None, rows: Rows) -> None:
+    while True:
+        watch.sample()
+        if live is not None:
+            width, height = live.console.size
+            live.update(rows(watch, min(width - 1, WIDEST), max(1, min(height - 2, HIGHEST))), refresh=True)
+        await asyncio.sleep(SAMPLE_SECONDS if live is None else REDRAW_SECONDS)
+
+
+def live_rows(watch: Watch, width: int, height: int) -> Text:
+    """The transfer panel of the console, in the terminal's own colours."""
     from rich.text import Text
 
-    loop = asyncio.get_running_loop()
-    speeds = {name: Speed() for name in progress}
-    while True:
-        rows = [line(name, shown, speeds[name].of(shown.copied_bytes, loop.time())) for name, shown in progress.items()]
-        live.update(Text("\n".join(rows), no_wrap=True, overflow="ellipsis"), refresh=True)
-        await asyncio.sleep(_REDRAW_SECONDS)
+    from themes.meaning import speaks_unicode
+    from themes.palette import palette_of
+    from widgets.transfer import transfer_rows
+
+    ascii_only = not speaks_unicode(os.environ)
+    strips = transfer_rows(watch.views(), palette_of({}, ascii_only=ascii_only), width, height)
+    lines = [Text.assemble(*((segment.text, segment.style or "") for segment in strip)) for strip in strips]
+    return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
 
 
-class Speed:
-    """Bytes a second, smoothed over a few seconds."""
+def check_rows(watch: Watch, width: int, height: int) -> Text:
+    """A line a dataset of a verification: what is listed grows while it is checked."""
+    from rich.text import Text
 
-    def __init__(self) -> None:
-        self._last: tuple[int, float] | None = None
-        self._value = 0.0
-
-    def of(self, done: int, at: float) -> float:
-        if self._last is not None and at > self._last[1]:
-            passed = at - self._last[1]
-            now = max(0, done - self._last[0]) / passed
-            weight = min(1.0, passed / 3)
-            self._value += (now - self._value) * weight
-        self._last = (done, at)
-        return self._value
+    lines = [check_line(name, progress) for name, progress in watch.progress.items()]
+    return Text("\n".join(lines[:height]), no_wrap=True, overflow="ellipsis")
 
 
-def check_line(name: str, progress: Progress, speed: float) -> str:
-    """One dataset's line of a verification: what is listed grows while it is checked."""
-    problems = f", {count(progress.failed)} problems" if progress.failed else ""
-    return f"{name}: {count(progress.objects_done)} of {count(progress.objects_total)} listed objects checked{problems}"
-
-
-def bar_line(name: str, progress: Progress, speed: float) -> str:
-    """One dataset's line."""
-    if progress.status == "listing":
-        return f"{name}: listing, {count(progress.listed)} objects"
+def check_line(name: str, progress: Progress) -> str:
+    """`corpus: 1,204 of 5,000 objects compared, 2 problems`; `5,000 listed so far` while the whole is not known."""
     if progress.status == "waiting":
         return f"{name}: waiting"
-    left = max(0, progress.to_copy_bytes - progress.copied_bytes)
-    parts = [
-        f"{name}: {progress.status}",
-        f"{count(progress.objects_done)} of {count(progress.objects_total)} objects",
-        f"{size(min(progress.copied_bytes, progress.to_copy_bytes))} of {size(progress.to_copy_bytes)}",
-    ]
-    if speed > 0:
-        parts.append(f"{rate(speed)}, {duration(left / speed)} left")
-    if progress.failed:
-        parts.append(f"{count(progress.failed)} failed")
-    return ", ".join(parts)
+    done, whole = count(progress.objects_done), count(progress.objects_total)
+    line = (
+        f"{name}: {done} of {whole} objects compared"
+        if progress.is_listed
+        else f"{name}: {done} objects compared, {whole} listed so far"
+    )
+    return f"{line}, {count(progress.failed)} problems" if progress.failed else line

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backends.escape import plain
-from console.commands.transfer_bar import Bar, Interrupted, check_line, key_text, live_bar, open_pool, run, with_ssh
+from console.commands.transfer_bar import Bar, Interrupted, Watch, check_rows, open_pool, run, watching, with_ssh
 from console.output import command_body, emit_json, fail, json_option, say, state_option
+from console.sync_text import key_text
 
 if TYPE_CHECKING:
     from backends.errors import CutoverError
@@ -47,15 +48,14 @@ def command(
     from backends.errors import CouldNot
     from backends.plan.load import load_plan
     from backends.statedir import state_dir as state_dir_of
-    from backends.transfer.models import Progress
     from backends.transfer.rounds import SyncRequest, chosen_datasets
     from backends.transfer.session import TransferSession
 
     checked = load_plan(plan)
     assert checked.plan is not None
     spec: Plan = checked.plan
-    names = [d.name for d in chosen_datasets(spec, SyncRequest(dataset=dataset))]
-    progress = {name: Progress() for name in names}
+    watch = Watch(chosen_datasets(spec, SyncRequest(dataset=dataset)))
+    names = list(watch.datasets)
     results: list[VerifyResult] = []
     errors: list[CutoverError] = []
     bar = Bar()
@@ -64,12 +64,12 @@ def command(
         async with (
             open_pool(spec, checked.base, ssh_config, known_hosts) as pool,
             TransferSession(spec, checked.base, state_dir_of(state_dir, spec.name), pool) as session,
-            live_bar(bar, progress, check_line),
+            watching(bar, watch, check_rows),
         ):
             for name in names:
                 try:
                     result = await session.verify(
-                        name, re_read=re_read, report=report, progress=progress[name], append=name != names[0]
+                        name, re_read=re_read, report=report, progress=watch.progress[name], append=name != names[0]
                     )
                 except CouldNot as error:
                     errors.append(error)

@@ -15,8 +15,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from backends.transfer.models import Progress
-from console.commands.transfer_bar import Speed, bar_line
 from console.main import cli
 from tests.peers.openssh import openssh
 
@@ -82,8 +80,11 @@ def test_sync_prints_the_contracts_object_and_exits_0(plan: Path) -> None:
 def test_sync_tells_people_what_it_did(plan: Path) -> None:
     result = cutover("sync", plan)
     assert result.exit_code == 0
-    assert "corpus: 5 listed, 5 copied (4.88 KiB in" in result.stdout
-    assert "lag none" in result.stdout
+    lines = result.stdout.splitlines()
+    assert lines[0] == "corpus: 5 listed, 5 copied, 0 unchanged, 0 failed"
+    assert lines[1].startswith("  moved     4.88 KiB in ")
+    assert lines[2:] == ["  proven    5 by manifest", "  lag       none"]
+    assert max(map(len, lines)) <= 80
     assert "0 copied" in cutover("sync", plan).stdout
 
 
@@ -271,21 +272,27 @@ async def run_to_end(*args: str) -> tuple[int | None, str]:
     return process.returncode, out.decode()
 
 
-def test_the_bar_says_how_far_and_how_long_and_never_more_than_the_whole() -> None:
-    progress = Progress(
-        status="copying", objects_total=4000, objects_done=1500, to_copy_bytes=3 << 30, copied_bytes=1 << 30, failed=2
+def test_json_has_rates_share_lag_and_time_to_go(plan: Path) -> None:
+    (first,) = datasets(cutover("sync", plan, "--json"))
+    assert (first["share"], first["eta_seconds"], first["never"], first["stalled_seconds"]) == (1.0, 0.0, False, None)
+    assert first["rate"] > 0
+    assert (first["ingest_rate"], first["lag_trend"]) == (None, None)
+    assert [point["objects"] for point in first["lag_history"]] == [5]
+
+
+def test_a_run_that_is_cut_off_says_in_json_how_far_it_was(plan: Path) -> None:
+    (plan.parent / "old" / "big").write_bytes(os.urandom(1 << 20) * 64)
+    slow = write_plan(plan.parent, "transfer: {bandwidth: 100 Mbps}\n")
+    state = plan.parent / "state"
+    process = subprocess.Popen(
+        [*CUTOVER, "sync", str(slow), "--json", "--state", str(state)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    line = bar_line("corpus", progress, float(1 << 30))
-    assert line == "corpus: copying, 1,500 of 4,000 objects, 1.00 GiB of 3.00 GiB, 8.59 Gbps, 2 s left, 2 failed"
-    progress.copied_bytes = 5 << 30
-    assert "3.00 GiB of 3.00 GiB" in bar_line("corpus", progress, 0.0)
-    assert bar_line("corpus", Progress(status="listing", listed=1234), 0.0) == "corpus: listing, 1,234 objects"
-
-
-def test_speed_is_smoothed_and_stands_still_when_nothing_moves() -> None:
-    speed = Speed()
-    assert speed.of(0, 0.0) == 0.0
-    values = [speed.of(1000 * i, float(i)) for i in range(1, 40)]
-    assert values[0] < values[5] < values[-1] <= 1000
-    assert values[-1] == pytest.approx(1000, rel=0.01)
-    assert speed.of(39_000, 60.0) == pytest.approx(0.0, abs=1)
+    with process:
+        wait_until(lambda: (state / "index.db-wal").exists() and parts_of(state / "index.db") >= 2, process)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    (corpus,) = json.loads(out)["datasets"]
+    assert corpus["interrupted"] is True
+    assert 0 < corpus["bytes"] < 64 << 20
+    assert corpus["lag"]["objects"] == 1
