@@ -135,7 +135,7 @@ class BucketControl:
         code, message = _code(error), plain(str(error.response.get("Error", {}).get("Message", "")), 200)
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         text = f"{self._bucket.name}: {what} of the bucket: {plain(code, 80)}: {message}"
-        if code == "NoSuchBucket":
+        if code in ("NoSuchBucket", "404"):
             return BucketMissing(text, hint="make the bucket, or look at url and endpoint of the store")
         if code in _UNKNOWN or status in (405, 501):
             return Unsupported(text)
