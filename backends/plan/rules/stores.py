@@ -139,11 +139,32 @@ def _check_dataset(i: int, dataset: Dataset, plan: Plan, findings: Findings) -> 
         if source and goal and source.overlaps(goal):
             message = f"the stores `{dataset.from_}` and `{dataset.to}` overlap: the dataset would be copied onto itself"
             findings.error((*path, "to"), "copied_onto_itself", message, "give target a place of its own")
-    if dataset.hub is not None and dataset.hub in (dataset.from_, dataset.to):
-        message = f"found `{plain(dataset.hub, 80)}` as the hub and as one of its ends"
-        findings.error((*path, "hub"), "copied_onto_itself", message, "name another store, or leave the hub out")
+    _check_hub(path, dataset, plan, findings)
     if dataset.objects == 0 and dataset.size:
         findings.warning((*path, "objects"), "estimate", "found a size and 0 objects, expected at least one object")
+
+
+def _check_hub(path: Path, dataset: Dataset, plan: Plan, findings: Findings) -> None:
+    hub = dataset.hub
+    if hub is None:
+        if dataset.compress == "zstd":
+            message = "found compress: zstd without a hub: objects are compressed on their way to a hub only"
+            findings.warning((*path, "compress"), "compress_without_hub", message, "name a hub, or leave compress out")
+        return
+    if hub in (dataset.from_, dataset.to):
+        message = f"found `{plain(hub, 80)}` as the hub and as one of its ends"
+        findings.error((*path, "hub"), "copied_onto_itself", message, "name another store, or leave the hub out")
+        return
+    tree = _tree_of(plan, hub)
+    if tree is None:
+        return
+    ends = [(other, end) for other in plan.datasets for end in (other.from_, other.to)]
+    for other, end in ends:
+        theirs = _tree_of(plan, end)
+        if theirs is not None and tree.overlaps(theirs):
+            message = f"the hub `{plain(hub, 80)}` overlaps `{plain(end, 80)}`, a store of `{other.name}`: it would be copied too"
+            findings.error((*path, "hub"), "overlap", message, "give the hub a place of its own")
+            return
 
 
 def _check_overlaps(plan: Plan, findings: Findings) -> None:
