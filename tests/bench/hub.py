@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 from tests.bench.contenders import cutover, sync_command, told
@@ -59,14 +58,14 @@ async def _compare(setting: Setting, outcome: Outcome, blobs: list[Blob]) -> dic
                     command = sync_command(
                         folder, stores, transfer=setting.transfer, dataset=f"hub: between, compress: {compress}"
                     )
-                    before = await carried(proxy)
+                    before = await proxy.settled()
                     try:
                         cost = await cost_of(command)
                     except ProgramFailed as error:
                         if "not yet supported" in str(error) or "not_yet_supported" in str(error):
                             raise Missing("cutover does not support a hub yet") from error
                         raise
-                    sent[compress] = (await carried(proxy))[0] - before[0]
+                    sent[compress] = (await proxy.settled())[0] - before[0]
                     compare(expected, await target.contents(), f"compress: {compress}")
                 name = f"{cutover().family} compress {compress}"
                 outcome.runs.append(Run(name, cost.wall, cost.cpu, cost.rss))
@@ -79,14 +78,3 @@ async def _compare(setting: Setting, outcome: Outcome, blobs: list[Blob]) -> dic
 
 def _behind(place: S3Place, proxy: DelayProxy) -> S3Place:
     return replace(place, endpoint=place.endpoint.behind(proxy.port))
-
-
-async def carried(proxy: DelayProxy) -> tuple[int, int]:
-    """What it has carried once the figure stands still: it is published 20 times a second."""
-    last = proxy.carried()
-    while True:
-        await asyncio.sleep(0.2)
-        now = proxy.carried()
-        if now == last:
-            return now
-        last = now

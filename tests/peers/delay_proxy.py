@@ -42,6 +42,16 @@ class DelayProxy:
         up, down = _TOTALS.unpack(self._counted.read_bytes()[: _TOTALS.size])
         return int(up), int(down)
 
+    async def settled(self) -> tuple[int, int]:
+        """`carried` once it stands still: it is published 20 times a second."""
+        last = self.carried()
+        while True:
+            await asyncio.sleep(0.2)
+            now = self.carried()
+            if now == last:
+                return now
+            last = now
+
 
 @contextlib.asynccontextmanager
 async def delay_proxy(
