@@ -10,7 +10,7 @@ from typing import Any
 
 from backends.errors import CutoverError, UsageError
 from backends.plan.models import Plan
-from backends.transfer.models import Failure, RoundResult
+from backends.transfer.models import Deletes, Failure, RoundResult, Waiting
 from backends.transfer.rounds import SyncReport, SyncRequest, chosen_datasets
 
 
@@ -26,21 +26,34 @@ def engine_runs(folder: Path) -> bool:
 
 
 @contextmanager
-def our_turn(folder: Path, plan: Plan, request: SyncRequest) -> Iterator[None]:
-    """Hold the migration's lock, and see that nothing is copied onto the side that writes. Raises `RefusedByRule` (exit 3)."""
+def our_turn(folder: Path, plan: Plan, request: SyncRequest) -> Iterator[Callable[[str], str]]:
+    """Hold the migration's lock, and see that nothing is copied onto the side that writes. Raises `RefusedByRule` (exit 3).
+
+    Gives a function that says of a dataset why nothing of it may be deleted (SR4), "" where it may. A dry run leaves the folder as
+    it is.
+    """
     from backends.cutover.fold import fold
+    from backends.cutover.rules import delete_refusal
     from backends.cutover.tokens import check_token
     from backends.engine.journal import read_events
     from backends.engine.lock import StateLock
     from backends.statedir import make_state_dir
 
-    lock = StateLock(make_state_dir(folder))
-    lock.take("cutover sync")
+    lock = StateLock(folder if request.dry_run else make_state_dir(folder))
+    if request.dry_run:
+        lock.take_unseen()
+    else:
+        lock.take("cutover sync")
     try:
         migration = fold(read_events(folder))
         for dataset in chosen_datasets(plan, request):
             check_token(migration.token(dataset.name).writer, dataset.name, request.direction, has_engine=bool(migration.name))
-        yield
+
+        def barred(dataset: str) -> str:
+            refusal = delete_refusal(migration, dataset)
+            return refusal.reason if refusal is not None else ""
+
+        yield barred
     finally:
         lock.release()
 
@@ -63,11 +76,13 @@ def hand_over(folder: Path, plan: Plan, request: SyncRequest, report: SyncReport
             continue
         for told in answer["datasets"]:
             result = result_of(told)
-            report.results[dataset.name] = result
+            report.note(result)
             done(result)
 
 
 def result_of(told: dict[str, Any]) -> RoundResult:
     """A round's result as the engine told it."""
-    lists = {name: tuple(Failure(**f) for f in told[name]) for name in ("failures", "repaired")}
-    return RoundResult(**(told | lists))
+    parts: dict[str, Any] = {name: tuple(Failure(**f) for f in told[name]) for name in ("failures", "repaired")}
+    parts["waiting"] = tuple(Waiting(**w) for w in told["waiting"])
+    parts["deletes"] = Deletes(**(told["deletes"] | {"listed": tuple(told["deletes"]["listed"])}))
+    return RoundResult(**(told | parts))

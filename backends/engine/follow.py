@@ -18,6 +18,7 @@ from backends.escape import plain
 from backends.plan.models import Dataset
 from backends.snapshot import DatasetView, FailureView, GateView, Lag, Phase, ProofCounts, State
 from backends.transfer.models import FAILURES_SHOWN, Direction, Progress, Proof, RoundResult, Status
+from backends.transfer.rounds import delete_refused
 from backends.transfer.shown import dataset_view, live_lag
 from backends.transfer.trend import Trend
 from backends.verdict import Verdict
@@ -88,6 +89,8 @@ class Followers:
             return None
         if follower.last_at is None or direction != follower.direction:
             return direction
+        if follower.error is None and direction in follower.last and follower.last[direction].was_cut:
+            return direction
         if follower.error is not None:
             period = AFTER_FAILURE
         elif follower.spec.follow is not None:
@@ -102,8 +105,10 @@ class Followers:
         progress = Progress()
         follower.direction, follower.progress = direction, progress
         try:
-            await self._engine.world.round(follower.spec.name, direction, progress)
+            result = await self._engine.world.round(follower.spec.name, direction, progress, following=True)
             follower.error = None
+            if (refused := delete_refused(result)) is not None:
+                await self._failed(follower, direction, refused)
         except CutoverError as error:
             follower.trend(direction).broke_off()
             await self._failed(follower, direction, error)

@@ -10,6 +10,7 @@ from typing import Protocol, Self
 
 from backends.children import Children
 from backends.cutover.fold import Migration
+from backends.cutover.rules import delete_refusal
 from backends.cutover.world import RoundEnd, SideHealth
 from backends.engine.sides import SideWatch
 from backends.engine.ssh_choice import with_choice
@@ -58,7 +59,7 @@ class LiveWorld:
         self.ssh = SshPool(with_choice(ssh_settings(plan, base), state_dir), [host for _, host in hosts])
         self.fleet = GpuFleet(self.ssh, hosts)
         self.reader = FileReader(self.ssh)
-        self.session = TransferSession(plan, base, state_dir, self.ssh)
+        self.session = TransferSession(plan, base, state_dir, self.ssh, delete_barred=self._delete_barred)
         self.sides: dict[SideName, SideWatch] = {side: SideWatch(side, plan, self.ssh) for side in SIDES}
 
     async def __aenter__(self) -> Self:
@@ -114,21 +115,34 @@ class LiveWorld:
         dry_run: bool = False,
         retry_failed: bool = False,
         accept_empty: bool = False,
+        following: bool = False,
+        settled: bool = False,
     ) -> RoundResult:
         """One round; rounds of one dataset never overlap. A round onto the side that holds the token is refused by who asks."""
         async with self._busy[dataset]:
             result = await self.session.round(
-                dataset, direction, progress=progress, dry_run=dry_run, retry_failed=retry_failed, accept_empty=accept_empty
+                dataset,
+                direction,
+                progress=progress,
+                dry_run=dry_run,
+                retry_failed=retry_failed,
+                accept_empty=accept_empty,
+                following=following,
+                settled=settled,
             )
         if not dry_run and self.on_round is not None:
             await self.on_round(result)
         return result
 
+    def _delete_barred(self, dataset: str) -> str:
+        refusal = delete_refusal(self.migration, dataset)
+        return refusal.reason if refusal is not None else ""
+
     async def round_to_zero(self, dataset: str, *, reverse: bool) -> RoundEnd:
         direction: Direction = "reverse" if reverse else "forward"
         detail = "no round came to its end"
         for _ in range(ROUNDS_TO_ZERO):
-            result = await self.round(dataset, direction)
+            result = await self.round(dataset, direction, settled=True)  # its writer has been stopped
             detail = f"{result.copied} copied, lag {result.lag_objects}, {result.failed} failed"
             if result.is_proven:
                 return RoundEnd(True, True, f"{detail}, {result.objects_total} proven")

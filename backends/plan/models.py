@@ -83,7 +83,8 @@ class Dataset(Part):
     from_: str = Field(alias="from")
     hub: str | None = None
     to: str
-    compress: Literal["auto", "never", "zstd"] = "never"
+    compress: Literal["auto", "never", "zstd"] = "never"  # on the way to the hub
+    hub_days: Whole = Field(default=7, ge=1, le=365)  # after which objects on the hub expire
     follow: Duration | None = None
     exclude: tuple[str, ...] = ()
     size: Size | None = None
@@ -92,10 +93,12 @@ class Dataset(Part):
     reverse: Truth = False
     unit: Literal["object", "folder"] = "object"
     newest_first: Truth = False
+    markers: tuple[Text, ...] | None = None  # globs; default: the usual ones, `transfer.models.MARKERS`
+    settle: Duration = 30.0
 
 
 class Transfer(Part):
-    parallel: Whole = Field(default=10, ge=1, le=1024)
+    parallel: Whole | None = Field(default=None, ge=1, le=1024)  # None: as many as the latency wants
     bandwidth: Rate | None = None
     workers: tuple[str, ...] = ()
     max_delete: Share = 0.01

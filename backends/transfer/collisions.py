@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 _NAMED = 5
 _numbers = itertools.count(1)
-_SCHEMA = "CREATE TEMP TABLE IF NOT EXISTS names (round INTEGER, folded BLOB, name BLOB, folder INTEGER, ours INTEGER)"
+_SCHEMA = "CREATE TEMP TABLE IF NOT EXISTS names (round INTEGER, folded BLOB, name BLOB, folder INTEGER, key BLOB, ours INTEGER)"
 # Two names that fold alike, or one that is both a file and a folder; what the target alone has is no quarrel among its own.
 _FOUND = """
-    SELECT min(name), max(name) FROM temp.names WHERE round=? GROUP BY folded
+    SELECT min(key), max(key) FROM temp.names WHERE round=? GROUP BY folded
     HAVING max(ours) = 1 AND (count(DISTINCT name) > 1 OR count(DISTINCT folder) > 1) ORDER BY folded LIMIT ?
 """
 
@@ -83,13 +83,13 @@ class Collisions:
                     self._found.append((earlier, source.key))
         if self._is_blind:
             rows = [row for source, target in pairs for row in self._rows((source or target).key, source is not None)]  # type: ignore[union-attr]
-            await self._call(lambda db: db.executemany("INSERT INTO temp.names VALUES (?,?,?,?,?)", rows))
+            await self._call(lambda db: db.executemany("INSERT INTO temp.names VALUES (?,?,?,?,?,?)", rows))
 
-    def _rows(self, key: str, ours: bool) -> list[tuple[int, bytes, bytes, int, int]]:
-        out = [(self._round, order_of(self.fold(key)), order_of(key), 0, int(ours))]
+    def _rows(self, key: str, ours: bool) -> list[tuple[int, bytes, bytes, int, bytes, int]]:
+        out = [(self._round, order_of(self.fold(key)), order_of(key), 0, order_of(key), int(ours))]
         folder = key.rpartition("/")[0]
         while folder and order_of(folder) != self._last_folder:
-            out.append((self._round, order_of(self.fold(folder)), order_of(folder), 1, int(ours)))
+            out.append((self._round, order_of(self.fold(folder)), order_of(folder), 1, order_of(key), int(ours)))
             folder = folder.rpartition("/")[0]
         self._last_folder = order_of(key.rpartition("/")[0]) if ours else None
         return out

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from backends.transfer.pace import Pace
 
 Proof = Literal["stored_checksums", "combined_parts", "manifest", "re_read", "size_only"]
 Direction = Literal["forward", "reverse"]
@@ -26,8 +29,9 @@ DELETES_LISTED = 100_000  # of what would be deleted, at most so many are named 
 class RoundOptions:
     """How a round copies. `bandwidth` in bits a second, shared by all its streams."""
 
-    parallel: int = 10
+    parallel: int = 10  # objects under way, at most
     bandwidth: float | None = None
+    pace: Pace | None = None  # that of the session, shared by all its rounds; None: one of its own
     exclude: tuple[str, ...] = ()
     delete: bool = False  # the plan says `after-commit`
     delete_barred: str = "the migration is not committed"  # SR4: why nothing may be deleted now; "" where it may
@@ -151,6 +155,7 @@ class RoundResult:
 
     waiting: tuple[Waiting, ...] = ()  # unit: folder: part of the lag, no failures
     deletes: Deletes = Deletes()
+    was_cut: bool = False  # another round was due before all was begun
 
     @property
     def is_proven(self) -> bool:

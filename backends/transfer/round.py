@@ -57,7 +57,7 @@ async def sync_round(
     """
     started = time.monotonic()
     legacy, other = (source, target) if options.direction == "forward" else (target, source)
-    await index.bind(dataset, legacy.url, other.url)
+    await index.bind(dataset, legacy.url, other.url)  # a dry run has a copy of the index
     async with AsyncExitStack() as stack:
         stack.callback(progress.active.clear)
         work = WorkList(index)
@@ -85,6 +85,7 @@ class Round:
         self._progress = passage.progress
         self._carrying = Carrying(passage, options, work, copier, workers)
         self._difference = Difference(passage, work, dry_run=options.dry_run)
+        self._workers = workers
         self._units = Units(passage.index.database, options.markers) if options.folders else None
         self._doomed: Doomed | None = None
         self._collisions: Collisions | None = None
@@ -105,6 +106,7 @@ class Round:
         await self._show_found()
         if not self._options.dry_run:
             self._progress.status = "copying"
+            p.fit()
             await self._carrying.run()
             if not self._options.retry_failed:
                 aborted = await abort_leftovers(p, await self._uploads_to_keep())
@@ -133,7 +135,7 @@ class Round:
             stack.push_async_callback(self._units.close)
             takers.append(self._units.take)
         if self._options.delete and self._options.direction == "forward" and not self._options.retry_failed:
-            self._doomed = Doomed(p, self._options)
+            self._doomed = Doomed(p, self._options, self._workers)
             await self._doomed.open()
             stack.push_async_callback(self._doomed.close)
             takers.append(self._doomed.take)
@@ -218,7 +220,7 @@ class Round:
         options = self._options
         if self._units is None:
             if not options.dry_run:
-                await self._work.arrange(newest_first=options.newest_first, parallel=options.parallel)
+                await self._work.arrange(newest_first=options.newest_first, parallel=self._workers)
             return
         quiet_before = began - options.settle if options.settle else float("inf")
         waiting = await self._work.arrange_units(self._units, newest_first=options.newest_first, quiet_before=quiet_before)
@@ -291,6 +293,7 @@ class Round:
             saved_bytes=self._progress.saved_bytes,
             waiting=tuple(sorted(done.waiting, key=lambda w: w.folder)),
             deletes=self._deletes,
+            was_cut=done.was_cut,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -18,14 +19,21 @@ from backends.statedir import make_state_dir
 from backends.stores.base import Store
 from backends.stores.open import open_store
 from backends.transfer.gap import KeptGap, keep_gap, side_spec
+from backends.transfer.hub.copier import HubOptions
+from backends.transfer.hub.round import sync_round_by_hub
 from backends.transfer.index import Index
-from backends.transfer.models import Direction, Progress, RoundOptions, RoundResult
+from backends.transfer.looking import index_to_look_at
+from backends.transfer.models import MARKERS, Direction, Progress, RoundOptions, RoundResult
+from backends.transfer.pace import MOST, Pace, Patience
 from backends.transfer.round import sync_round
 from backends.transfer.verify import VerifyResult, verify_dataset
 
 if TYPE_CHECKING:
     from backends.ssh.pool import SshPool
 
+FOLLOW_SECONDS = 60.0  # where the plan's dataset has no `follow`
+MOST_OVER_HUB = 32  # objects under way on each leg, where the plan says nothing: each may hold a part in memory
+_COPY_TO_LISTING = 4  # a round that ends for the next copies at least that much longer than it listed
 StoreOpener = Callable[[str, StoreSpec], Store]
 
 
@@ -33,20 +41,38 @@ class TransferSession:
     """`async with TransferSession(plan, base, state, ssh) as session`. Stores open when they are first needed.
 
     `base` is the folder of the plan (relative paths, `${file:…}`), `state` that of the migration: the index is `state/index.db`.
-    Rounds of different datasets may run at once; two of one dataset wait for each other.
+    Rounds of different datasets may run at once; two of one dataset wait for each other. `look_only`: for dry runs, the index is a copy
+    and nothing is written. `delete_barred` says why nothing of a dataset may be deleted now, "" where it may (SR4).
     """
 
-    def __init__(self, plan: Plan, base: Path, state: Path, ssh: SshPool | None, *, opener: StoreOpener | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        base: Path,
+        state: Path,
+        ssh: SshPool | None,
+        *,
+        opener: StoreOpener | None = None,
+        look_only: bool = False,
+        delete_barred: Callable[[str], str] = lambda dataset: "the migration is not committed",
+    ) -> None:
         self.plan = plan
         self._state = state
+        self._pace = Pace(plan.transfer.parallel, plan.transfer.bandwidth)
         self._open_store = opener or partial(open_store, ssh=ssh, base=base)
         self._stores: dict[str, Store] = {}
         self._turns: dict[str, asyncio.Lock] = {}
         self._prepared: set[str] = set()
         self._stack = AsyncExitStack()
         self._index: Index | None = None
+        self._look_only = look_only
+        self.delete_barred = delete_barred
+        self._listing_seconds: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
+        if self._look_only:
+            self._index = await self._stack.enter_async_context(index_to_look_at(self._state / "index.db", is_open=False))
+            return self
         folder = await asyncio.to_thread(make_state_dir, self._state)
         self._index = await self._stack.enter_async_context(Index(folder / "index.db"))
         return self
@@ -77,16 +103,39 @@ class TransferSession:
         dry_run: bool = False,
         retry_failed: bool = False,
         accept_empty: bool = False,
+        following: bool = False,
+        settled: bool = False,
     ) -> RoundResult:
-        """One round of sync, `from` -> `to`, or the other way with `reverse`. Raises `ListingFailed` and other `CouldNot`."""
+        """One round of sync, `from` -> `to`, or the other way with `reverse`. Raises `ListingFailed` and other `CouldNot`.
+
+        `following`: another round comes after it; where the newest goes first this one ends in time for that. `settled`: nobody writes,
+        so that no folder has to have been quiet for a while.
+        """
         spec = self.dataset(dataset)
-        async with self._turns.setdefault(dataset, asyncio.Lock()):
+        async with self._turns.setdefault(dataset, asyncio.Lock()), AsyncExitStack() as stack:
             legacy, target = self._sides(spec)
             source, sink = (legacy, target) if direction == "forward" else (target, legacy)
+            index = self.index
             if not dry_run:
                 await self._prepare(sink)
+            elif not self._look_only:
+                index = await stack.enter_async_context(index_to_look_at(index.database.path, is_open=True))
             options = self._options(spec, direction, dry_run, retry_failed, accept_empty)
-            return await sync_round(dataset, source, sink, self.index, options, progress or Progress())
+            if settled:
+                options = replace(options, settle=0.0)
+            if following and spec.newest_first:
+                listing = self._listing_seconds.get(dataset, 0.0)
+                options = replace(options, copy_seconds=max(spec.follow or FOLLOW_SECONDS, _COPY_TO_LISTING * listing))
+            shown = progress or Progress()
+            if spec.hub is not None and direction == "forward":
+                hub = self._store(spec.hub)
+                if not dry_run:
+                    await self._prepare(hub)
+                result = await sync_round_by_hub(hub, self._by_hub(spec), source, sink, index, options, shown)
+            else:
+                result = await sync_round(dataset, source, sink, index, options, shown)
+            self._listing_seconds[dataset] = result.listing_seconds
+            return result
 
     async def verify(
         self,
@@ -122,7 +171,9 @@ class TransferSession:
         _, target = self._sides(spec)
         side = self._open_store(f"{spec.from_} (side)", side_spec(self.plan.stores[spec.from_], epoch))
         try:
-            return await keep_gap(dataset, epoch, target, side, self.index, self._options(spec))
+            return await keep_gap(
+                dataset, epoch, target, side, self.index, replace(self._options(spec), delete=False, folders=False)
+            )
         finally:
             await side.close()
 
@@ -136,21 +187,35 @@ class TransferSession:
     ) -> RoundOptions:
         transfer = self.plan.transfer
         return RoundOptions(
-            parallel=transfer.parallel,
+            parallel=transfer.parallel or MOST,
+            pace=self._pace,
             bandwidth=transfer.bandwidth,
             exclude=spec.exclude,
+            delete=spec.delete == "after-commit",
+            delete_barred=self.delete_barred(spec.name),
             max_delete=transfer.max_delete,
             dry_run=dry_run,
             retry_failed=retry_failed,
             newest_first=spec.newest_first,
             folders=spec.unit == "folder",
+            markers=MARKERS if spec.markers is None else spec.markers,
+            settle=spec.settle,
             direction=direction,
             accept_empty=accept_empty,
         )
 
+    def _by_hub(self, spec: Dataset) -> HubOptions:
+        transfer = self.plan.transfer
+        return HubOptions(
+            plan=self.plan.name,
+            dataset=spec.name,
+            parallel=min(transfer.parallel or MOST, MOST_OVER_HUB),
+            compress=spec.compress,
+            days=spec.hub_days,
+            bandwidth=transfer.bandwidth,
+        )
+
     def _sides(self, spec: Dataset) -> tuple[Store, Store]:
-        if spec.hub is not None:
-            raise NotYetSupported(f"dataset {spec.name}: a hub is not yet supported", where="hub")
         if self.plan.transfer.workers:
             raise NotYetSupported("transfer.workers is not yet supported", where="transfer.workers")
         return self._store(spec.from_), self._store(spec.to)
@@ -166,5 +231,5 @@ class TransferSession:
 
     async def _prepare(self, store: Store) -> None:
         if store.name not in self._prepared:
-            await store.prepare()
+            await Patience(self._pace.streams.lane("")).call(store.prepare)
             self._prepared.add(store.name)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from backends.plan.document import Path
 from backends.plan.models import Plan
 from backends.plan.problems import Findings
 
 
 def check_supported(plan: Plan, findings: Findings) -> None:
     """Add a problem `not_yet_supported` for each field that is known and not yet built."""
-    _check_datasets(plan, findings)
     _check_workloads(plan, findings)
     _check_routes(plan, findings)
     _check_measures(plan, findings)
@@ -20,19 +18,6 @@ def check_supported(plan: Plan, findings: Findings) -> None:
     for field in ("backups", "operators_group", "notify", "metrics_file"):
         if getattr(plan, field):
             findings.not_yet((field,), field)
-
-
-def _check_datasets(plan: Plan, findings: Findings) -> None:
-    for i, dataset in enumerate(plan.datasets):
-        path: Path = ("datasets", i)
-        if dataset.hub is not None:
-            findings.not_yet((*path, "hub"), "a hub between the stores", "leave it out: legacy is copied to target")
-        if dataset.compress == "zstd":
-            findings.not_yet((*path, "compress"), "compress: zstd", "write never, or leave it out")
-        if dataset.unit == "folder":
-            findings.not_yet((*path, "unit"), "unit: folder", "leave it out: objects are copied one by one")
-        if dataset.delete == "after-commit":
-            findings.not_yet((*path, "delete"), "delete: after-commit", "write never: nothing is deleted on target")
 
 
 def _check_workloads(plan: Plan, findings: Findings) -> None:

@@ -160,6 +160,33 @@ def test_two_datasets_may_not_be_copied_into_one_tree() -> None:
     assert found(text)["overlap"].field == "datasets[1].to"
 
 
+HUB = '  between: {url: "s3://%s", endpoint: "https://objects.example.net"}\n'
+
+
+@pytest.mark.parametrize(
+    ("url", "hub", "code"),
+    [
+        ("corpus/", "corpus-new", "copied_onto_itself"),
+        ("corpus/between/", "between", "overlap"),
+        ("way/", "between", None),
+    ],
+)
+def test_a_hub_has_a_place_of_its_own(url: str, hub: str, code: str | None) -> None:
+    text = changed("to: corpus-new, follow", f"hub: {hub}, compress: zstd, to: corpus-new, follow")
+    problems = {p.field: p.code for p in errors(judged(text.replace("  ckpt-new: {url", HUB % url + "  ckpt-new: {url")))}
+    assert problems == ({"datasets[0].hub": code} if code else {})
+
+
+def test_a_hub_may_not_be_where_another_dataset_is() -> None:
+    text = changed("to: corpus-new, follow", "hub: ckpt-new, to: corpus-new, follow")
+    assert found(text)["overlap"].field == "datasets[0].hub"
+
+
+def test_compression_without_a_hub_is_warned_of() -> None:
+    problem = the(judged(changed("to: corpus-new, follow", "compress: zstd, to: corpus-new, follow")), "compress_without_hub")
+    assert problem.severity == "warning"
+
+
 def test_what_is_named_wrongly_is_not_told_again_where_it_is_referred_to() -> None:
     """A host whose own fields are wrong is still a host that others may name."""
     problems = found(changed("name: gcp-a1, address: 10.0.0.11,", "name: gcp-a1, adress: 10.0.0.11,"))
@@ -186,10 +213,6 @@ def test_what_is_not_built_is_refused_by_its_field() -> None:
     told = [p.field for p in errors(judged(FULL.read_text())) if p.code == "not_yet_supported"]
     assert told == [
         "stores.s3.secret_key",
-        "datasets[0].hub",
-        "datasets[0].compress",
-        "datasets[0].delete",
-        "datasets[1].unit",
         "transfer.workers",
         "workloads[0].quiesce.systemd",
         "workloads[1].quiesce.slurm",
