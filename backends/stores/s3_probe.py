@@ -1,9 +1,10 @@
 """What a server really does, asked of it before a run: compatibles differ in what they refuse, ignore and forget.
 
-Reading costs two requests. A target is asked with nine or ten, one of them the look for the bucket: a listing, a body with a wrong checksum that must be
-refused (or a wrong MD5), a right one with tags, two writes whose condition must fail, a HEAD, an upload in parts begun and abandoned, and the
-removal. The object lies below `.cutover-probe/`, is never listed as data, and one that a death left behind is removed by a later
-probe. What was found out holds for an hour for all stores of this process with the same bucket and keys.
+Reading costs two requests. A target is asked with nine, in the time of three: at once a listing, a body with a wrong checksum that must
+be refused, a right one with tags and an upload in parts; then two writes whose condition must fail and a HEAD; then all is removed.
+(A server that takes the wrong checksum is asked for MD5 too.) The object lies below `.cutover-probe/`, is never listed as data, and
+one that a death left behind is removed by a later probe. What was found out holds for an hour for all stores of this process with
+the same bucket and keys.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from backends.stores.base import ObjectInfo, key_order
 from backends.stores.checksum import crc64nvme
@@ -30,9 +33,11 @@ from backends.stores.s3_client import Answer
 from backends.stores.s3_errors import BucketMissing
 from backends.stores.s3_headers import checksums_of
 from backends.stores.s3_sending import conditions, md5_base64, send_checked
-from backends.stores.s3_tags import COUNT, read_tags
+from backends.stores.s3_tags import COUNT, read_tags, tag_header
 from backends.stores.s3_uploads import Uploads
 from backends.stores.s3_xml import ListPage, parse_list
+
+T = TypeVar("T")
 
 PROBES = ".cutover-probe/"
 _BODY = b"cutover looks what this store can do, and removes this"
@@ -61,7 +66,8 @@ class Probe:
     def __init__(self, bucket: Bucket, uploads: Uploads) -> None:
         self._bucket = bucket
         self._uploads = uploads
-        self._versions: list[str] = []  # of our object, to remove them all
+        self._made: dict[str, list[str]] = {}  # our objects with each version that was made of them, to remove them all
+        self._upload: tuple[str, str] | None = None
 
     async def read(self) -> None:
         """Raises what a listing of the bucket raises."""
@@ -82,20 +88,34 @@ class Probe:
             self._bucket.found = found
             await self._list(PROBES, 1)  # this bucket, with these keys, is still to be there
             return
-        stale = await self._list(PROBES, 100)
         key = PROBES + secrets.token_hex(8)
+        self._made, self._upload, stale = {key: [], f"{key}-wrong": []}, None, ListPage([], None)
         try:
-            await self._ask(key)
-        except StoreDenied:
+            async with asyncio.TaskGroup() as group:
+                listing = group.create_task(_result(self._list(PROBES, 100)))
+                asked = [
+                    group.create_task(_result(ask))
+                    for ask in (self._ask_checksum(f"{key}-wrong"), self._ask(key), self._begin(key))
+                ]
+            page = listing.result()
+            if isinstance(page, StoreError):
+                raise page
+            stale = page
+            errors = [error for task in asked if (error := task.result()) is not None]
+            self._tell(errors)
+            if not errors:
+                self._keep(await self._place())
+        finally:
+            await self._remove(stale)
+
+    def _tell(self, errors: list[StoreError]) -> None:
+        denied = [error for error in errors if isinstance(error, StoreDenied)]
+        if denied:
             self._bucket.found.note(
                 "not_probed", "what it can do was not found out: nothing may be written below .cutover-probe/"
             )
-        except StoreError as error:
-            self._bucket.found.note("not_probed", f"what it can do was not found out: {error.message}")
-        else:
-            self._keep(await self._place())
-        finally:
-            await self._remove(key, stale)
+        elif errors:
+            self._bucket.found.note("not_probed", f"what it can do was not found out: {errors[0].message}")
 
     async def _place(self) -> tuple[str, str, str]:
         return self._bucket.endpoint, self._bucket.bucket, (await self._bucket.credentials.get()).access_key
@@ -121,13 +141,20 @@ class Probe:
 
     async def _ask(self, key: str) -> None:
         found = self._bucket.found
-        await self._ask_checksum(key)
-        answer, tagged = await self._put(key, {"x-amz-tagging": "cutover=probe"})
-        if found.conditions and not (await self._holds(key, None, True) and await self._holds(key, "0" * 32, False)):
+        _, tagged = await self._put(key, {})
+        async with asyncio.TaskGroup() as group:
+            held = [group.create_task(_result(self._holds(key, *condition))) for condition in ((None, True), ("0" * 32, False))]
+            seen = group.create_task(_result(self._look(key, tagged)))
+        results = [task.result() for task in (*held, seen)]
+        for result in results:
+            if isinstance(result, StoreError):
+                raise result
+        if found.conditions and False in results:
             found.conditions = False
             found.note("conditions", "ignores conditions of a write: what stands at the target is looked at just before instead")
-        await self._look(key, answer, tagged)
-        await self._uploads.abort(key, await self._uploads.create(key, None))
+
+    async def _begin(self, key: str) -> None:
+        self._upload = key, await self._uploads.create(key, None)
 
     async def _ask_checksum(self, key: str) -> None:
         """A wrong one must be refused."""
@@ -136,7 +163,7 @@ class Probe:
             answer, _ = await send_checked(self._bucket, "PUT", key, _BODY, crc64nvme(b"other"), headers={})
         except ChecksumRefused:
             return
-        self._note_version(answer)
+        self._note_made(key, answer)
         if found.takes_crc:
             found.takes_crc = found.keeps_crc = False
             found.takes_md5 = await self._checks_md5(key)
@@ -149,13 +176,14 @@ class Probe:
             answer = await self._bucket.call("PUT", key, "PUT", headers=headers, body=_BODY)
         except ChecksumRefused:
             return True
-        self._note_version(answer)
+        self._note_made(key, answer)
         return False
 
     async def _put(self, key: str, headers: dict[str, str]) -> tuple[Answer, bool]:
-        answer, tagged = await send_checked(self._bucket, "PUT", key, _BODY, crc64nvme(_BODY), headers=headers)
-        self._note_version(answer)
-        return answer, tagged
+        tagged = {"x-amz-tagging": tag_header(_TAGS)} if self._bucket.found.tags == "header" else {}
+        given = await send_checked(self._bucket, "PUT", key, _BODY, crc64nvme(_BODY), headers={**headers, **tagged})
+        self._note_made(key, given[0])
+        return given
 
     async def _holds(self, key: str, if_match: str | None, if_absent: bool) -> bool:
         """Whether a write whose condition is not met is refused."""
@@ -165,7 +193,7 @@ class Probe:
             return True
         return False
 
-    async def _look(self, key: str, answer: Answer, tagged: bool) -> None:
+    async def _look(self, key: str, tagged: bool) -> None:
         found = self._bucket.found
         told = await self._bucket.call("HEAD", key, "HEAD", headers=CHECKSUM_MODE)
         if found.takes_crc:
@@ -189,20 +217,33 @@ class Probe:
             found.tags = "after"
             found.note("tag_header", "forgets tags that come with an object: they are put after it")
 
-    def _note_version(self, answer: Answer) -> None:
+    def _note_made(self, key: str, answer: Answer) -> None:
         version = answer.headers.get("x-amz-version-id")
-        if version and version != "null":
-            self._versions.append(version)
+        self._made[key].append(version if version and version != "null" else "")
 
-    async def _remove(self, key: str, stale: ListPage) -> None:
-        """Ours with all its versions, and what probes left behind an hour ago."""
+    async def _remove(self, stale: ListPage) -> None:
+        """Ours with all versions, the upload, and what probes left behind an hour ago."""
         before = datetime.now(UTC) - _STALE
         prefix = self._bucket.prefix
         old = [o.key.removeprefix(prefix) for o in stale.objects if o.mtime is not None and o.mtime < before]
-        with contextlib.suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(30):
-                for version in self._versions or [""]:
-                    await self._bucket.call("DELETE", key, "deleting", params=version_params(version))
-                for name in old:
-                    await self._bucket.call("DELETE", name, "deleting")
-        self._versions = []
+        (key, mine), (wrong, accepted) = self._made.items()
+        gone = (
+            {(key, version) for version in mine or [""]}
+            | {(wrong, version) for version in accepted}
+            | {(name, "") for name in old}
+        )
+        asks = [self._bucket.call("DELETE", name, "deleting", params=version_params(version)) for name, version in sorted(gone)]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+                for ask in asks:
+                    group.create_task(_result(ask))
+                if self._upload is not None:
+                    group.create_task(_result(self._uploads.abort(*self._upload)))
+
+
+async def _result(ask: Awaitable[T]) -> T | StoreError:
+    """One question's failure is no reason to leave the others."""
+    try:
+        return await ask
+    except StoreError as error:
+        return error
