@@ -30,7 +30,8 @@ asserted: no test fails for them. A bar that was missed is marked.
 - **Contenders**: `cutover sync` as the operator runs it (own process, new state folder, proofs and all), rclone and s5cmd with the
   fastest of several settings (each tried first; the names tell the one taken), OpenSSH's `sftp` for one large file, and a plain
   loop over aioboto3. s5cmd goes from store to store by way of tmpfs, since one command of it knows one endpoint.
-- **Turns**: the contenders follow each other in every turn, and another begins each time. The target is new and empty for each run.
+- **Turns**: the contenders follow each other in every turn, and another begins each time. The target is new and empty for each run. A peer
+  that took over 4 times the fastest run's wall takes part in no further turn (*runs* tells).
 - **Checked**: after each run the target is listed and read with obstore (trees with plain files), and every key, size and
   CRC64NVME is compared with what was put on the source. A wrong copy ends the bench. Of the cases of a million keys all keys and
   sizes are compared, and the contents of a sample of 2,000.

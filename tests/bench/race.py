@@ -18,6 +18,7 @@ from tests.bench.servers import Place
 
 Tell = Callable[[str], None]
 _numbers = itertools.count(1)
+_HOPELESS = 4  # times the fastest's wall: such a peer runs no further turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ async def race(
     tell: Tell,
     seen: Callable[[Place], Place] = lambda place: place,
 ) -> None:
-    """Fill `outcome.runs`. A family with several variants runs each once first (twice where there are more than 3 runs), and goes on with its fastest.
+    """Fill `outcome.runs`. A family with several variants runs each once first (twice where there are more than 3 runs), and goes on
+    with its fastest. A peer that took over 4 times as long as the fastest run takes part in no further turn.
 
     `seen` turns a place into what the measured programs are given for it (behind a proxy). Raises `ProgramFailed`, `WrongCopy`.
     """
@@ -77,6 +79,9 @@ async def race(
         first = turn % len(chosen)
         for contender in chosen[first:] + chosen[:first]:
             outcome.runs.append(await once(contender))
+        least = min(run.wall for run in outcome.runs)
+        hopeless = {run.contender for run in outcome.runs if run.wall > _HOPELESS * least and not run.contender.startswith(OURS)}
+        chosen = [c for c in chosen if c.name not in hopeless]
 
 
 @contextlib.asynccontextmanager
