@@ -82,7 +82,7 @@ def delete_refusal(m: Migration, dataset: str) -> Refusal | None:
         return Refusal("SR4", "a rollback is under way", "its end")
     token = m.token(dataset)
     if token.was_target or token.writer != "legacy":
-        return Refusal("SR4", f"target has written {dataset}: what legacy lacks may be its own")
+        return Refusal("SR4", f"target has written {dataset}: what legacy lacks may be its own", "deletes by hand")
     if m.holds:
         return held_refusal_of(m)
     return None

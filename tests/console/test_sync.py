@@ -296,3 +296,52 @@ def test_a_run_that_is_cut_off_says_in_json_how_far_it_was(plan: Path) -> None:
     assert corpus["interrupted"] is True
     assert 0 < corpus["bytes"] < 64 << 20
     assert corpus["lag"]["objects"] == 1
+
+
+def every_byte(folder: Path) -> dict[str, bytes | None]:
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+
+
+def test_a_dry_run_changes_nothing_at_all(plan: Path) -> None:
+    before = every_byte(plan.parent)
+    assert cutover("sync", plan, "--dry-run").exit_code == 0
+    assert every_byte(plan.parent) == before
+    assert cutover("sync", plan).exit_code == 0
+    (plan.parent / "old" / "new").write_bytes(b"new")
+    before = every_byte(plan.parent)
+    (corpus,) = datasets(cutover("sync", plan, "--dry-run", "--json"))
+    assert (corpus["unchanged"], corpus["lag"]["objects"]) == (5, 1)
+    assert every_byte(plan.parent) == before
+
+
+def deleting_plan(folder: Path) -> Path:
+    path = write_plan(folder, "transfer: {max_delete: 20%}\n")
+    path.write_text(path.read_text().replace("follow: 1s", "follow: 1s, delete: after-commit"))
+    return path
+
+
+def test_before_the_commit_sync_says_what_it_would_delete(plan: Path) -> None:
+    deleting_plan(plan.parent)
+    assert cutover("sync", plan).exit_code == 0
+    (plan.parent / "old" / "deep" / "1").unlink()
+    result = cutover("sync", plan, "--json")
+    (corpus,) = datasets(result)
+    assert (result.exit_code, corpus["deleted"], corpus["deletes"]["deletable"], corpus["deletes"]["rule"]) == (0, 0, 1, "SR4")
+    assert (plan.parent / "new" / "deep" / "1").exists()
+
+
+def test_more_than_max_delete_is_refused_by_name_and_nothing_goes(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backends.cutover.rules.delete_refusal", lambda migration, dataset: None)  # as after the commit
+    deleting_plan(plan.parent)
+    assert cutover("sync", plan).exit_code == 0
+    for name in "12":
+        (plan.parent / "old" / "deep" / name).unlink()
+    result = cutover("sync", plan, "--json")
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["refused_by"]) == (3, "MAX_DELETE")
+    assert told["datasets"][0]["deletes"]["listed"] == ["deep/1", "deep/2"]
+    assert (plan.parent / "new" / "deep" / "1").exists()
+    (plan.parent / "old" / "deep" / "1").write_bytes(b"\x01" * 1000)
+    (corpus,) = datasets(cutover("sync", plan, "--json"))
+    assert corpus["deleted"] == 1
+    assert not (plan.parent / "new" / "deep" / "2").exists()

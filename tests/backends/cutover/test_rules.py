@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from backends.cutover.rules import RULES, Refusal, refusal_of
+from backends.cutover.fold import Hold
+from backends.cutover.rules import RULES, Refusal, delete_refusal, refusal_of
 from backends.cutover.steps.weight import SetWeight
 from backends.cutover.steps.writer import LastRound, Quiesce, Resume, SetToken
-from backends.snapshot import Health
+from backends.snapshot import Health, State
 from tests.backends.cutover.model_world import ModelWorld, story
 
 
@@ -181,3 +183,33 @@ def test_a_hold_blocks_forward_and_names_every_holder_and_never_a_rollback() -> 
     at(made, "chat", 50)
     assert refusal_of(SetWeight("chat", 0, direction="backward"), made) is None
     assert refusal_of(Quiesce("train", "target", direction="backward"), made) is None
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_sr4_allows_deletes_only_once_committed(state: State) -> None:
+    made = world()
+    made.migration.state = state
+    refusal = delete_refusal(made.migration, "corpus")
+    if state in (State.COMMITTED, State.RETIRING, State.DECOMMISSIONED):
+        assert refusal is None
+    else:
+        assert rule_of(refusal) == "SR4"
+        assert refusal is not None
+        assert state in refusal.reason
+
+
+def test_sr4_never_deletes_where_target_has_written_or_writes() -> None:
+    made = world()
+    made.migration.state = State.COMMITTED
+    token(made, "ckpt", "target", 1)
+    assert rule_of(delete_refusal(made.migration, "ckpt")) == "SR4"
+    token(made, "ckpt", "legacy", 2)
+    made.migration.token("ckpt").was_target = True
+    assert rule_of(delete_refusal(made.migration, "ckpt")) == "SR4"
+
+
+def test_a_hold_keeps_deletes_back_too() -> None:
+    made = world()
+    made.migration.state = State.COMMITTED
+    made.migration.holds.append(Hold("ada", "wait", datetime(2026, 1, 1, tzinfo=UTC)))
+    assert rule_of(delete_refusal(made.migration, "corpus")) == "HELD"
