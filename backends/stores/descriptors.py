@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 from backends.stores.errors import (
     KeyRefused,
@@ -42,16 +45,6 @@ def from_os(error: OSError, what: str) -> StoreError:
 
 
 @contextlib.contextmanager
-def folder_at(name: str, parent: int) -> Iterator[int]:
-    """A folder in a folder; a link is no folder (`NotADirectoryError`)."""
-    descriptor = os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=parent)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
 def opened(name: str, folder: int, flags: int = os.O_RDONLY) -> Iterator[int]:
     """Never blocks on a FIFO, never follows a link."""
     descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
@@ -79,6 +72,25 @@ def write_all(file: int, body: bytes | memoryview, offset: int) -> None:
     while view:
         done = os.pwrite(file, view, offset)
         view, offset = view[done:], offset + done
+
+
+@cache
+def boot_id() -> str:
+    """Another after each start of the machine; "" where the system does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def sync_file_system(descriptor: int) -> None:
+    """All that was written to the file system of this file is on its disk. One call for any number of files."""
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:  # no Linux
+        os.sync()
+    elif syncfs(descriptor) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def copy(name: str, source: int, new: str, target: int) -> None:

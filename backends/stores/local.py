@@ -7,7 +7,6 @@ are told in `skipped`.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -36,6 +35,8 @@ class LocalStore(Plain):
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"store-{name}")
         self._skipped: list[Skipped] = []
         self._has_written = False
+        self._is_case_blind = False
+        self._is_form_blind = False
 
     @property
     def name(self) -> str:
@@ -47,7 +48,7 @@ class LocalStore(Plain):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(parts=True, folders=True, case_blind=sys.platform == "darwin")
+        return Capabilities(parts=True, folders=True, case_blind=self._is_case_blind, form_blind=self._is_form_blind)
 
     @property
     def skipped(self) -> Sequence[Skipped]:
@@ -55,6 +56,7 @@ class LocalStore(Plain):
 
     async def prepare(self) -> None:
         await self._run(self._files.prepare)
+        self._is_case_blind, self._is_form_blind = await self._run(self._files.find_blindness)
 
     async def list_pages(self, start_after: str = "") -> AsyncIterator[list[ObjectInfo]]:
         skipped: list[Skipped] = []
@@ -96,7 +98,7 @@ class LocalStore(Plain):
 
     async def create_upload(self, key: str, *, like: ObjectInfo | None = None) -> str:
         self._has_written = True
-        return await self._run(self._files.create_upload, key)
+        return await self._run(self._files.create_upload, key, like.size if like is not None else None)
 
     async def write_part(self, key: str, upload: str, number: int, offset: int, body: Body, *, crc64nvme: str) -> PartInfo:
         def checked() -> PartInfo:
@@ -128,19 +130,22 @@ class LocalStore(Plain):
         return await self._run(self._files.uploads)
 
     async def list_parts(self, key: str, upload: str) -> list[PartInfo] | None:
-        log = await self._run(self._files.upload_log, upload)
-        if log is None or log.key != key:
-            return None
-        return [part for _, (_, part) in sorted(log.parts.items())]
+        return await self._run(self._files.parts, key, upload)
 
     async def delete(self, key: str) -> None:
         await self._run(self._files.delete, key)
 
     async def close(self) -> None:
-        if self._has_written:
-            await self._run(self._files.tidy)
-            self._has_written = False
-        await asyncio.to_thread(self._threads.shutdown)
+        """What was written is on the disk then, by one call for all of it: a file appears whole in any case, and what a power cut
+        takes before shows by its size in the next round."""
+        try:
+            if self._has_written:
+                self._has_written = False
+                await self._run(self._files.tidy)
+                await self._run(self._files.sync)
+        finally:
+            await asyncio.to_thread(self._threads.shutdown)
+            self._files.close()
 
     async def __aenter__(self) -> LocalStore:
         return self

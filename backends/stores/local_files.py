@@ -19,16 +19,17 @@ from pathlib import Path
 from backends.escape import plain
 from backends.stores import tree
 from backends.stores.base import Body, ObjectInfo, PartInfo, Skipped, key_order
-from backends.stores.descriptors import FOLDER, NEW, copy, folder_at, from_os, opened, read_all, write_all
+from backends.stores.checksum import crc64nvme as crc64nvme_of
+from backends.stores.descriptors import NEW, boot_id, copy, from_os, opened, read_all, sync_file_system, write_all
 from backends.stores.errors import (
     KeyRefused,
     ListingFailed,
-    RootMissing,
     ShortBody,
     SourceChanged,
     StoreError,
     UploadGone,
 )
+from backends.stores.local_folders import LocalFolders
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class LocalFiles:
     def __init__(self, store: str, root: Path) -> None:
         self._store = store
         self._root = root
+        self._folders = LocalFolders(store, root)
 
     # -- listing
 
@@ -62,9 +64,9 @@ class LocalFiles:
             raise ListingFailed(f"listing {self._store}: the root was replaced meanwhile: {plain(str(self._root))}")
 
     def _root_identity(self) -> tuple[int, int]:
-        with self._open_root() as root:
-            status = os.fstat(root)
-            return status.st_dev, status.st_ino
+        self._folders.begin(anew=True)
+        status = os.fstat(self._folders.get(()))
+        return status.st_dev, status.st_ino
 
     def _walk(self, folder: tuple[str, ...], after: bytes, skipped: list[Skipped]) -> Iterator[ObjectInfo]:
         base = "".join(f"{name}/" for name in folder)
@@ -84,7 +86,8 @@ class LocalFiles:
         """What is in a folder, in the order of its keys: a folder sorts by its name with the slash."""
         found: list[_Entry] = []
         try:
-            with self._folder(folder) as descriptor, os.scandir(descriptor) as entries:
+            self._folders.begin(anew=True)
+            with os.scandir(self._folders.get(folder)) as entries:
                 for entry in entries:
                     if tree.is_hidden(base + entry.name):
                         continue
@@ -108,8 +111,8 @@ class LocalFiles:
     def stat(self, key: str) -> ObjectInfo | None:
         names = tree.split_key(self._store, key)
         try:
-            with self._folder(names[:-1]) as folder:
-                status = os.stat(names[-1], dir_fd=folder, follow_symlinks=False)
+            self._folders.begin(anew=True)
+            status = os.stat(names[-1], dir_fd=self._folders.get(names[:-1]), follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -120,18 +123,21 @@ class LocalFiles:
         """A range. The file is looked at before and after: one that changed under the read is `SourceChanged`."""
         names = tree.split_key(self._store, key)
         try:
-            with self._folder(names[:-1]) as folder, opened(names[-1], folder) as file:
-                before = os.fstat(file)
-                if not stat.S_ISREG(before.st_mode):
-                    raise KeyRefused(f"{self._store}: {plain(key, 300)}: {_kind(before.st_mode)}")
-                self._same(key, before, if_match)
-                if start >= before.st_size and start and length != 0:
-                    raise SourceChanged(f"{self._store}: {plain(key, 300)} has no byte {start}: it is {before.st_size} bytes")
-                wanted = max(before.st_size - start, 0) if length is None else length
-                body = read_all(file, start, wanted)
-                after = os.fstat(file)
+            return self._folders.within(lambda: self._read(key, names, start, length, if_match))
         except OSError as error:
             raise self._error("reading", key, error) from error
+
+    def _read(self, key: str, names: tuple[str, ...], start: int, length: int | None, if_match: str | None) -> bytes:
+        with opened(names[-1], self._folders.get(names[:-1])) as file:
+            before = os.fstat(file)
+            if not stat.S_ISREG(before.st_mode):
+                raise KeyRefused(f"{self._store}: {plain(key, 300)}: {_kind(before.st_mode)}")
+            self._same(key, before, if_match)
+            if start >= before.st_size and start and length != 0:
+                raise SourceChanged(f"{self._store}: {plain(key, 300)} has no byte {start}: it is {before.st_size} bytes")
+            wanted = max(before.st_size - start, 0) if length is None else length
+            body = read_all(file, start, wanted)
+            after = os.fstat(file)
         self._same(key, after, if_match or _info(key, before).identity)
         if len(body) != wanted:
             raise ShortBody(f"{self._store}: reading {plain(key, 300)}: {len(body)} bytes came, {wanted} were asked for")
@@ -151,66 +157,106 @@ class LocalFiles:
             pass
         except OSError as error:
             raise self._error("making", str(self._root), error) from error
-        with self._open_root() as root, contextlib.suppress(FileNotFoundError), folder_at(tree.WORK, root) as work:
+        self._folders.begin(anew=True)
+        self._folders.get(())
+        with contextlib.suppress(FileNotFoundError):
+            work = self._folders.get((tree.WORK,))
             for name in os.listdir(work):
                 if tree.is_whole(name) and time.time() - os.stat(name, dir_fd=work).st_mtime > tree.STALE_SECONDS:
                     os.unlink(name, dir_fd=work)
+
+    def find_blindness(self) -> tuple[bool, bool]:
+        """Whether names that differ in case, or in Unicode form, are one name here: found out with a file of our own."""
+        name, other_case, other_form = tree.probe_names()
+        try:
+            self._folders.begin(anew=True)
+            work = self._work()
+            os.close(os.open(name, NEW, 0o644, dir_fd=work))
+            try:
+                return _stands(other_case, work), _stands(other_form, work)
+            finally:
+                os.unlink(name, dir_fd=work)
+                self.tidy()
+        except OSError as error:
+            raise self._error("probing", str(self._root), error) from error
 
     def write(self, key: str, body: Body) -> ObjectInfo:
         """The whole file, appearing at once."""
         names = tree.split_key(self._store, key)
         try:
-            try:
-                status = self._write(names, body)
-            except FileNotFoundError:  # a folder that stood a moment ago has been removed
-                status = self._write(names, body)
+            status = self._folders.within(lambda: self._write(names, body))
         except OSError as error:
             raise self._error("writing", key, error) from error
         return _info(key, status)
 
     def _write(self, names: tuple[str, ...], body: Body) -> os.stat_result:
-        temporary = tree.new_whole()
-        with self._work() as work:
-            file = os.open(temporary, NEW, 0o644, dir_fd=work)
+        work, temporary = self._work(), tree.new_whole()
+        file = os.open(temporary, NEW, 0o644, dir_fd=work)
+        try:
             try:
-                with os.fdopen(file, "wb", buffering=0) as out:
-                    write_all(out.fileno(), body, 0)
-                    os.fsync(out.fileno())
-                    status = os.fstat(out.fileno())
-                self._move_in(work, temporary, names)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary, dir_fd=work)
-                raise
+                write_all(file, body, 0)
+                status = os.fstat(file)
+            finally:
+                os.close(file)
+            self._move_in(work, temporary, names)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=work)
+            raise
         return status
 
-    def create_upload(self, key: str) -> str:
+    def create_upload(self, key: str, size: int | None) -> str:
+        """Raises `StoreFull` at once where `size` bytes have no room: better than after an hour of writing."""
         tree.split_key(self._store, key)
-        upload = tree.new_upload()
         try:
-            with self._work() as work:
-                os.close(os.open(upload, NEW, 0o644, dir_fd=work))
-                log = os.open(upload + tree.LOG_SUFFIX, NEW, 0o644, dir_fd=work)
-                with os.fdopen(log, "wb") as out:
-                    out.write(tree.log_head(key))
+            return self._folders.within(lambda: self._create(key, size))
         except OSError as error:
             raise self._error("beginning", key, error) from error
+
+    def _create(self, key: str, size: int | None) -> str:
+        work, upload = self._work(), tree.new_upload()
+        if size is not None:
+            room = os.fstatvfs(work)
+            tree.check_room(self._store, key, size, room.f_bavail * room.f_frsize)
+        os.close(os.open(upload, NEW, 0o644, dir_fd=work))
+        log = os.open(upload + tree.LOG_SUFFIX, NEW, 0o644, dir_fd=work)
+        try:
+            write_all(log, tree.log_head(key, boot_id()), 0)
+        finally:
+            os.close(log)
         return upload
 
     def write_part(self, key: str, upload: str, number: int, offset: int, body: Body, crc64nvme: str) -> PartInfo:
+        """Nothing is synced here: what was written survives our death, and `parts` looks again after another boot."""
         name = tree.checked_upload(self._store, upload)
         try:
-            with self._work(make=False) as work:
-                with opened(name, work, os.O_WRONLY) as file:
-                    write_all(file, body, offset)
-                    os.fdatasync(file)
-                with opened(name + tree.LOG_SUFFIX, work, os.O_WRONLY | os.O_APPEND) as log:
-                    os.write(log, tree.log_line(number, offset, len(body), crc64nvme))
+            work = self._folders.within(lambda: self._work_of(name))
+            with opened(name, work, os.O_WRONLY) as file:
+                write_all(file, body, offset)
+            with opened(name + tree.LOG_SUFFIX, work, os.O_WRONLY | os.O_APPEND) as log:
+                os.write(log, tree.log_line(number, offset, len(body), crc64nvme))
         except FileNotFoundError as error:
             raise self._gone(key) from error
         except OSError as error:
             raise self._error("writing", key, error) from error
         return PartInfo(number, crc64nvme, len(body), crc64nvme)
+
+    def parts(self, key: str, upload: str) -> list[PartInfo] | None:
+        """What arrived; None where the upload is gone. A log of another boot may claim what a power cut took: its parts are read
+        and summed, and those that are not what it says are left out."""
+        log = self.upload_log(upload)
+        if log is None or log.key != key:
+            return None
+        claimed = [held for _, held in sorted(log.parts.items())]
+        if log.boot and log.boot == boot_id():
+            return [part for _, part in claimed]
+        try:
+            with opened(upload, self._folders.within(lambda: self._work_of(upload))) as file:
+                return [part for offset, part in claimed if _is_there(file, offset, part)]
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._error("reading", key, error) from error
 
     def complete_upload(self, key: str, upload: str, parts: list[PartInfo], size: int, crc64nvme: str) -> ObjectInfo:
         names = tree.split_key(self._store, key)
@@ -220,13 +266,13 @@ class LocalFiles:
             raise self._gone(key)
         tree.check_complete(self._store, key, log, parts, size, crc64nvme)
         try:
-            with self._work(make=False) as work:
-                with opened(name, work, os.O_WRONLY) as file:
-                    os.ftruncate(file, size)
-                    os.fsync(file)
-                    status = os.fstat(file)
-                self._move_in(work, name, names)
-                os.unlink(name + tree.LOG_SUFFIX, dir_fd=work)
+            work = self._folders.within(lambda: self._work_of(name))
+            with opened(name, work, os.O_WRONLY) as file:
+                os.ftruncate(file, size)
+                os.fsync(file)
+                status = os.fstat(file)
+            self._move_in(work, name, names)
+            os.unlink(name + tree.LOG_SUFFIX, dir_fd=work)
         except FileNotFoundError as error:
             raise self._gone(key) from error
         except OSError as error:
@@ -237,10 +283,11 @@ class LocalFiles:
         if not tree.is_upload(upload):
             return
         try:
-            with self._work(make=False) as work:
-                for name in (upload, upload + tree.LOG_SUFFIX):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(name, dir_fd=work)
+            self._folders.begin(anew=True)
+            work = self._work(make=False)
+            for name in (upload, upload + tree.LOG_SUFFIX):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=work)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -248,8 +295,8 @@ class LocalFiles:
 
     def uploads(self) -> list[tuple[str, str]]:
         try:
-            with self._work(make=False) as work:
-                names = sorted(n for n in os.listdir(work) if tree.is_upload(n))
+            self._folders.begin(anew=True)
+            names = sorted(n for n in os.listdir(self._work(make=False)) if tree.is_upload(n))
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -262,8 +309,8 @@ class LocalFiles:
         if not tree.is_upload(upload):
             return None
         try:
-            with self._work(make=False) as work, opened(upload + tree.LOG_SUFFIX, work) as log:
-                os.stat(upload, dir_fd=work, follow_symlinks=False)
+            work = self._folders.within(lambda: self._work_of(upload))
+            with opened(upload + tree.LOG_SUFFIX, work) as log:
                 return tree.parse_log(read_all(log, 0, os.fstat(log).st_size))
         except FileNotFoundError:
             return None
@@ -273,62 +320,54 @@ class LocalFiles:
     def delete(self, key: str) -> None:
         names = tree.split_key(self._store, key)
         try:
-            with self._folder(names[:-1]) as folder:
-                os.unlink(names[-1], dir_fd=folder)
+            self._folders.begin(anew=True)
+            os.unlink(names[-1], dir_fd=self._folders.get(names[:-1]))
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             raise self._error("deleting", key, error) from error
 
+    def sync(self) -> None:
+        """All that was written to the file system of the root is on its disk when this returns."""
+        self._folders.begin(anew=True)
+        try:
+            sync_file_system(self._folders.get(()))
+        except OSError as error:
+            raise self._error("syncing", str(self._root), error) from error
+
     def tidy(self) -> None:
         """Take the work folder away where nothing is left in it."""
-        with contextlib.suppress(OSError, StoreError), self._open_root() as root:
-            os.rmdir(tree.WORK, dir_fd=root)
+        self._folders.begin(anew=True)
+        with contextlib.suppress(OSError, StoreError):
+            os.rmdir(tree.WORK, dir_fd=self._folders.get(()))
+
+    def close(self) -> None:
+        """When no thread works here any more."""
+        self._folders.close()
 
     # -- folders
 
-    @contextlib.contextmanager
-    def _open_root(self) -> Iterator[int]:
-        try:
-            descriptor = os.open(self._root, FOLDER)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            hint = "a missing folder is not an empty one: make it, or mount it" if error.errno == errno.ENOENT else ""
-            raise RootMissing(f"{self._store}: {plain(str(self._root))}: {reason}", hint=hint) from error
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+    def _work(self, *, make: bool = True) -> int:
+        return self._folders.get((tree.WORK,), make=make)
 
-    @contextlib.contextmanager
-    def _folder(self, names: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
-        """The folder of these names, each step without following a link."""
-        with contextlib.ExitStack() as stack:
-            descriptor = stack.enter_context(self._open_root())
-            for name in names:
-                if make:
-                    with contextlib.suppress(FileExistsError):
-                        os.mkdir(name, 0o755, dir_fd=descriptor)
-                descriptor = stack.enter_context(folder_at(name, descriptor))
-            yield descriptor
-
-    @contextlib.contextmanager
-    def _work(self, *, make: bool = True) -> Iterator[int]:
-        with self._folder((tree.WORK,), make=make) as work:
-            yield work
+    def _work_of(self, upload: str) -> int:
+        """The work folder, if it holds this upload."""
+        work = self._work(make=False)
+        os.stat(upload, dir_fd=work, follow_symlinks=False)
+        return work
 
     def _move_in(self, work: int, temporary: str, names: tuple[str, ...]) -> None:
         """Rename into place; where that is another file system, copy beside it first."""
-        with self._folder(names[:-1], make=True) as folder:
-            try:
-                os.replace(temporary, names[-1], src_dir_fd=work, dst_dir_fd=folder)
-            except OSError as error:
-                if error.errno != errno.EXDEV:
-                    raise
-                beside = tree.new_beside()
-                copy(temporary, work, beside, folder)
-                os.replace(beside, names[-1], src_dir_fd=folder, dst_dir_fd=folder)
-                os.unlink(temporary, dir_fd=work)
+        folder = self._folders.get(names[:-1], make=True)
+        try:
+            os.replace(temporary, names[-1], src_dir_fd=work, dst_dir_fd=folder)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            beside = tree.new_beside()
+            copy(temporary, work, beside, folder)
+            os.replace(beside, names[-1], src_dir_fd=folder, dst_dir_fd=folder)
+            os.unlink(temporary, dir_fd=work)
 
     def _gone(self, key: str) -> UploadGone:
         return UploadGone(f"{self._store}: the upload of {plain(key, 300)} is gone", hint="begin the upload anew")
@@ -347,3 +386,15 @@ def _object(key: str, size: int, mtime_ns: int) -> ObjectInfo:
 
 def _kind(mode: int) -> str:
     return tree.KINDS.get(stat.S_IFMT(mode), tree.OTHER_KIND)
+
+
+def _stands(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _is_there(file: int, offset: int, part: PartInfo) -> bool:
+    return crc64nvme_of(read_all(file, offset, part.size)) == part.checksum

@@ -5,7 +5,8 @@ them by name. What is being written lies in `ROOT/.cutover/` until it is whole a
 sees half a file, and leftovers are in one folder that listings hide.
 
 An upload in parts is a data file and, beside it, a log with one JSON line a part, added after the part's bytes: what the log
-says has arrived, whoever died meanwhile.
+says has arrived, whoever died meanwhile. After a power cut it may claim more than reached the disk: it notes the boot of the machine,
+and what another boot claims is looked at before it counts.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from backends.escape import plain
 from backends.stores.base import PartInfo
 from backends.stores.checksum import combine_parts
-from backends.stores.errors import ChecksumRefused, KeyRefused, UploadGone
+from backends.stores.errors import ChecksumRefused, KeyRefused, StoreFull, UploadGone
 
 WORK = ".cutover"  # the folder, below the root, of what is not whole yet
 LOG_SUFFIX = ".log"
@@ -38,7 +39,7 @@ KINDS = {
 }
 STALE_SECONDS = 86_400.0  # single writes that lie in the work folder for longer are nobody's any more
 _UPLOAD = re.compile(r"upload-[0-9a-f]{24}")
-_WHOLE = re.compile(r"whole-[0-9a-f]{24}")
+_WHOLE = re.compile("whole-[0-9a-f]{24}(é|e\u0301)?")
 _BESIDE = re.compile(r"\.cutover-whole-[0-9a-f]{24}")
 _LONGEST_NAME = 255
 _LONGEST_PATH = 3800  # PATH_MAX is 4096, and the root stands before the key
@@ -86,6 +87,13 @@ def new_whole() -> str:
     return f"whole-{secrets.token_hex(12)}"
 
 
+def probe_names() -> tuple[str, str, str]:
+    """A single write's name, the same in other case, and the same in another Unicode form: equal only to a file system that is
+    blind to it."""
+    name = new_whole()
+    return f"{name}\u00e9", f"{name.upper()}\u00e9", f"{name}e\u0301"
+
+
 def new_beside() -> str:
     """The name of a copy beside its place, where the work folder is on another file system."""
     return f"{WORK}-whole-{secrets.token_hex(12)}"
@@ -118,10 +126,11 @@ class UploadLog:
 
     key: str
     parts: dict[int, tuple[int, PartInfo]]
+    boot: str = ""  # the start of the machine under which it was begun; "" where nobody knows
 
 
-def log_head(key: str) -> bytes:
-    return (json.dumps({"key": key}) + "\n").encode("ascii")
+def log_head(key: str, boot: str = "") -> bytes:
+    return (json.dumps({"key": key, "boot": boot}) + "\n").encode("ascii")
 
 
 def log_line(number: int, offset: int, size: int, crc64nvme: str) -> bytes:
@@ -135,10 +144,11 @@ def parse_log(data: bytes) -> UploadLog | None:
     if not lines:
         return None
     try:
-        key = json.loads(lines[0])["key"]
-    except (ValueError, KeyError, TypeError):
+        head = json.loads(lines[0])
+        key, boot = head["key"], head.get("boot", "")
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    if not isinstance(key, str):
+    if not isinstance(key, str) or not isinstance(boot, str):
         return None
     parts: dict[int, tuple[int, PartInfo]] = {}
     for line in lines[1:]:
@@ -149,7 +159,13 @@ def parse_log(data: bytes) -> UploadLog | None:
             continue
         if all(isinstance(n, int) for n in (number, offset, size)) and isinstance(crc, str):
             parts[number] = (offset, PartInfo(number, crc, size, crc))
-    return UploadLog(key, parts)
+    return UploadLog(key, parts, boot)
+
+
+def check_room(store: str, key: str, size: int, free: int) -> None:
+    """Raises `StoreFull`, with figures, where `size` bytes have no room."""
+    if size > free:
+        raise StoreFull(f"{store}: {plain(key, 300)} is {size:,} bytes, and {free:,} are free", hint="make room")
 
 
 def check_complete(store: str, key: str, log: UploadLog, parts: Iterable[PartInfo], size: int, crc64nvme: str) -> None:

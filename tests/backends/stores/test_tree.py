@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from backends.stores import tree
 from backends.stores.base import PartInfo
 from backends.stores.checksum import crc64nvme
-from backends.stores.errors import ChecksumRefused, KeyRefused, UploadGone
+from backends.stores.errors import ChecksumRefused, KeyRefused, StoreFull, UploadGone
 
 
 @pytest.mark.parametrize(
@@ -99,3 +101,28 @@ def test_a_folder_is_passed_over_only_when_nothing_in_it_comes_later(folder: byt
 def test_an_upload_id_from_elsewhere_names_no_file(upload: str) -> None:
     with pytest.raises(UploadGone):
         tree.checked_upload("ckpt", upload)
+
+
+def test_names_that_find_out_blindness_are_forgotten_like_single_writes() -> None:
+    name, other_case, other_form = tree.probe_names()
+    assert tree.is_whole(name)
+    assert tree.is_whole(other_form)
+    assert name != other_case
+    assert name.casefold() == other_case.casefold()
+    assert name != other_form
+    assert unicodedata.normalize("NFC", other_form) == name
+
+
+def test_a_log_tells_the_boot_under_which_it_was_begun() -> None:
+    log = tree.parse_log(tree.log_head("k", "boot-1"))
+    assert log is not None
+    assert log.boot == "boot-1"
+    old = tree.parse_log(b'{"key": "k"}\n')
+    assert old is not None
+    assert old.boot == ""
+
+
+def test_an_object_larger_than_what_is_free_is_refused_with_figures() -> None:
+    tree.check_room("ckpt", "k", 5, 5)
+    with pytest.raises(StoreFull, match=r"6,000 bytes, and 5,000 are free"):
+        tree.check_room("ckpt", "k", 6000, 5000)
