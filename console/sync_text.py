@@ -155,11 +155,15 @@ def _lag_words(result: RoundResult, trend: Trend) -> str:
     """`none`, `3 objects, 1.20 MiB, oldest 41 min`; with what this round had found, and where that goes, from the second on."""
     words = "none"
     if result.lag_objects:
-        words = f"{count(result.lag_objects)} objects, {size(result.lag_bytes)}, oldest {duration(result.lag_seconds)}"
+        words = f"{_objects(result.lag_objects)}, {size(result.lag_bytes)}, oldest {duration(result.lag_seconds)}"
     way = trend.lag_trend()
     if trend.follows and way is not None:
-        words += f"; was {size(result.found_bytes)} in {count(result.found_objects)} objects, {way}"
+        words += f"; was {size(result.found_bytes)} in {_objects(result.found_objects)}, {way}"
     return words
+
+
+def _objects(number_of: int) -> str:
+    return "1 object" if number_of == 1 else f"{count(number_of)} objects"
 
 
 def _coming_words(trend: Trend) -> str:

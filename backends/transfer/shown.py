@@ -46,7 +46,7 @@ def dataset_view(spec: Dataset, trend: Trend, progress: Progress, now: float, wa
         eta_high=outlook.high,
         eta_never=outlook.state == "never",
         stalled=outlook.stalled,
-        lag=live_lag(progress, wall) if is_copying else Lag(),
+        lag=live_lag(progress, wall) if is_copying else _left(trend),
         lag_trend=trend.lag_trend(),
         lag_history=tuple(point.bytes for point in trend.lags),
         proven=progress.objects_done - progress.proofs["size_only"] if progress.is_listed else 0,
@@ -61,3 +61,9 @@ def dataset_view(spec: Dataset, trend: Trend, progress: Progress, now: float, wa
         saved_bytes=progress.saved_bytes,
         notes=tuple(progress.notes[-_NOTES:]),
     )
+
+
+def _left(trend: Trend) -> Lag:
+    """Between two rounds: what the last one left."""
+    left = trend.left()
+    return Lag() if left is None else Lag(objects=left[0], bytes=left[1], seconds=None if left[0] else 0.0)

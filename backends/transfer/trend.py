@@ -204,6 +204,10 @@ class Trend:
         passed = points[-1].at - points[0].at
         return Rate(new_bytes / passed, new_objects / passed)
 
+    def left(self) -> tuple[int, int] | None:
+        """Objects and bytes that the last round left missing; None before one has ended."""
+        return (self._ended[-1].left_objects, self._ended[-1].left_bytes) if self._ended else None
+
     def is_outrun(self) -> bool:
         """As much comes in as is copied: at these rates the lag is never zero."""
         rate, coming = self.rate(), self.ingest()

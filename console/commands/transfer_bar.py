@@ -96,19 +96,31 @@ class Bar:
     """The bar on stderr, and how to print while it stands: it steps aside. Without a terminal it is nothing."""
 
     def __init__(self) -> None:
-        self._live: Live | None = None
+        self.live: Live | None = None
 
-    def show(self, live: Live | None) -> None:
-        self._live = live
+    def show(self) -> None:
+        """Begin, where stderr is a terminal."""
+        if not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.live import Live
+
+        self.live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
+        self.live.start()
+
+    def hide(self) -> None:
+        """Leave no trace."""
+        live, self.live = self.live, None
+        if live is not None:
+            live.stop()
 
     def aside(self, print_it: Callable[[str], None], text: str) -> None:
-        """Print with the bar out of the way."""
-        if self._live is None:
-            print_it(text)
-            return
-        self._live.stop()
+        """Print with the bar out of the way. Another one follows: a Live that is started again draws over what was printed."""
+        is_shown = self.live is not None
+        self.hide()
         print_it(text)
-        self._live.start()
+        if is_shown:
+            self.show()
 
 
 class Watch:
@@ -141,31 +153,23 @@ class Watch:
 @contextlib.asynccontextmanager
 async def watching(bar: Bar, watch: Watch, rows: Rows | None = None) -> AsyncIterator[None]:
     """Sample while the block runs, and where stderr is a terminal show it there."""
-    with _live() if sys.stderr.isatty() else contextlib.nullcontext() as live:
-        bar.show(live)
-        task = asyncio.create_task(_look(watch, live, rows or live_rows), name="transfer bar")
-        try:
-            yield
-        finally:
-            bar.show(None)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    bar.show()
+    task = asyncio.create_task(_look(watch, bar, rows or live_rows), name="transfer bar")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        bar.hide()
 
 
-def _live() -> Live:
-    from rich.console import Console
-    from rich.live import Live
-
-    return Live(console=Console(stderr=True), auto_refresh=False, transient=True)
-
-
-async def _look(watch: Watch, live: Live | None, rows: Rows) -> None:
+async def _look(watch: Watch, bar: Bar, rows: Rows) -> None:
     while True:
         watch.sample()
-        if live is not None:
-            width, height = live.console.size
-            live.update(rows(watch, min(width - 1, WIDEST), max(1, min(height - 2, HIGHEST))), refresh=True)
-        await asyncio.sleep(SAMPLE_SECONDS if live is None else REDRAW_SECONDS)
+        if bar.live is not None:
+            width, height = bar.live.console.size
+            bar.live.update(rows(watch, min(width - 1, WIDEST), max(1, min(height - 2, HIGHEST))), refresh=True)
+        await asyncio.sleep(SAMPLE_SECONDS if bar.live is None else REDRAW_SECONDS)
 
 
 def live_rows(watch: Watch, width: int, height: int) -> Text:

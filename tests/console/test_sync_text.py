@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
@@ -10,10 +11,11 @@ from rich.text import Text
 from backends.plan.models import Dataset
 from backends.transfer.models import Failure, Progress, RoundResult
 from backends.transfer.trend import Trend
-from console.commands.transfer_bar import Watch, check_line, live_rows
+from console.commands.transfer_bar import Bar, Watch, check_line, live_rows
 from console.sync_text import result_lines
 
 MIB = 1 << 20
+UP = "\x1b[1A"
 DATASET = Dataset.model_validate({"name": "corpus", "from": "old", "to": "new"})
 
 
@@ -106,3 +108,26 @@ def test_a_check_says_that_the_whole_is_not_known_while_it_grows() -> None:
     assert check_line("corpus", progress) == "corpus: 1,204 objects compared, 5,000 listed so far"
     progress.is_listed, progress.failed = True, 2
     assert check_line("corpus", progress) == "corpus: 1,204 of 5,000 objects compared, 2 problems"
+
+
+class Screen(io.StringIO):
+    """A terminal that keeps what was written to it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_what_is_printed_beside_the_bar_is_not_drawn_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    bar = Bar()
+    bar.show()
+    assert bar.live is not None
+    bar.live.update(Text("one\ntwo\nthree"), refresh=True)
+    bar.aside(lambda text: print(text, file=screen), "a result\nof two lines")
+    printed = screen.tell()
+    bar.live.update(Text("one\ntwo\nthree"), refresh=True)
+    assert UP in screen.getvalue()[:printed], "the bar itself was taken away"
+    assert UP not in screen.getvalue()[printed:], "and what was printed was not"
+    bar.hide()
