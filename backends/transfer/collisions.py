@@ -12,6 +12,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from backends.escape import plain
+from backends.stores.tree import can_hold
 from backends.transfer.errors import KeysCollide
 from backends.transfer.index import key_of
 from backends.transfer.merge import order_of
@@ -79,7 +80,8 @@ class Collisions:
     async def take(self, pairs: list[Pair]) -> None:
         if self._clashes is not None and len(self._found) < _NAMED:
             for source, _ in pairs:
-                if source is not None and (earlier := self._clashes.take(source.key)) is not None:
+                # What a tree can never hold (`a//b`) is refused alone when it is its turn.
+                if source is not None and (earlier := self._clashes.take(source.key)) is not None and can_hold(source.key):
                     self._found.append((earlier, source.key))
         if self._is_blind:
             rows = [row for source, target in pairs for row in self._rows((source or target).key, source is not None)]  # type: ignore[union-attr]
