@@ -66,8 +66,8 @@ class GcsStore(ObjectStore):
     def _version(self, version: str | None) -> Params:
         return (("generation", version),) if version else ()
 
-    def _bucket_params(self) -> Params:
-        return ()
+    def _shortest_listing(self) -> Params:
+        return (("list-type", "2"), ("max-keys", "1"))
 
     def _reading(self) -> Mapping[str, str]:
         return _RAW

@@ -66,7 +66,7 @@ class ObjectStore(Plain, ABC):
     def _listing(self) -> ObjectListing: ...
 
     @abstractmethod
-    def _bucket_params(self) -> Params: ...
+    def _shortest_listing(self) -> Params: ...
 
     def _reading(self) -> Mapping[str, str]:
         """Headers of every GET and HEAD of an object, so that what is stored comes as it is."""
@@ -91,8 +91,10 @@ class ObjectStore(Plain, ABC):
         return tuple(self._notes.values())
 
     async def prepare(self) -> None:
+        """By a listing: to ask for the bucket's own settings takes rights that moving objects does not."""
+        params = self._shortest_listing() + ((("prefix", self._prefix),) if self._prefix else ())
         try:
-            await self._client.call("HEAD", self._client.place.root, what="its bucket", params=self._bucket_params())
+            await self._client.call("GET", self._client.place.root, what="its bucket", params=params)
         except ObjectMissing as error:
             raise BucketMissing(f"{self._name}: {self.url} is not there", hint="make the bucket or container") from error
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
 
 import pytest
 import pytest_asyncio
@@ -18,6 +20,7 @@ from backends.stores.checksum import crc64nvme
 from backends.stores.errors import KeyRefused, ListingFailed, ObjectMissing, StoreDenied, StoreError, TargetChanged, UploadGone
 from backends.stores.gcs import GcsStore
 from backends.stores.object_listing import InOrder
+from backends.stores.object_xml import rfc1123
 from backends.stores.s3_errors import BucketMissing
 from tests.backends.stores.conftest import azure_store, gcs_store, new_bucket
 from tests.peers.azurite import Azurite
@@ -238,3 +241,14 @@ def test_keys_in_no_order_fail_the_listing(keys: list[str]) -> None:
     order = InOrder("corpus")
     with pytest.raises(ListingFailed, match="do not rise"):
         order.push(infos(keys)), order.rest()
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1)))
+def test_a_date_is_read_as_the_library_reads_it(moment: datetime) -> None:
+    text = format_datetime(moment.replace(microsecond=0, tzinfo=UTC), usegmt=True)
+    assert rfc1123(text) == parsedate_to_datetime(text)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "Wed, 31 Feb 2026 01:07:41 GMT", "Wed, 25 Foo 2026 01:07:41 GMT"])
+def test_what_is_no_date_is_none(text: str) -> None:
+    assert rfc1123(text) is None
