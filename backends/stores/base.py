@@ -127,6 +127,10 @@ class Store(Protocol):
         there and open to us, and finds out with a small object of its own what it can. Before this the listing of a missing root raises `ListingFailed`, whatever the store's role."""
         ...
 
+    async def probe(self) -> Sequence[Note]:
+        """Find out by reading only what the store does not do; returns `notes`. Never fails: the listing says what is wrong."""
+        ...
+
     def list_pages(self, start_after: str = "") -> AsyncIterator[list[ObjectInfo]]:
         """Pages of objects in the byte order of their keys. Raises `ListingFailed` unless it came to its true end."""
         ...
@@ -247,6 +251,9 @@ class Plain:
     @property
     def notes(self) -> Sequence[Note]:
         return ()
+
+    async def probe(self: Store) -> Sequence[Note]:
+        return self.notes
 
     async def fetch(self: Store, listed: ObjectInfo) -> tuple[ObjectInfo, Body]:
         told: ObjectInfo | None = listed

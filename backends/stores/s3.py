@@ -8,6 +8,7 @@ request that needs it, is made good where it can be, and is told in `notes` and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from xml.sax.saxutils import escape
@@ -76,13 +77,13 @@ class S3Store(Plain):
         return tuple(self._bucket.found.notes.values())
 
     async def prepare(self) -> None:
-        """Raises `BucketMissing`, and `StoreDenied` where it may not be listed. Finds out what the server can: `probe`."""
-        await self.probe(writes=True)
+        """Raises `BucketMissing`, and `StoreDenied` where it may not be listed. Finds out what the server can, with a small object
+        of ours below `.cutover-probe/`, which is removed. Known for an hour to all stores of this process."""
+        await self._probe.write()
 
-    async def probe(self, *, writes: bool = False) -> Sequence[Note]:
-        """Find out what the server can: by reading only, or with a small object of ours below `.cutover-probe/`, which is
-        removed. Known for an hour to all stores of this process. A poor server is no error; returns `notes`."""
-        await (self._probe.write() if writes else self._probe.read())
+    async def probe(self) -> Sequence[Note]:
+        with contextlib.suppress(StoreError):
+            await self._probe.read()
         return self.notes
 
     async def create_bucket(self) -> None:

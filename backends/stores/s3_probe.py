@@ -1,7 +1,7 @@
 """What a server really does, asked of it before a run: compatibles differ in what they refuse, ignore and forget.
 
-Reading costs two requests. A target is asked with nine, in the time of three: at once a listing, a body with a wrong checksum that must
-be refused, a right one with tags and an upload in parts; then two writes whose condition must fail and a HEAD; then all is removed.
+Reading costs two requests. A target is asked with nine, in the time of four: a listing; at once a body with a wrong checksum that
+must be refused, a right one with tags and an upload in parts; then two writes whose condition must fail and a HEAD; then all is removed.
 (A server that takes the wrong checksum is asked for MD5 too.) The object lies below `.cutover-probe/`, is never listed as data, and
 one that a death left behind is removed by a later probe. What was found out holds for an hour for all stores of this process with
 the same bucket and keys.
@@ -89,18 +89,14 @@ class Probe:
             await self._list(PROBES, 1)  # this bucket, with these keys, is still to be there
             return
         key = PROBES + secrets.token_hex(8)
-        self._made, self._upload, stale = {key: [], f"{key}-wrong": []}, None, ListPage([], None)
+        self._made, self._upload = {key: [], f"{key}-wrong": []}, None
+        stale = await self._list(PROBES, 100)  # before all else: SeaweedFS makes a bucket that is missing by the first write
         try:
             async with asyncio.TaskGroup() as group:
-                listing = group.create_task(_result(self._list(PROBES, 100)))
                 asked = [
                     group.create_task(_result(ask))
                     for ask in (self._ask_checksum(f"{key}-wrong"), self._ask(key), self._begin(key))
                 ]
-            page = listing.result()
-            if isinstance(page, StoreError):
-                raise page
-            stale = page
             errors = [error for task in asked if (error := task.result()) is not None]
             self._tell(errors)
             if not errors:

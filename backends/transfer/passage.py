@@ -67,6 +67,11 @@ class Passage:
     def target_side(self) -> SideName:
         return "target" if self.direction == "forward" else "legacy"
 
+    def tell_notes(self) -> None:
+        """Show what was found out about the stores by now."""
+        told = [f"{store.name}: {note.text}" for store in (self.source, self.target) for note in store.notes]
+        self.progress.notes += [text for text in told if text not in self.progress.notes]
+
     async def call(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """A store's call, tried again where that may help."""
         return await Patience(self.streams).call(attempt)

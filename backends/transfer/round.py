@@ -102,12 +102,14 @@ class Round:
         self._progress.began_at, self._progress.only_failed = started, self._options.retry_failed
         counts = await (self._look_at_failed(stack) if self._options.retry_failed else self._list(stack))
         self._listing_seconds = time.monotonic() - started
+        p.tell_notes()
         await self._arrange(began)
         await self._show_found()
         if not self._options.dry_run:
             self._progress.status = "copying"
             p.fit()
             await self._carrying.run()
+            p.tell_notes()
             if not self._options.retry_failed:
                 aborted = await abort_leftovers(p, await self._uploads_to_keep())
                 held: dict[SideName, int] = {p.source_side: counts.source, p.target_side: counts.target}

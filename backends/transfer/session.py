@@ -23,6 +23,7 @@ from backends.transfer.hub.copier import HubOptions
 from backends.transfer.hub.round import sync_round_by_hub
 from backends.transfer.index import Index
 from backends.transfer.looking import index_to_look_at
+from backends.transfer.merge import first_error
 from backends.transfer.models import MARKERS, Direction, Progress, RoundOptions, RoundResult
 from backends.transfer.pace import MOST, Pace, Patience
 from backends.transfer.round import sync_round
@@ -63,6 +64,7 @@ class TransferSession:
         self._stores: dict[str, Store] = {}
         self._turns: dict[str, asyncio.Lock] = {}
         self._prepared: set[str] = set()
+        self._probed: set[str] = set()
         self._stack = AsyncExitStack()
         self._index: Index | None = None
         self._look_only = look_only
@@ -116,9 +118,8 @@ class TransferSession:
             legacy, target = self._sides(spec)
             source, sink = (legacy, target) if direction == "forward" else (target, legacy)
             index = self.index
-            if not dry_run:
-                await self._prepare(sink)
-            elif not self._look_only:
+            await self._look_at(source, None if dry_run else sink)
+            if dry_run and not self._look_only:
                 index = await stack.enter_async_context(index_to_look_at(index.database.path, is_open=True))
             options = self._options(spec, direction, dry_run, retry_failed, accept_empty)
             if settled:
@@ -228,6 +229,18 @@ class TransferSession:
             self._stack.push_async_callback(store.close)
             self._stores[name] = store
         return self._stores[name]
+
+    async def _look_at(self, source: Store, sink: Store | None) -> None:
+        """Find out what both can, before the first round between them: at once, since far stores answer late."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                if source.name not in self._prepared | self._probed:
+                    group.create_task(source.probe())
+                    self._probed.add(source.name)
+                if sink is not None:
+                    await self._prepare(sink)
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from errors
 
     async def _prepare(self, store: Store) -> None:
         if store.name not in self._prepared:

@@ -232,10 +232,11 @@ async def test_reading_finds_out_without_writing() -> None:
     assert [note.code for note in notes] == ["stored_checksum"]
 
 
-async def test_a_bucket_that_may_not_be_listed_fails() -> None:
-    async with scripted(lambda _: answer(403, "<Error><Code>AccessDenied</Code></Error>")) as (store, _):
+async def test_a_bucket_that_may_not_be_listed_fails_before_anything_is_written() -> None:
+    async with scripted(lambda _: answer(403, "<Error><Code>AccessDenied</Code></Error>")) as (store, seen):
         with pytest.raises(StoreDenied):
             await store.prepare()
+    assert [asked.method for asked in seen.asked] == ["GET"]
 
 
 # -- conditional writes
