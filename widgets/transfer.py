@@ -149,7 +149,7 @@ def dataset_line(dataset: DatasetView, palette: Palette, width: int, names: int)
     cells = max(4, width - names - 10)
     style = palette.good if level is Level.GOOD else palette.accent if level is Level.WAITING else palette.of(level)
     tells = dataset.status in ("in sync", "failed") or done is None
-    word: str = dataset.status if tells else "following" if dataset.is_followed else share(done)
+    word: str = dataset.status if tells else "follows" if dataset.is_followed else share(done)
     row.join(bar(palette, done, cells, style))
     return row.add(word, style if level is not Level.WAITING else palette.strong, 9, "right").strip(width)
 

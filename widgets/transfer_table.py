@@ -136,10 +136,10 @@ def dataset_detail(dataset: DatasetView, palette: Palette, width: int, height: i
 
 
 def state_words(dataset: DatasetView) -> str:
-    """Its status, or what says more: `stalled`; `following` where all was there once."""
+    """Its status, or what says more: `stalled`; `follows` where all was there once."""
     if dataset.stalled is not None:
         return "stalled"
-    return "following" if dataset.status == "copying" and dataset.is_followed else dataset.status
+    return "follows" if dataset.status == "copying" and dataset.is_followed else dataset.status
 
 
 class TransferTable(ListPanel[DatasetView]):

@@ -196,11 +196,11 @@ class Followers:
         shown: dict[str, Any] = {
             "writer": token.writer, "epoch": token.epoch, "direction": follower.direction, "status": _status(follower),
             "lag": _lag(follower, "forward"), "reverse_lag": _lag(follower, "reverse") if "reverse" in follower.last else None,
-            "proofs": ProofCounts.model_validate(follower.proofs), "repaired": tuple(follower.repaired),
+            "repaired": tuple(follower.repaired),
             "round": follower.rounds, "error": follower.error,
         }  # fmt: skip
         if last is not None:
-            shown["proven"] = proven_of(last)
+            shown |= {"proven": proven_of(last), "proofs": ProofCounts.model_validate(follower.proofs)}
         if last is not None and not (progress.is_listed and progress.status == "copying"):
             shown["failed"] = last.failed
             shown["failures"] = tuple(FailureView(key=f.key, reason=f.reason) for f in last.failures[:FAILURES_SHOWN])

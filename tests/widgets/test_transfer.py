@@ -48,7 +48,7 @@ def test_never_and_a_standstill_are_seen_at_once() -> None:
 
 def test_a_dataset_that_was_whole_is_followed_and_its_bar_stays_full() -> None:
     assert fraction_done(CHECKPOINTS) == 1.0
-    assert "following" in dataset_line(CHECKPOINTS, PALETTE, 38, 12).text
+    assert "follows" in dataset_line(CHECKPOINTS, PALETTE, 38, 12).text
     assert "100" not in dataset_line(CHECKPOINTS, PALETTE, 38, 12).text
     assert "lag        8.00 GiB 41s, steady" in detail(CHECKPOINTS)
 
