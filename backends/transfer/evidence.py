@@ -21,7 +21,7 @@ class Finding:
 
     key: str
     verdict: str  # equal | differs | missing | extra | unreadable
-    method: str  # stored_checksums | re_read | size | listing
+    method: str  # stored_checksums | combined_parts | re_read | size | listing
     size: int | None = None
     algorithm: str | None = None
     legacy: str | None = None
