@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backends.cutover.events import Kind
+from backends.cutover.rules import delete_refusal
 from backends.cutover.states import syncs
 from backends.engine.desk import Desk
 from backends.errors import CutoverError
@@ -91,6 +92,8 @@ class Followers:
             return direction
         if follower.error is None and direction in follower.last and follower.last[direction].was_cut:
             return direction
+        if direction == "forward" and follower.error is None and self._may_delete_now(follower):
+            return direction
         if follower.error is not None:
             period = AFTER_FAILURE
         elif follower.spec.follow is not None:
@@ -100,6 +103,13 @@ class Followers:
         else:
             period = AFTER_FAILURE
         return direction if time.monotonic() - follower.last_at >= period else None
+
+    def _may_delete_now(self, follower: Follower) -> bool:
+        """Did the last round hold deletes back only because the migration was not committed, as it is now?"""
+        last = follower.last.get("forward")
+        return (
+            last is not None and last.deletes.rule == "SR4" and delete_refusal(self._engine.migration, follower.spec.name) is None
+        )
 
     async def _round(self, follower: Follower, direction: Direction) -> None:
         progress = Progress()
