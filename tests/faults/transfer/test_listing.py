@@ -105,3 +105,39 @@ async def test_a_missing_source_folder_wipes_and_copies_nothing(rig: Rig, tmp_pa
         with pytest.raises(ListingFailed, match="gone"):
             await go(gone, rig.target, rig.index)
     await assert_same(rig.new, MANY)
+
+
+DELETES = {"delete": True, "delete_barred": "", "max_delete": 1.0}
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize(
+    ("act", "said"), [("refuse", b""), ("answer", xml_error(403, "AccessDenied"))], ids=["refused", "denied"]
+)
+async def test_a_listing_error_with_deletes_on_wipes_nothing(rig: Rig, side: str, act: Act, said: bytes) -> None:
+    """s5cmd 695: a listing error on the source made `sync --delete` wipe the destination."""
+    await put(rig.old, MANY)
+    await rig.round()
+    await rig.old.delete("k010")
+    rule = side_of(rig, side).add(act, lambda r: r.is_listing, times=None, after=6, said=said)
+    with pytest.raises(ListingFailed, match=side):
+        await rig.round(**DELETES)
+    assert rule.struck >= 1
+    assert rig.other.sent("DELETE") == []
+    await assert_same(rig.new, MANY)
+    side_of(rig, side).rules.clear()
+    result = await rig.round(**DELETES)  # with whole listings that one goes, and only that
+    assert result.deleted == 1
+    await assert_same(rig.new, {key: body for key, body in MANY.items() if key != "k010"})
+
+
+async def test_a_source_that_lists_as_empty_wipes_nothing(rig: Rig) -> None:
+    await put(rig.old, MANY)
+    await rig.round()
+    empty = b"<ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>"
+    said = b"HTTP/1.1 200 Said\r\ncontent-length: %d\r\n\r\n%s" % (len(empty), empty)
+    rig.legacy.add("answer", lambda r: r.is_listing, times=None, said=said)
+    with pytest.raises(ListingFailed, match="is empty where the last round saw 95 objects"):
+        await rig.round(**DELETES)
+    assert rig.other.sent("DELETE") == []
+    await assert_same(rig.new, MANY)
