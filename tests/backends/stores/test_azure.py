@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -22,6 +23,7 @@ from backends.stores.errors import (
     ChecksumRefused,
     KeyRefused,
     ListingFailed,
+    ShortBody,
     SourceChanged,
     StoreBusy,
     StoreDenied,
@@ -36,7 +38,7 @@ from backends.stores.object_xml import azure_block_list, parse_azure_list
 from backends.stores.s3_xml import BadXml
 from tests.backends.stores.conftest import azure_store, new_bucket
 from tests.peers.azurite import Azurite
-from tests.peers.scripted_http import ScriptedHttp, answer, scripted_http
+from tests.peers.scripted_http import Asked, ScriptedHttp, answer, scripted_http
 
 
 @pytest_asyncio.fixture
@@ -184,6 +186,35 @@ async def scripted(said: bytes) -> AsyncIterator[tuple[AzureStore, ScriptedHttp]
         client = ObjectClient("corpus", Place.of(server.endpoint, "box"), AzureSigner("corpus", "acme", find), azure_error)
         async with AzureStore("corpus", "az://acme/box/", "", client) as store:
             yield store, server
+
+
+@pytest.mark.parametrize(
+    ("blocks", "kept"),
+    [("", True), ("<Block><Name>eA==</Name><Size>4</Size></Block>", False)],
+    ids=["computed", "claimed"],
+)
+async def test_bytes_that_are_not_what_the_service_keeps_are_read_again(blocks: str, kept: bool) -> None:
+    """Where the MD5 is a client's claim, other bytes than it says are no damage."""
+
+    async def find() -> Sas:
+        return Sas.of("sig=x")
+
+    def script(asked: Asked) -> bytes:
+        if "comp=blocklist" in asked.target:
+            body = f"<BlockList><CommittedBlocks>{blocks}</CommittedBlocks></BlockList>"
+            return answer(200, body, etag='"0x1"')
+        return answer(200, b"bod\x00", etag='"0x1"', content_md5=base64.b64encode(hashlib.md5(b"body").digest()).decode())
+
+    async with scripted_http(script) as server:
+        client = ObjectClient("corpus", Place.of(server.endpoint, "box"), AzureSigner("corpus", "acme", find), azure_error)
+        async with AzureStore("corpus", "az://acme/box/", "", client) as store:
+            listed = ObjectInfo("k", 4, etag="0x1")
+            if kept:
+                with pytest.raises(ShortBody, match="other bytes"):
+                    await store.fetch(listed)
+            else:
+                told, body = await store.fetch(listed)
+                assert (bytes(body), told.checksums) == (b"bod\x00", {})
 
 
 async def test_a_shared_access_signature_is_sent_as_it_is_and_never_shown() -> None:
