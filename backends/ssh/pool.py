@@ -27,6 +27,7 @@ from backends.ssh.errors import AuthFailed, CommandTimedOut, HostKeyRefused, Hos
 from backends.ssh.hostkeys import DEFAULT_PORT, HostKeys, OfferedKey, known_hosts_paths
 from backends.ssh.models import CommandResult, SshHost, SshSettings, parse_destination
 from backends.ssh.session import RemoteLines, collect, open_lines
+from backends.ssh.sftp_session import start_sftp
 
 MAX_CONNECTS = 16
 MAX_COMMANDS = 6  # at once on one connection: OpenSSH's MaxSessions is 10, and a stream and SFTP need theirs
@@ -171,7 +172,7 @@ class SshPool:
                 await session.close()
             try:
                 async with asyncio.timeout(self._settings.connect_timeout):
-                    client = await connection.start_sftp_client()
+                    client = await start_sftp(connection)
             except TimeoutError as error:
                 raise SshError(f"{plain(host)} does not answer to SFTP") from error
             except (asyncssh.Error, OSError) as error:

@@ -18,6 +18,7 @@ from backends.stores.errors import (
     StoreFull,
     StoreUnreachable,
 )
+from backends.stores.tree import BOOT_ID
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -78,7 +79,7 @@ def write_all(file: int, body: bytes | memoryview, offset: int) -> None:
 def boot_id() -> str:
     """Another after each start of the machine; "" where the system does not tell."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return Path(BOOT_ID).read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         return ""
 

@@ -1,7 +1,7 @@
 """A tree over SFTP as a store: `ssh://HOST/PATH/`, through the one SSH pool.
 
 asyncssh splits each read and write into blocks that are under way together. Files appear whole: written into the work folder,
-synced where the server can (`fsync@openssh.com`), renamed over the old one (`posix-rename@openssh.com`; where a server lacks that, the
+those in parts synced where the server can (`fsync@openssh.com`), renamed over the old one (`posix-rename@openssh.com`; where a server lacks that, the
 old one is removed first and a reader may find nothing for a moment). Times are whole seconds with OpenSSH.
 """
 
@@ -51,6 +51,9 @@ class SftpStore(Plain):
         self._tree = SftpTree(name, pool, host, root)
         self._skipped: list[Skipped] = []
         self._has_written = False
+        self._is_case_blind = False
+        self._is_form_blind = False
+        self._boot: str | None = None  # None until asked
 
     @property
     def name(self) -> str:
@@ -62,7 +65,7 @@ class SftpStore(Plain):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(parts=True, folders=True)
+        return Capabilities(parts=True, folders=True, case_blind=self._is_case_blind, form_blind=self._is_form_blind)
 
     @property
     def skipped(self) -> Sequence[Skipped]:
@@ -76,6 +79,7 @@ class SftpStore(Plain):
             if not there:
                 await self._tree.ask(lambda c: c.mkdir(root))
             await self._forget_stale()
+            await self._find_blindness()
         except FOREIGN as error:
             raise self._error("making", self._tree.root, error) from error
 
@@ -87,6 +91,25 @@ class SftpStore(Plain):
             name = entry.filename.decode("utf-8", "replace") if isinstance(entry.filename, bytes) else entry.filename
             if tree.is_whole(name) and entry.attrs.mtime is not None and entry.attrs.mtime < before:
                 await self._remove((tree.WORK, name))
+
+    async def _find_blindness(self) -> None:
+        """Whether names that differ in case, or in Unicode form, are one name here: found out with a file of our own."""
+        name, other_case, other_form = ((tree.WORK, probe) for probe in tree.probe_names())
+        await self._tree.has_folder((tree.WORK,), make=True)
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                await self._put(name, b"")
+            self._is_case_blind = await self._tree.lstat(other_case) is not None
+            self._is_form_blind = await self._tree.lstat(other_form) is not None
+        finally:
+            await self._forget(name)
+        await self._forget_work()
+
+    async def _forget_work(self) -> None:
+        """Take the work folder away where nothing is left in it."""
+        self._tree.look_again()
+        with contextlib.suppress(*FOREIGN):
+            await self._tree.ask(lambda c: c.rmdir(self._tree.path((tree.WORK,))), 5)
 
     async def list_pages(self, start_after: str = "") -> AsyncIterator[list[ObjectInfo]]:
         skipped: list[Skipped] = []
@@ -121,17 +144,16 @@ class SftpStore(Plain):
         try:
             if not await self._tree.has_folder(names[:-1]):
                 raise ObjectMissing(f"{self._name}: reading {plain(key, 300)}: no such file")
-            attrs = await self._tree.lstat(names)
-            if attrs is None:
-                raise ObjectMissing(f"{self._name}: reading {plain(key, 300)}: no such file")
-            if kind_of(attrs) != stat.S_IFREG:
-                raise KeyRefused(f"{self._name}: {plain(key, 300)}: {kind_text(attrs)}")
-            before = info(key, attrs)
-            self._same(before, if_match)
-            if start and start >= before.size and length != 0:
-                raise SourceChanged(f"{self._name}: {plain(key, 300)} has no byte {start}: it is {before.size} bytes")
-            wanted = max(before.size - start, 0) if length is None else length
-            body, after = await self._read(names, start, wanted)
+            async with asyncio.timeout(CALL_SECONDS + (length or 0) / _SLOWEST):
+                attrs, file = await self._open_file(key, names, is_listed=if_match is not None)
+                async with _open_until_done(file):
+                    before = info(key, attrs)
+                    self._same(before, if_match)
+                    if start and start >= before.size and length != 0:
+                        raise SourceChanged(f"{self._name}: {plain(key, 300)} has no byte {start}: it is {before.size} bytes")
+                    wanted = max(before.size - start, 0) if length is None else length
+                    body = cast(bytes, await file.read(wanted, start) if wanted else b"")
+                after, _ = await asyncio.gather(file.stat(), file.close())
         except FOREIGN as error:
             raise self._error("reading", key, error) from error
         self._same(info(key, after), if_match or before.identity)
@@ -139,12 +161,40 @@ class SftpStore(Plain):
             raise ShortBody(f"{self._name}: reading {plain(key, 300)}: {len(body)} bytes came, {wanted} were asked for")
         return body
 
-    async def _read(self, names: tuple[str, ...], start: int, wanted: int) -> tuple[bytes, asyncssh.SFTPAttrs]:
-        async with asyncio.timeout(CALL_SECONDS + wanted / _SLOWEST):
+    async def _open_file(
+        self, key: str, names: tuple[str, ...], *, is_listed: bool
+    ) -> tuple[asyncssh.SFTPAttrs, asyncssh.SFTPClientFile]:
+        """A regular file, looked at and opened. What a listing gave as one is looked at while it is opened; anything else before:
+        a server that opens a FIFO answers nothing more."""
+        client, path = await self._tree.client(), self._tree.path(names)
+        looking = client.lstat(path)
+        if not is_listed:
+            attrs = self._regular(key, await looking)
+            return attrs, await client.open(path, asyncssh.FXF_READ, encoding=None)
+        seen, opened = await asyncio.gather(looking, client.open(path, asyncssh.FXF_READ, encoding=None), return_exceptions=True)
+        try:
+            if isinstance(seen, BaseException):
+                raise seen
+            attrs = self._regular(key, seen)
+            if isinstance(opened, BaseException):
+                raise opened
+        except BaseException:
+            if isinstance(opened, asyncssh.SFTPClientFile):
+                await opened.close()
+            raise
+        return attrs, opened
+
+    def _regular(self, key: str, attrs: asyncssh.SFTPAttrs) -> asyncssh.SFTPAttrs:
+        if kind_of(attrs) != stat.S_IFREG:
+            raise KeyRefused(f"{self._name}: {plain(key, 300)}: {kind_text(attrs)}")
+        return attrs
+
+    async def _content(self, path: bytes, most: int) -> bytes:
+        """A small file, at most `most` bytes of it."""
+        async with asyncio.timeout(CALL_SECONDS):
             client = await self._tree.client()
-            async with client.open(self._tree.path(names), asyncssh.FXF_READ, encoding=None) as file:
-                body = await file.read(wanted, start) if wanted else b""
-                return cast(bytes, body), await file.stat()
+            async with client.open(path, asyncssh.FXF_READ, encoding=None) as file:
+                return cast(bytes, await file.read(most, 0))
 
     def _same(self, found: ObjectInfo, if_match: str | None) -> None:
         if if_match and found.identity != if_match:
@@ -178,29 +228,33 @@ class SftpStore(Plain):
         await self._tree.has_folder((tree.WORK,), make=True)
         await self._tree.has_folder(names[:-1], make=True)
         try:
-            attrs = await self._put(temporary, body)
-            await self._move_in(temporary, names)
+            async with asyncio.timeout(CALL_SECONDS + len(body) / _SLOWEST):
+                return await self._put(temporary, body, names)
         except BaseException:
             await self._forget(temporary)
             raise
-        return attrs
 
-    async def _put(self, names: tuple[str, ...], body: Body) -> asyncssh.SFTPAttrs:
-        async with asyncio.timeout(CALL_SECONDS + len(body) / _SLOWEST):
-            client = await self._tree.client()
-            async with client.open(self._tree.path(names), _NEW, encoding=None) as file:
-                if body:
-                    await file.write(bytes(body), 0)
-                await _sync(file)
-                return await file.stat()
+    async def _put(self, temporary: tuple[str, ...], body: Body, names: tuple[str, ...] | None = None) -> asyncssh.SFTPAttrs:
+        """A new file, moved to `names` where given. Three round trips: what needs no answer to go on is sent together."""
+        client = await self._tree.client()
+        file = await client.open(self._tree.path(temporary), _NEW, encoding=None)
+        async with _open_until_done(file):
+            if body:
+                await file.write(cast(bytes, body), 0)
+        moved = [self._move_in(temporary, names)] if names is not None else []
+        attrs, *_ = await asyncio.gather(file.stat(), file.close(), *moved)
+        return cast(asyncssh.SFTPAttrs, attrs)
 
     async def create_upload(self, key: str, *, like: ObjectInfo | None = None) -> str:
         tree.split_key(self._name, key)
         upload = tree.new_upload()
         async with self._writing(key, 0):
             await self._tree.has_folder((tree.WORK,), make=True)
-            await self._put((tree.WORK, upload), b"")
-            await self._put((tree.WORK, upload + tree.LOG_SUFFIX), tree.log_head(key))
+            async with asyncio.timeout(CALL_SECONDS):
+                if like is not None:
+                    await self._check_room(key, like.size)
+                await self._put((tree.WORK, upload), b"")
+                await self._put((tree.WORK, upload + tree.LOG_SUFFIX), tree.log_head(key, await self._boot_id()))
         return upload
 
     async def write_part(self, key: str, upload: str, number: int, offset: int, body: Body, *, crc64nvme: str) -> PartInfo:
@@ -211,8 +265,9 @@ class SftpStore(Plain):
                 client = await self._tree.client()
                 data, log = self._tree.path((tree.WORK, name)), self._tree.path((tree.WORK, name + tree.LOG_SUFFIX))
                 async with client.open(data, asyncssh.FXF_WRITE, encoding=None) as file:
-                    await file.write(bytes(body), offset)
-                    await _sync(file)
+                    await file.write(cast(bytes, body), offset)
+                    if not await self._boot_id():  # else what a power cut may have taken shows by another boot
+                        await _sync(file)
                 async with client.open(log, _APPEND, encoding=None) as file:
                     await file.write(tree.log_line(number, offset, len(body), crc64nvme))
         return PartInfo(number, crc64nvme, len(body), crc64nvme)
@@ -273,6 +328,8 @@ class SftpStore(Plain):
         log = await self._log(upload)
         if log is None or log.key != key:
             return None
+        if log.boot and log.boot != await self._boot_id():
+            return []  # written before a start of the host, and not synced: sent again, which costs no more than reading it
         return [part for _, (_, part) in sorted(log.parts.items())]
 
     async def delete(self, key: str) -> None:
@@ -289,8 +346,7 @@ class SftpStore(Plain):
         """The connection is the pool's and stays. An empty work folder is taken away."""
         if self._has_written:
             self._has_written = False
-            with contextlib.suppress(*FOREIGN):
-                await self._tree.ask(lambda c: c.rmdir(self._tree.path((tree.WORK,))), 5)
+            await self._forget_work()
 
     async def __aenter__(self) -> SftpStore:
         return self
@@ -305,7 +361,7 @@ class SftpStore(Plain):
         try:
             if await self._tree.lstat((tree.WORK, upload)) is None:
                 return None
-            body, _ = await self._read((tree.WORK, upload + tree.LOG_SUFFIX), 0, _LOG_BYTES)
+            body = await self._content(self._tree.path((tree.WORK, upload + tree.LOG_SUFFIX)), _LOG_BYTES)
         except FOREIGN as error:
             if is_gone(error):
                 return None
@@ -354,6 +410,22 @@ class SftpStore(Plain):
                 raise StoreFull(found.message, hint="make room") from error
             raise found from error
 
+    async def _boot_id(self) -> str:
+        """Of the host's last start; "" where it does not tell, or not to us."""
+        if self._boot is None:
+            try:
+                self._boot = (await self._content(tree.BOOT_ID.encode(), 64)).decode("ascii", "replace").strip()
+            except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure, asyncssh.SFTPNoSuchPath):
+                self._boot = ""
+        return self._boot
+
+    async def _check_room(self, key: str, size: int) -> None:
+        try:
+            space = await self._tree.ask(lambda c: c.statvfs(self._tree.path(())), 10)
+        except asyncssh.SFTPError:
+            return  # a server that does not tell
+        tree.check_room(self._name, key, size, (space.bavail or 0) * (space.frsize or 0))
+
     async def _is_full(self, size: int) -> bool:
         try:
             space = await self._tree.ask(lambda c: c.statvfs(self._tree.path(())), 10)
@@ -370,6 +442,17 @@ class SftpStore(Plain):
 
     def _error(self, verb: str, key: str, error: BaseException) -> StoreError:
         return from_foreign(error, f"{self._name}: {verb} {plain(key, 300)}")
+
+
+@asynccontextmanager
+async def _open_until_done(file: asyncssh.SFTPClientFile) -> AsyncIterator[None]:
+    """Close it where the block fails. Where it does not, the caller sends CLOSE together with what comes before and after it: once,
+    in every case, since a server gives the number of a closed handle to the next file, which a second CLOSE would hit."""
+    try:
+        yield
+    except BaseException:
+        await file.close()
+        raise
 
 
 async def _sync(file: asyncssh.SFTPClientFile) -> None:

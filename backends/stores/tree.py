@@ -25,6 +25,7 @@ from backends.stores.errors import ChecksumRefused, KeyRefused, StoreFull, Uploa
 
 WORK = ".cutover"  # the folder, below the root, of what is not whole yet
 LOG_SUFFIX = ".log"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"  # of Linux: another after each start
 DEEPEST = 200  # folders within folders; beyond, a path is too long anyway
 TOO_DEEP = "is a folder too deep within others"
 OTHER_KIND = "is no regular file"
@@ -52,11 +53,6 @@ def split_key(store: str, key: str) -> tuple[str, ...]:
     if reason:
         raise KeyRefused(f"{store}: {plain(key, 300)!r}: {reason}", hint="rename it, or move it to an object store")
     return names
-
-
-def can_hold(key: str) -> bool:
-    """May a tree have a file of this key?"""
-    return not _unfit(key, tuple(key.split("/")))
 
 
 def _unfit(key: str, names: tuple[str, ...]) -> str:

@@ -312,3 +312,59 @@ async def test_a_server_without_posix_rename_still_replaces(
         await put(store, "k", b"first")
         await put(store, "k", b"second")
         assert await store.read("k") == b"second"
+
+
+async def test_a_server_that_was_killed_in_the_middle_of_many_writes_is_unreachable_and_then_goes_on(
+    sshd: OpenSsh, tmp_path: Path
+) -> None:
+    bodies = {f"d{n % 5}/f{n:03}": os.urandom(30_000 + n) for n in range(120)}
+    async with SshPool(sshd.settings, [sshd.host("box")]) as pool, SftpStore("corpus", pool, "box", str(tmp_path / "r")) as store:
+        await store.prepare()
+        written = asyncio.Event()
+
+        async def write(key: str) -> None:
+            await put(store, key, bodies[key])
+            written.set()
+
+        async def kill() -> None:
+            await written.wait()
+            sshd.kill_sessions()
+
+        *results, _ = await asyncio.gather(*map(write, bodies), kill(), return_exceptions=True)
+        assert {type(r) for r in results} <= {type(None), StoreUnreachable}
+        for key, result in zip(bodies, results, strict=True):
+            if result is not None:
+                await put(store, key, bodies[key])
+        for key, body in bodies.items():
+            assert await store.read(key) == body
+        assert await keys_of(store) == sorted(bodies)
+
+
+async def test_writes_that_are_called_off_close_no_handle_of_another_file(sshd: OpenSsh, tmp_path: Path) -> None:
+    bodies = {f"f{n:03}": bytes([n]) * (20_000 + n) for n in range(100)}
+    async with SshPool(sshd.settings, [sshd.host("box")]) as pool, SftpStore("corpus", pool, "box", str(tmp_path / "r")) as store:
+        await store.prepare()
+        kept = [asyncio.create_task(put(store, key, body)) for key, body in bodies.items()]
+        lost = [asyncio.create_task(put(store, f"lost-{key}", body)) for key, body in bodies.items()]
+        for task, called_off in zip(kept, lost, strict=True):
+            await task
+            called_off.cancel()
+        await asyncio.gather(*lost, return_exceptions=True)
+        for key, body in bodies.items():
+            assert await store.read(key) == body
+        async for page in store.list_pages():
+            for found in page:
+                assert await store.read(found.key) == bodies[found.key.removeprefix("lost-")]
+
+
+async def test_parts_written_before_the_host_started_again_are_sent_again(tree_store: Store, tmp_path: Path) -> None:
+    if not isinstance(tree_store, SftpStore):
+        pytest.skip("a local tree reads them again instead: test_local_faults")
+    await tree_store.prepare()
+    upload = await tree_store.create_upload("big")
+    await tree_store.write_part("big", upload, 1, 0, b"abc", crc64nvme=crc64nvme(b"abc"))
+    assert len(await tree_store.list_parts("big", upload) or []) == 1
+    log = tmp_path / "root" / tree.WORK / (upload + tree.LOG_SUFFIX)
+    boot = Path(tree.BOOT_ID).read_text().strip()
+    log.write_text(log.read_text().replace(boot, "another"))
+    assert await tree_store.list_parts("big", upload) == []
