@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -72,6 +73,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 async def measure(args: argparse.Namespace) -> list[str]:
     """Run the cases that need the two servers; each tells what it found when it has ended. The names of those that failed."""
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)  # servers and programs are ended as by Ctrl-C
     sizes = Sizes().scaled(args.scale)
     if args.keys:
         sizes = Sizes(**{**{f: getattr(sizes, f) for f in Sizes.__dataclass_fields__}, "keys": args.keys})
@@ -127,6 +131,9 @@ def main(argv: Sequence[str]) -> int:
                 asyncio.run(ALONE[name]())
         if any(name in CASES for name in args.cases):
             return 1 if uvloop.run(measure(args)) else 0
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("bench: interrupted", file=sys.stderr)
+        return 130
     except (ProgramFailed, WrongCopy, Missing) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -7,8 +7,8 @@ from dataclasses import replace
 from tests.bench.contenders import cutover, sync_command, told
 from tests.bench.contents import Blob, compare
 from tests.bench.outcome import Outcome, Run, Verdict
-from tests.bench.processes import ProgramFailed
-from tests.bench.race import cost_of, emptied, empty_folder
+from tests.bench.processes import ProgramFailed, cost_of
+from tests.bench.race import emptied, empty_folder
 from tests.bench.servers import Missing, S3Place
 from tests.bench.setting import Setting
 from tests.peers.delay_proxy import DelayProxy, delay_proxy

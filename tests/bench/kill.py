@@ -22,15 +22,15 @@ import obstore
 from tests.bench.contenders import sync_command, told
 from tests.bench.contents import Blob, compare, small_blobs
 from tests.bench.outcome import Outcome, Run, Verdict
-from tests.bench.processes import Cost, measure
-from tests.bench.race import cost_of, emptied, empty_folder
+from tests.bench.processes import Cost, cost_of, measure
+from tests.bench.race import emptied, empty_folder
 from tests.bench.servers import Missing, S3Place
 from tests.bench.setting import Setting
 from tests.peers.delay_proxy import DelayProxy, delay_proxy
 
 PARALLEL = 10
 PART = 8 << 20
-SMALL, LARGE = 1000, 256 << 20
+SMALL, LARGE = 400, 128 << 20
 SLACK = 1 << 20  # bytes of headers and listings by which two runs may differ from one
 
 

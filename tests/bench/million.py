@@ -16,8 +16,8 @@ from tests.bench.contenders import rclone, sync_command, told
 from tests.bench.contents import Blob, Held, WrongCopy, compare, fill_s3, read_s3
 from tests.bench.loader import load_tiny
 from tests.bench.outcome import Outcome, Run, Verdict
-from tests.bench.processes import Cost
-from tests.bench.race import cost_of, empty_folder
+from tests.bench.processes import Cost, cost_of
+from tests.bench.race import empty_folder
 from tests.bench.servers import S3Place
 from tests.bench.setting import Setting
 

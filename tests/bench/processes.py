@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -58,6 +59,17 @@ def run_to_end(command: Command, *, limit: float = LIMIT, watch: Callable[[subpr
         said = (cost.out[-500:] + cost.err[-500:]).decode("utf-8", "replace")
         raise ProgramFailed(f"{Path(command.argv[0]).name} ended with {cost.code}: {said}")
     return cost
+
+
+async def cost_of(command: Command) -> Cost:
+    """`run_to_end` in a thread; the program is killed when this is cancelled."""
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        return await asyncio.to_thread(run_to_end, command, watch=started.append)
+    finally:
+        for process in started:
+            if process.returncode is None:
+                _kill_session(process.pid)
 
 
 def measure(command: Command, *, limit: float = LIMIT, watch: Callable[[subprocess.Popen[bytes]], None] | None = None) -> Cost:

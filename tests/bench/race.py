@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import tempfile
@@ -13,7 +12,7 @@ from pathlib import Path
 from tests.bench.contenders import OURS, Contender, told
 from tests.bench.contents import Contents, compare
 from tests.bench.outcome import Outcome, Run, Verdict
-from tests.bench.processes import Command, Cost, run_to_end
+from tests.bench.processes import cost_of
 from tests.bench.servers import Place
 
 Tell = Callable[[str], None]
@@ -57,7 +56,7 @@ async def race(
         target = new_target()
         async with emptied(target), empty_folder(scratch) as folder:
             command = contender.command(seen(source), seen(target), folder)
-            cost = await asyncio.to_thread(run_to_end, command)
+            cost = await cost_of(command)
             compare(expected, await target.contents(), contender.name)
         if contender.family.startswith(OURS):
             proofs = told(cost.out)["proofs"]
@@ -116,8 +115,3 @@ def judge(outcome: Outcome, bars: Bars) -> None:
         outcome.verdicts.append(
             Verdict(f"CPU against its ({best})", outcome.median(ours, "cpu") / outcome.median(best, "cpu"), bars.cpu)
         )
-
-
-async def cost_of(command: Command) -> Cost:
-    """Measured in a thread. Raises `ProgramFailed`."""
-    return await asyncio.to_thread(run_to_end, command)
