@@ -80,11 +80,11 @@ class LookedUpCredentials:
     async def _look_up(self, *, anew: bool) -> Credentials:
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
-                self._kept, hold = await asyncio.to_thread(self._look, anew)
+                found, hold = await asyncio.to_thread(self._look, anew)
         except TimeoutError as error:
             raise StoreDenied(f"{self._store}: looking for credentials took over {_LOOK_SECONDS:g} s") from error
-        self._until = time.monotonic() + hold
-        return self._kept
+        self._kept, self._until = found, time.monotonic() + hold
+        return found
 
 
 class ChainCredentials(LookedUpCredentials):
