@@ -20,6 +20,7 @@ from backends.transfer.errors import Damaged
 from backends.transfer.hub.errors import HubObjectGone
 from backends.transfer.hub.first import FirstLeg, is_whole
 from backends.transfer.hub.large import LargeCopy, as_upload
+from backends.transfer.hub.legs import Leg
 from backends.transfer.hub.names import root_of
 from backends.transfer.hub.second import HubSource, SecondLeg, proof_of
 from backends.transfer.hub.state import Arrived, HubState
@@ -93,17 +94,20 @@ class Hub:
             return (
                 "objects are removed from the hub when they are proven on the target: this store has no rule by which they expire"
             )
+        where, days = self._store.url + self.root, self._options.days
         try:
-            await self._store.set_expiry(self.root, self._options.days)
-        except CouldNot as error:
-            return f"objects are removed from the hub when they are proven on the target: {plain(error.message, 300)}"
+            if not await self._state.has_rule(where, days):
+                await self._store.set_expiry(self.root, days)
+                await self._state.note_rule(where, days)
+        except (CouldNot, TimeoutError) as error:
+            return f"objects are removed from the hub when they are proven on the target: {plain(str(error), 300)}"
         self._expires = True
         return ""
 
     def copier(self, passage: Passage) -> HubCopier:
         """What carries the objects of this passage."""
         options, p = self._options, passage
-        lane = p.streams.streams.lane(f"{p.dataset} to the hub")  # beside the second leg's: whoever has fewer streams is next
+        lane = Leg(p.streams.streams.lane(f"{p.dataset} to the hub"))
         first = Passage(p.dataset, p.direction, p.source, self._store, p.index, lane, Bandwidth(None), p.progress, tally=p.tally)
         self._passage = first
         link = LinkRate(options.bandwidth / 8 if options.bandwidth else None)
@@ -116,7 +120,7 @@ class Hub:
             source,
             p.target,
             p.index,
-            p.streams,
+            Leg(p.streams),
             Bandwidth(None),  # what is fetched from the hub counts, not what it decompresses to
             p.progress,
             p.tally,

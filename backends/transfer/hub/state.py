@@ -24,6 +24,7 @@ from backends.transfer.sums import Sums
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS hub_bound (dataset TEXT PRIMARY KEY, hub TEXT, source TEXT)",
+    "CREATE TABLE IF NOT EXISTS hub_rules (dataset TEXT PRIMARY KEY, hub TEXT, days INTEGER, set_at REAL)",
     """CREATE TABLE IF NOT EXISTS hub_objects (dataset TEXT, key BLOB, name TEXT, codec TEXT, hub_id TEXT, hub_size INTEGER,
     source TEXT, read_at REAL, crc64 BLOB, crc32c INTEGER, promised INTEGER, arrived_at REAL, PRIMARY KEY (dataset, key)) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS hub_uploads (dataset TEXT, key BLOB, name TEXT, upload TEXT, size INTEGER, source_id TEXT,
@@ -32,6 +33,7 @@ _SCHEMA = (
     crc32c INTEGER, encoded_size INTEGER, encoded_crc64 BLOB, encoded_crc32c INTEGER, etag TEXT,
     PRIMARY KEY (dataset, key, number)) WITHOUT ROWID""",
 )
+_RULE_SECONDS = 86_400.0  # then it is asked for again
 _OBJECT = "name, codec, hub_id, hub_size, source, read_at, crc64, crc32c, promised"
 _PART = "number, frames, size, crc64, crc32c, encoded_size, encoded_crc64, encoded_crc32c, etag"
 
@@ -98,6 +100,16 @@ class HubState:
             return [row[0] for row in db.execute(keys, (self._dataset, self._dataset))]
 
         self._keys = {key_of(key) for key in await self._db.call(work)}
+
+    async def has_rule(self, hub: str, days: int) -> bool:
+        """Was the rule by which objects expire there set a short while ago? Asking for it costs as much as a small round."""
+        query = "SELECT hub, days, set_at FROM hub_rules WHERE dataset=?"
+        found = await self._db.call(lambda db: db.execute(query, (self._dataset,)).fetchone())
+        return found is not None and found[:2] == (hub, days) and 0 <= time.time() - found[2] < _RULE_SECONDS
+
+    async def note_rule(self, hub: str, days: int) -> None:
+        values = (self._dataset, hub, days, time.time())
+        await self._db.call(lambda db: db.execute("INSERT OR REPLACE INTO hub_rules VALUES (?,?,?,?)", values))
 
     # objects
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from backends.stores.base import ObjectInfo
 from backends.stores.errors import StoreDenied, StoreUnreachable
 from backends.transfer.compress.seekable import parse_tail
-from backends.transfer.hub.copier import HubOptions
+from backends.transfer.hub.copier import Hub, HubOptions
 from backends.transfer.hub.names import key_of_name, name_of, root_of
 from backends.transfer.hub.round import sync_round_by_hub
 from backends.transfer.hub.state import Arrived, HubPart, HubState, HubUpload
@@ -71,7 +71,7 @@ def test_a_name_tells_its_key_and_what_it_is(key: str, codec: str) -> None:
 @given(st.lists(st.text(max_size=80), unique=True, max_size=20))
 def test_no_two_names_are_one(keys: list[str]) -> None:
     keys = [k for k in keys if not any("\ud800" <= sign <= "\udfff" for sign in k)]
-    names = [name_of(k, codec) for k in keys for codec in ("plain", "zstd")]  # type: ignore[arg-type]
+    names = [name_of(k, codec) for k in keys for codec in ("plain", "zstd")]
     assert len(set(names)) == len(names)
     blind = [name_of(k, "plain", blind=True).lower() for k in keys]
     assert len(set(blind)) == len(keys)
@@ -206,7 +206,7 @@ async def test_the_second_leg_begins_before_the_first_has_ended(index: Index) ->
         arrived.set()
         return info
 
-    hub.write, target.write = held_back, told  # type: ignore[assignment]
+    hub.write, target.write = held_back, told  # type: ignore[method-assign]
     async with asyncio.timeout(20):
         result = await go(source, hub, target, index, parallel=8)
     assert (result.copied, target.data) == (len(SMALL), SMALL)
@@ -222,7 +222,7 @@ async def test_a_target_that_stands_still_does_not_stop_the_first_leg_and_what_w
         await gate.wait()
         return await write(key, body, **more)  # type: ignore[arg-type]
 
-    target.write = stands_still  # type: ignore[assignment]
+    target.write = stands_still  # type: ignore[method-assign]
     way = HubOptions("move", "d", 4)
     round_ = asyncio.create_task(sync_round_by_hub(hub, way, source, target, index, RoundOptions(parallel=4), Progress()))
     bound = 8 * 4
@@ -395,6 +395,20 @@ async def test_where_objects_expire_by_rule_they_are_left_to_it(index: Index) ->
     result = await go(source, hub, target, index, progress=progress)
     assert hub.rules == [(ROOT, 7)]
     assert (result.copied, len(hub.data), hub.calls["delete"], progress.notes) == (len(SMALL), len(SMALL), 0, [])
+
+
+async def test_the_rule_is_asked_for_once_and_anew_when_its_days_change(index: Index) -> None:
+    asked: list[int] = []
+
+    class Expiring(MemoryStore):
+        async def set_expiry(self, prefix: str, days: int) -> None:
+            asked.append(days)
+
+    source, hub = MemoryStore("old", SMALL), Expiring("hub")
+    for days in (7, 7, 3, 3):
+        async with Hub(hub, HubOptions("move", "d", 4, days=days), index) as way:
+            assert await way.open(source) == ""
+    assert asked == [7, 3]
 
 
 async def test_a_hub_that_refuses_the_rule_is_cleared_by_us_and_that_is_told(index: Index) -> None:
