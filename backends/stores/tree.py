@@ -55,6 +55,11 @@ def split_key(store: str, key: str) -> tuple[str, ...]:
     return names
 
 
+def can_hold(key: str) -> bool:
+    """May a tree have a file of this key?"""
+    return not _unfit(key, tuple(key.split("/")))
+
+
 def _unfit(key: str, names: tuple[str, ...]) -> str:
     if not key or key.startswith("/"):
         return "a tree needs a relative path"
