@@ -351,6 +351,8 @@ async def test_metadata_beyond_ascii_is_carried_or_refused_by_name_never_lost(en
         assert await store.read("k") == b"x"
         like = await store.head("k")
         assert like is not None
+        fetched, body = await store.fetch(ObjectInfo("k", 1))
+        assert (fetched.metadata, body) == (like.metadata, b"x")
         if encoding == "utf-8":
             await store.write("k", b"x", crc64nvme=crc64nvme(b"x"), like=like)
             [put] = [asked for asked in server.asked if asked.method == "PUT"]
