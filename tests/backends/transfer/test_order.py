@@ -100,7 +100,7 @@ async def test_keys_that_the_target_cannot_hold_both_are_told_before_anything_mo
     index: Index, blind: dict[str, bool], keys: tuple[str, str]
 ) -> None:
     source, target = MemoryStore("a", {"other": b"1", **dict.fromkeys(keys, b"x")}), MemoryStore("b")
-    target.capabilities = replace(target.capabilities, **blind)
+    target.capabilities = replace(target.capabilities, **blind)  # type: ignore[arg-type]
     with pytest.raises(KeysCollide) as caught:
         await go(source, target, index)
     assert not target.written

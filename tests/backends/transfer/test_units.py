@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -159,10 +160,10 @@ async def test_a_denied_marker_is_a_failure_and_nothing_above_it_is_written(inde
     source, target = MemoryStore("a", {"s1/a": b"1", "s1/_SUCCESS": b"2", "latest": b"s1"}), MemoryStore("b")
     plain_write = target.write
 
-    async def write(key: str, body: Body, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
+    async def write(key: str, body: Body, **how: Any) -> ObjectInfo:
         if key == "s1/_SUCCESS":
             raise StoreDenied("b: denied")
-        return await plain_write(key, body, crc64nvme=crc64nvme, like=like)
+        return await plain_write(key, body, **how)
 
     target.write = write  # type: ignore[method-assign]
     result = await go(source, target, index)
@@ -178,9 +179,9 @@ class Watched(MemoryStore):
         self.wanted = wanted
         self.broken: list[str] = []
 
-    async def write(self, key: str, body: Body, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
+    async def write(self, key: str, body: Body, **how: Any) -> ObjectInfo:
         await asyncio.sleep(0)
-        info = await super().write(key, body, crc64nvme=crc64nvme, like=like)
+        info = await super().write(key, body, **how)
         for marker, keys in self.wanted.items():
             if marker in self.data and not keys <= set(self.data):
                 self.broken.append(marker)
