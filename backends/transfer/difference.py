@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from backends.stores.base import ObjectInfo
 from backends.transfer.deletes import adopt
-from backends.transfer.index import Row
+from backends.transfer.index import LEGACY, SIZE, TARGET, Row, row_of
 from backends.transfer.merge import Pair
 from backends.transfer.passage import Passage
 from backends.transfer.worklist import Action, WorkList
@@ -39,18 +39,26 @@ class Difference:
         if not both:
             return
         p, found, todo, strange = self._passage, self.found, list[tuple[Action, ObjectInfo]](), list[ObjectInfo]()
-        rows = await p.index.rows_between(p.dataset, both[0][0].key, both[-1][0].key)
+        found.objects += len(both)
+        found.bytes += sum([source.size for source, _ in both])
+        rows = await p.index.known_between(p.dataset, both[0][0].key, both[-1][0].key)
+        theirs, ours = (LEGACY, TARGET) if p.direction == "forward" else (TARGET, LEGACY)
         for source, target in both:
-            found.objects += 1
-            found.bytes += source.size
-            row = rows.get(source.key)
-            action = self._action(source, target, row)
-            if action == "compare" and target is not None and (row is None or row.identity(p.target_side) != target.identity):
-                strange.append(target)
-            if action is None:
+            values = rows.get(source.key.encode("utf-8", "surrogateescape"))
+            if (
+                target is not None
+                and values is not None
+                and source.size == target.size == values[SIZE]
+                and source.identity == values[theirs]
+                and target.identity == values[ours]
+            ):  # nearly all of a later round: kept short
                 found.unchanged += 1
                 found.unchanged_bytes += source.size
                 continue
+            row = None if values is None else row_of(values)
+            action = self._action(source, target, row)
+            if action == "compare" and target is not None and (row is None or row.identity(p.target_side) != target.identity):
+                strange.append(target)
             todo.append((action, source))
             if action != "compare":
                 found.to_copy += 1
@@ -60,7 +68,8 @@ class Difference:
         if strange and not self._dry_run and p.direction == "forward":
             await adopt(p.index, p.dataset, strange)
 
-    def _action(self, source: ObjectInfo, target: ObjectInfo | None, row: Row | None) -> Action | None:
+    def _action(self, source: ObjectInfo, target: ObjectInfo | None, row: Row | None) -> Action:
+        """Of an object that is not known to be the same on both sides."""
         p = self._passage
         if target is None:
             return "copy" if row is None else "lost"
@@ -69,6 +78,4 @@ class Difference:
         if row is None or row.size != source.size:
             return "compare"
         kept = row.identity(p.source_side)
-        if kept == source.identity and row.identity(p.target_side) == target.identity:
-            return None
         return "copy" if kept and kept != source.identity else "compare"

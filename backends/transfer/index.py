@@ -121,13 +121,19 @@ class Index:
 
         await self.database.call(work)
 
-    async def rows_between(self, dataset: str, first: str, last: str) -> dict[str, Row]:
-        """Rows of all keys from `first` to `last`, both included."""
+    async def known_between(self, dataset: str, first: str, last: str) -> dict[bytes, tuple[Any, ...]]:
+        """As `rows_between`, by the bytes of the keys and as they come from the database: for rounds of millions. `SIZE`, `LEGACY` and
+        `TARGET` are the places of size and identities; `row_of` makes a `Row` of one."""
         bounds = (dataset, order_of(first), order_of(last))
         found = await self.database.call(
             lambda db: db.execute(f"SELECT {_ROW} FROM objects WHERE dataset=? AND key BETWEEN ? AND ?", bounds).fetchall()
         )
-        return {row.key: row for row in map(_row, found)}
+        return {values[0]: values for values in found}
+
+    async def rows_between(self, dataset: str, first: str, last: str) -> dict[str, Row]:
+        """Rows of all keys from `first` to `last`, both included."""
+        found = await self.known_between(dataset, first, last)
+        return {row.key: row for row in map(row_of, found.values())}
 
     async def row(self, dataset: str, key: str) -> Row | None:
         return (await self.rows_between(dataset, key, key)).get(key)
@@ -295,6 +301,7 @@ class Index:
 
 
 _ROW = "key, size, crc64nvme, proof, legacy_id, target_id"
+SIZE, LEGACY, TARGET = 1, 4, 5
 _UPLOAD = "key, upload, size, source_id, part_size, begun_at"
 _BEGUN = "INSERT OR REPLACE INTO begun VALUES (?,?,?,?)"
 _ENDED = "DELETE FROM begun WHERE dataset=? AND side=? AND key=?"
@@ -307,7 +314,8 @@ def key_of(order: bytes) -> str:
     return order.decode("utf-8", "surrogateescape")
 
 
-def _row(values: Any) -> Row:
+def row_of(values: Any) -> Row:
+    """The row of what `known_between` gives."""
     return Row(key_of(values[0]), *values[1:])
 
 

@@ -27,7 +27,7 @@ def order_of(key: str) -> bytes:
 class Lane:
     """One side's part of the merge."""
 
-    def __init__(self, name: str, left_out: Callable[[str], bool] = lambda key: False) -> None:
+    def __init__(self, name: str, left_out: Callable[[str], bool] | None = None) -> None:
         self.name = name
         self.left_out = left_out
         self.waiting: deque[tuple[bytes, ObjectInfo]] = deque()
@@ -35,18 +35,26 @@ class Lane:
         self.ended = False
 
     def feed(self, page: list[ObjectInfo]) -> None:
-        for info in page:
-            order = order_of(info.key)
-            if self.last is not None and order <= self.last:
-                what = "twice" if order == self.last else "out of order"
-                raise ListingUnsorted(
-                    f"the listing of {self.name} has {plain(info.key)} {what}",
-                    where=self.name,
-                    hint="this server's listing cannot be trusted; nothing was concluded from it",
-                )
-            self.last = order
-            if not self.left_out(info.key):
-                self.waiting.append((order, info))
+        """The next page of this side."""
+        orders = [info.key.encode("utf-8", "surrogateescape") for info in page]
+        last = self.last
+        for order in orders:
+            if last is not None and order <= last:
+                raise self._unsorted(order, last)
+            last = order
+        self.last = last
+        if (left_out := self.left_out) is None:
+            self.waiting.extend(zip(orders, page, strict=True))
+        else:
+            self.waiting.extend([(order, info) for order, info in zip(orders, page, strict=True) if not left_out(info.key)])
+
+    def _unsorted(self, order: bytes, last: bytes) -> ListingUnsorted:
+        key = plain(order.decode("utf-8", "surrogateescape"))
+        return ListingUnsorted(
+            f"the listing of {self.name} has {key} {'twice' if order == last else 'out of order'}",
+            where=self.name,
+            hint="this server's listing cannot be trusted; nothing was concluded from it",
+        )
 
 
 class Merge:
@@ -60,14 +68,15 @@ class Merge:
         """All pairs that are certain by now, in the order of their keys."""
         out: list[Pair] = []
         left, right = self.source.waiting, self.target.waiting
+        next_left, next_right, add = left.popleft, right.popleft, out.append
         while left and right:
             a, b = left[0][0], right[0][0]
             if a == b:
-                out.append((left.popleft()[1], right.popleft()[1]))
+                add((next_left()[1], next_right()[1]))
             elif a < b:
-                out.append((left.popleft()[1], None))
+                add((next_left()[1], None))
             else:
-                out.append((None, right.popleft()[1]))
+                add((None, next_right()[1]))
         if self.target.ended and not right:
             out.extend((info, None) for _, info in left)
             left.clear()
@@ -90,7 +99,7 @@ async def merge_listings(
     target: Store,
     consume: Callable[[list[Pair]], Awaitable[None]],
     *,
-    left_out: Callable[[str], bool] = lambda key: False,
+    left_out: Callable[[str], bool] | None = None,
     seen: Callable[[int], None] = lambda count: None,
 ) -> Counts:
     """List both sides at once and hand over pairs as they are certain.

@@ -151,7 +151,9 @@ class Round:
 
         left_out = excluder(self._options.exclude)
         consume = take if len(takers) > 1 else self._difference.take
-        counts = await merge_listings(p.source, p.target, consume, left_out=left_out, seen=seen)
+        counts = await merge_listings(
+            p.source, p.target, consume, left_out=left_out if self._options.exclude else None, seen=seen
+        )
         for store, side, count in (
             (p.source, p.source_side, counts.source),
             (p.target, p.target_side, counts.target),
