@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from backends.errors import CutoverError, NotYetSupported, UsageError
 from backends.plan.models import Dataset, Plan, Side, Store, Transfer
 from backends.ssh.models import SshSettings
 from backends.ssh.pool import SshPool
+from backends.stores.errors import StoreUnreachable
 from backends.transfer.models import Progress, RoundResult
 from backends.transfer.rounds import SyncReport, SyncRequest, added_up, run_rounds
 from backends.transfer.session import TransferSession
+from tests.backends.transfer.memory import MemoryStore
 
 
 def plan_of(folder: Path, *names: str, **dataset: object) -> Plan:
@@ -65,8 +68,9 @@ async def test_rounds_of_one_dataset_wait_for_each_other(tmp_path: Path) -> None
 
 
 async def test_what_a_plan_asks_that_is_not_built_is_refused(tmp_path: Path) -> None:
-    async with session_of(plan_of(tmp_path, "d", hub="d-new"), tmp_path) as session:
-        with pytest.raises(NotYetSupported, match="hub"):
+    plan = plan_of(tmp_path, "d").model_copy(update={"transfer": Transfer(workers=("box",))})
+    async with session_of(plan, tmp_path) as session:
+        with pytest.raises(NotYetSupported, match="workers"):
             await session.round("d")
         with pytest.raises(UsageError, match="no dataset other"):
             await session.round("other")
@@ -131,3 +135,29 @@ def test_several_rounds_add_up_what_was_done_and_keep_what_is_true_now() -> None
     both = added_up(result(2, 2, 1), result(3, 5, 0))
     assert (both.copied, both.bytes, both.seconds, both.proofs) == (5, 50, 2.0, {"manifest": 5})
     assert (both.listed, both.failed, both.lag_objects) == (5, 0, 0)
+
+
+async def test_a_store_that_does_not_answer_at_once_is_made_ready_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backends.transfer.pace.jittered", lambda seconds: 0.0)
+    stores = {"d-old": MemoryStore("d-old", {"a": b"1"}), "d-new": MemoryStore("d-new")}
+    stores["d-new"].fail["prepare"] = deque([StoreUnreachable("d-new"), StoreUnreachable("d-new")])
+    plan = plan_of(tmp_path, "d")
+    async with TransferSession(plan, tmp_path, tmp_path / "state", None, opener=lambda name, spec: stores[name]) as session:
+        assert (await session.round("d")).copied == 1
+    assert stores["d-new"].calls["prepare"] == 3
+
+
+async def test_datasets_run_side_by_side_and_are_told_in_the_order_of_the_plan(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "slow", "quick")
+    for i in range(300):
+        (tmp_path / "slow-old" / f"{i}").write_bytes(b"1")
+    (tmp_path / "quick-old" / "a").write_bytes(b"1")
+    report, ended = SyncReport(), list[str]()
+    await run_rounds(
+        plan, tmp_path, tmp_path / "state", no_ssh(), SyncRequest(), report, done=lambda result: ended.append(result.dataset)
+    )
+    assert ended == ["quick", "slow"]
+    assert list(report.results) == ["slow", "quick"]
+    assert report.exit_code == 0
