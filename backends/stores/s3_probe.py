@@ -35,7 +35,7 @@ from backends.stores.s3_headers import checksums_of
 from backends.stores.s3_sending import conditions, md5_base64, send_checked
 from backends.stores.s3_tags import COUNT, read_tags, tag_header
 from backends.stores.s3_uploads import Uploads
-from backends.stores.s3_xml import ListPage, parse_list
+from backends.stores.s3_xml import ListPage, parse_list, parse_uploads
 
 T = TypeVar("T")
 
@@ -235,6 +235,19 @@ class Probe:
                     group.create_task(_result(ask))
                 if self._upload is not None:
                     group.create_task(_result(self._uploads.abort(*self._upload)))
+                if old:
+                    group.create_task(_result(self._end_stale_uploads(before)))
+
+    async def _end_stale_uploads(self, before: datetime) -> None:
+        """Those of probes whose process was killed: their objects tell that there was one."""
+        bucket, below = self._bucket, self._bucket.prefix + PROBES
+        params = (("uploads", ""), ("encoding-type", "url"), ("prefix", below))
+        answer = await bucket.client.call("GET", None, what="listing uploads", params=params)
+        page = bucket.parsed(parse_uploads, answer, "")
+        for key, upload in page.uploads:
+            begun_at = page.begun.get(upload)
+            if key.startswith(below) and begun_at is not None and begun_at < before:
+                await self._uploads.abort(key.removeprefix(bucket.prefix), upload)
 
 
 async def _result(ask: Awaitable[T]) -> T | StoreError:
