@@ -43,14 +43,15 @@ asserted: no test fails for them. A bar that was missed is marked.
   and takes a share of the machine.
 - **Servers** run on the same machine as the contenders and share its cores with them. *fasts3* is a small S3 server in memory that
   keeps no checksums (ours then proves by the manifest); SeaweedFS is a real one on disk.
-- Single runs say little: compare ratios, and look at the spread. Where it is wide, the machine was busy with other work.
+- Single runs say little: compare ratios, and look at the spread and the load average. A load above about 4 on 2 cores means that
+  other work shared the machine: wall is then mostly noise, CPU is the figure to look at.
 """
 
 
 def keep(outcomes: Iterable[Outcome]) -> None:
     """Write each outcome's runs with what they ran on; those of the same case and server are replaced."""
     RAW.mkdir(exist_ok=True)
-    where = {"machine": machine(), "versions": versions()}
+    where = {"machine": machine(), "versions": versions(), "load": round(os.getloadavg()[1], 1)}
     for outcome in outcomes:
         name = re.sub(r"[^a-z0-9]+", "-", f"{outcome.case}-{outcome.server}".lower()).strip("-")
         (RAW / f"{name}.json").write_text(json.dumps({**outcome.as_json(), **where}, indent=1) + "\n")
@@ -66,7 +67,9 @@ def render(kept: list[dict[str, Any]]) -> str:
     """The page's text."""
     lines = [_HEAD]
     machines = sorted({f"- {k['machine']}; {k['versions']}; Cutover at {k['began'][:10]}" for k in kept})
-    outcomes = [Outcome.from_json({name: v for name, v in k.items() if name not in ("machine", "versions")}) for k in kept]
+    outcomes = [
+        Outcome.from_json({name: v for name, v in k.items() if name not in ("machine", "versions", "load")}) for k in kept
+    ]
     lines += ["## Measured on", "", *machines, "", "## Bars", ""]
     lines += ["| case | servers | bar | measured | |", "| --- | --- | --- | ---: | --- |"]
     for outcome in outcomes:
@@ -75,8 +78,10 @@ def render(kept: list[dict[str, Any]]) -> str:
             measured, _, bar = rest.removesuffix(f" {v.word}").partition(", ")
             word = v.word if v.reached else f"**{v.word.lower()}**"
             lines.append(f"| {outcome.title} | {outcome.server} | {text}, {bar} | {measured} | {word} |")
-    for outcome in outcomes:
+    for outcome, k in zip(outcomes, kept, strict=True):
         lines += ["", f"## {outcome.title} ({outcome.server})", "", *_markdown(outcome)]
+        if k.get("load") is not None:
+            lines.append(f"- load average of the machine over the last five minutes of it: {k['load']:g}")
         lines += [f"- {note}" for note in dict.fromkeys(outcome.notes)]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -60,7 +60,9 @@ async def race(
             compare(expected, await target.contents(), contender.name)
         if contender.family.startswith(OURS):
             proofs = told(cost.out)["proofs"]
-            outcome.notes = [f"ours proves by {proofs}"]
+            assert isinstance(proofs, dict)
+            told_of = ", ".join(f"{kind.replace('_', ' ')} {count:,}" for kind, count in proofs.items() if count)
+            outcome.notes = [f"ours proves by {told_of}"]
         run = Run(contender.name, cost.wall, cost.cpu, cost.rss)
         tell(f"  {run.contender:<34} {run.wall:8.2f} s  {run.cpu:8.2f} CPU s  {run.rss / 1e6:7.0f} MB")
         return run
