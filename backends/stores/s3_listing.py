@@ -3,31 +3,46 @@
 S3, MinIO, Ceph and R2 list in byte order. SeaweedFS walks a tree: `a/b` comes before `a-b`, though `-` is below `/`. Its pages
 are put in order here: what is below a folder waits until no sibling that belongs before it can come. A server whose keys rise in
 neither order cannot be trusted with a merge of two sorted streams, so its listing fails.
+
+A page costs a round trip and the next cannot be asked for before it: far away, a million keys would take minutes. There the keys are
+cut into ranges, which are listed side by side. Where they are cut is found by one look at the folders; that only steers: together
+the ranges are all keys, whatever has changed since.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from itertools import islice
 
 from backends.escape import plain
 from backends.stores.base import ObjectInfo, key_order
 from backends.stores.errors import ListingFailed, StoreBusy, StoreError, StoreUnreachable
 from backends.stores.s3_client import Answer, S3Client
-from backends.stores.s3_xml import BadXml, ListPage, parse_error, parse_list
+from backends.stores.s3_xml import BadXml, ListPage, parse_error, parse_folders, parse_list
 
 _TRIES = 5
 _PAGE = 1000
+_FAR = 0.01  # seconds a request, from which ranges are listed side by side
+_RANGES = 64
+_AHEAD = 8  # ranges
+_AHEAD_PAGES = 4  # of each
+_DEEPEST = 4  # folders with nothing beside them that are looked into for where to cut
+
+_Pages = asyncio.Queue[list[ObjectInfo] | None]
 
 
 class Listing:
     """One run over all objects below `prefix`."""
 
-    def __init__(self, client: S3Client, store: str, prefix: str, *, tree: bool) -> None:
+    def __init__(self, client: S3Client, store: str, prefix: str, *, tree: bool, far: float = _FAR) -> None:
         self._client = client
         self._store = store
         self._prefix = prefix
+        self._far = far
         self.tree = tree  # the server walks a tree; found out by its first answer
 
     async def pages(self, start_after: str) -> AsyncIterator[list[ObjectInfo]]:
@@ -47,10 +62,75 @@ class Listing:
                 break
             if page.token == token:
                 raise ListingFailed(f"listing {self._store}: the server gives the same page again and again")
+            if token is None and page.objects and not self.tree and (self._client.latency or 0.0) >= self._far:
+                last = page.objects[-1].key
+                if cuts := [cut for cut in await self._cuts() if key_order(cut) > key_order(last)]:
+                    async with aclosing(self._side_by_side(last, cuts)) as pages:
+                        async for found in pages:
+                            order.check(found, tree=False)
+                            yield self._relative(found)
+                    return
             token = page.token
         rest = [o for o in waiting.rest() if key_order(o.key) > key_order(start_after)]
         if rest:
             yield rest
+
+    async def _cuts(self) -> list[str]:
+        """Full keys at which to cut, in order: folders, at most `_RANGES` of them, evenly taken."""
+        below = self._prefix
+        for _ in range(_DEEPEST):
+            params = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(_PAGE)), ("delimiter", "/")]
+            answer = await self._ask(tuple(params + ([("prefix", below)] if below else [])))
+            try:
+                folders = parse_folders(bytes(answer.body))
+            except BadXml:
+                return []
+            if len(folders) != 1:
+                step = max(1, len(folders) // _RANGES)
+                return sorted(set(folders[::step]), key=key_order)
+            below = folders[0]
+        return []
+
+    async def _side_by_side(self, after: str, cuts: list[str]) -> AsyncGenerator[list[ObjectInfo], None]:
+        """All that comes after `after`, in order."""
+        ranges = iter(zip([after, *cuts], [*cuts, None], strict=True))
+        running: deque[tuple[asyncio.Task[None], _Pages]] = deque()
+
+        def begin() -> None:
+            for start, end in islice(ranges, _AHEAD - len(running)):
+                queue: _Pages = asyncio.Queue(_AHEAD_PAGES)
+                running.append((asyncio.create_task(self._range(start, end, queue), name="listing of a range"), queue))
+
+        try:
+            begin()
+            while running:
+                task, queue = running[0]
+                while (page := await _next_page(task, queue)) is not None:
+                    yield page
+                running.popleft()
+                begin()
+        finally:
+            for task, _ in running:
+                task.cancel()
+            await asyncio.gather(*(task for task, _ in running), return_exceptions=True)
+
+    async def _range(self, after: str, upto: str | None, queue: _Pages) -> None:
+        """The pages of the keys after `after`, `upto` included; None at the end."""
+        token, end = None, None if upto is None else key_order(upto)
+        while True:
+            page = await self._page(token, after[len(self._prefix) :])
+            objects = page.objects
+            is_last = page.token is None
+            if end is not None and objects and key_order(objects[-1].key) > end:
+                objects, is_last = [o for o in objects if key_order(o.key) <= end], True
+            if objects:
+                await queue.put(objects)
+            if is_last:
+                await queue.put(None)
+                return
+            if page.token == token:
+                raise ListingFailed(f"listing {self._store}: the server gives the same page again and again")
+            token = page.token
 
     async def _page(self, token: str | None, start_after: str) -> ListPage:
         params = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(_PAGE))]
@@ -94,6 +174,18 @@ class Listing:
             if not found.key.startswith(prefix):
                 raise ListingFailed(f"listing {self._store}: the server gave {plain(found.key)!r}, which is not below the prefix")
         return [ObjectInfo(found.key[len(prefix) :], *found[1:]) for found in page]
+
+
+async def _next_page(task: asyncio.Task[None], queue: _Pages) -> list[ObjectInfo] | None:
+    """The next page of a range; raises what ended its task."""
+    asked = asyncio.ensure_future(queue.get())
+    try:
+        await asyncio.wait((asked, task), return_when=asyncio.FIRST_COMPLETED)
+        if not asked.done():
+            task.result()
+        return await asked
+    finally:
+        asked.cancel()
 
 
 class _Order:

@@ -131,6 +131,14 @@ def parse_list(body: bytes) -> ListPage:
     return ListPage(objects, token if truncated == "true" else None)
 
 
+def parse_folders(body: bytes) -> list[str]:
+    """The common prefixes of one page of ListObjectsV2 with a delimiter."""
+    text = _whole(body, "ListBucketResult")
+    encoded = "<EncodingType>url</EncodingType>" in text
+    found = re.findall(r"<CommonPrefixes>\s*<Prefix>([^<]*)</Prefix>\s*</CommonPrefixes>", text)
+    return [decode_key(prefix) if encoded else unescape(prefix) for prefix in found]
+
+
 def _frame(text: str) -> str:
     """What stands around the entries. Some servers write fields between them too: then entry by entry."""
     first, last = text.index("<Contents>"), text.rindex("</Contents>")
