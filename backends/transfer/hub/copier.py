@@ -68,6 +68,7 @@ class Hub:
         self._state = HubState(index.database, options.dataset)
         self._expires = False
         self._passage: Passage | None = None  # source to hub
+        self._choice: Choice | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,7 +112,7 @@ class Hub:
         first = Passage(p.dataset, p.direction, p.source, self._store, p.index, lane, Bandwidth(None), p.progress, tally=p.tally)
         self._passage = first
         link = LinkRate(options.bandwidth / 8 if options.bandwidth else None)
-        choice = Choice(options.compress, self._threads, link)
+        choice = self._choice = Choice(options.compress, self._threads, link)
         leg = FirstLeg(first, self.root, self._state, choice, self._threads, p.bandwidth, link)
         source = HubSource(self._store, self._threads, p.bandwidth)
         second = SecondLeg(
@@ -128,6 +129,12 @@ class Hub:
             arrived=source.arrived,
         )
         return HubCopier(passage, leg, source, second, self._state, self._release)
+
+    def learnt(self) -> str:
+        """What `auto` found to be worth compressing, for people; "" where it found nothing."""
+        found = self._choice.learnt() if self._choice is not None else {}
+        told = sorted({(name.partition("/")[0], level) for name, level in found.items() if level is not None})
+        return ", ".join(f"{'.' + plain(suffix, 12) if suffix else 'no suffix'} (level {level})" for suffix, level in told)
 
     async def tidy(self, keep: frozenset[str]) -> int:
         """After a round that came to its end: end uploads, and let go objects, that no failed object of `keep` will need again.

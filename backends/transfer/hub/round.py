@@ -10,6 +10,8 @@ from backends.transfer.index import Index
 from backends.transfer.models import Progress, RoundOptions, RoundResult
 from backends.transfer.round import sync_round
 
+_LEARNT = "compressed on the way to the hub: "
+
 
 async def sync_round_by_hub(
     hub: Store, way: HubOptions, source: Store, target: Store, index: Index, options: RoundOptions, progress: Progress
@@ -25,6 +27,8 @@ async def sync_round_by_hub(
         result = await sync_round(
             way.dataset, source, target, index, options, progress, copier=through.copier, at_once=through.at_once
         )
+        if learnt := through.learnt():
+            progress.notes[:] = [told for told in progress.notes if not told.startswith(_LEARNT)] + [_LEARNT + learnt]
         if options.retry_failed or result.lag_objects > result.failed:
             return result  # it did not look at all that an earlier round may have left on the hub
         ended = await through.tidy(frozenset(failure.key for failure in result.failures))
