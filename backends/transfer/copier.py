@@ -128,12 +128,16 @@ class Copier:
         target = await p.call(lambda: p.target.head(listed.key))
         if target is None or target.size != source.size:
             return None
-        if common := common_checksum(source.checksums, target.checksums):
+        proof: Proof = "stored_checksums"
+        if (common := common_checksum(source.checksums, target.checksums)) is None:
+            source, target = await p.joined(p.source, source), await p.joined(p.target, target)
+            common, proof = common_checksum(source.checksums, target.checksums), "combined_parts"
+        if common is not None:
             algorithm, left, right = common
             if left != right:
                 return None
-            p.record(p.row(source, target, left if algorithm == "crc64nvme" else "", "stored_checksums", read_at))
-            return Outcome("equal", "stored_checksums")
+            p.record(p.row(source, target, left if algorithm == "crc64nvme" else "", proof, read_at))
+            return Outcome("equal", proof)
         try:
             left_sums = await p.read_sums(p.source, source)
             right_sums = await p.read_sums(p.target, target)

@@ -59,9 +59,12 @@ class PartCopy:
         try:
             await self._send_missing()
             whole = sum((self._sums[n] for n in sorted(self._sums)), Sums())
-            check_source(whole, self._source)
+            source = self._source if self._source.checksums else await self._passage.joined(self._passage.source, self._source)
+            check_source(whole, source)
             target = await self._complete(whole)
-            proof = prove(whole, self._source, target, in_parts=True)
+            proof = prove(whole, source, target, in_parts=True)
+            if proof == "stored_checksums" and not self._source.checksums:
+                proof = "combined_parts"
         except (SourceChanged, ObjectMissing, Damaged, UploadGone):
             await self._abandon()
             raise

@@ -106,6 +106,11 @@ class Passage:
             return listed
         return await self.call(lambda: store.head(listed.key))
 
+    async def joined(self, store: Store, info: ObjectInfo) -> ObjectInfo:
+        """The same with what the checksums that the store keeps of its parts combine to: GCS's CRC32C against S3's composite one."""
+        found = await self.call(lambda: store.joined_checksums(info))
+        return info._replace(checksums={**found, **info.checksums}) if found else info
+
     def row(self, source: ObjectInfo, target: ObjectInfo, sums_hex: str, proof: Proof, read_at: float) -> Row:
         """The index row of an object that is equal on both sides."""
         ids = {self.source_side: kept_identity(source, read_at), self.target_side: target.identity}

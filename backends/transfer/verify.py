@@ -8,7 +8,6 @@ proves nothing. Nothing is written but the report.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -181,23 +180,15 @@ class Verification:
             raise ObjectMissing(f"{source.key} has gone since it was listed")
         if (left.identity, right.identity) != (source.identity, target.identity):
             raise SourceChanged(f"{source.key} has changed since it was listed")
-        kept, method = (left.checksums, right.checksums), "stored_checksums"
-        common = common_checksum(*kept)
+        common, method = common_checksum(left.checksums, right.checksums), "stored_checksums"
         if common is None:
-            kept, method = await self._joined(left, right), "combined_parts"
-            common = common_checksum(*kept)
+            left, right = await p.joined(p.source, left), await p.joined(p.target, right)
+            common, method = common_checksum(left.checksums, right.checksums), "combined_parts"
         if common is None:
             return None
         algorithm, mine, theirs = common
         verdict = "equal" if mine == theirs else "differs"
         return Finding(source.key, verdict, method, source.size, algorithm, mine, theirs)
-
-    async def _joined(self, left: ObjectInfo, right: ObjectInfo) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """What both stores keep, and what the checksums that they keep of parts combine to: GCS's CRC32C against S3's composite one."""
-        p = self._passage
-        mine = await p.call(lambda: p.source.joined_checksums(left))
-        theirs = await p.call(lambda: p.target.joined_checksums(right))
-        return {**mine, **left.checksums}, {**theirs, **right.checksums}
 
 
 def _key_of(pair: Pair) -> str:
