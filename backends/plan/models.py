@@ -98,7 +98,7 @@ class Dataset(Part):
 
 
 class Transfer(Part):
-    parallel: Whole | None = Field(default=None, ge=1, le=1024)  # None: as many as the latency wants
+    parallel: Annotated[Whole, Field(ge=1, le=1024)] | None = None  # None: as many as the stores' latency wants
     bandwidth: Rate | None = None
     workers: tuple[str, ...] = ()
     max_delete: Share = 0.01
