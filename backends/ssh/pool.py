@@ -23,6 +23,7 @@ from asyncssh.config import SSHClientConfig
 
 from backends.errors import UsageError
 from backends.escape import plain
+from backends.ssh.connection import Connection, connect
 from backends.ssh.errors import AuthFailed, CommandTimedOut, HostKeyRefused, HostUnreachable, LinkLost, SshError
 from backends.ssh.hostkeys import DEFAULT_PORT, HostKeys, OfferedKey, known_hosts_paths
 from backends.ssh.models import CommandResult, SshHost, SshSettings, parse_destination
@@ -102,8 +103,8 @@ class SshPool:
     def __init__(self, settings: SshSettings, hosts: Iterable[SshHost]) -> None:
         self._settings = settings
         self._hosts = {host.name: host for host in hosts}
-        self._open: dict[str, asyncssh.SSHClientConnection] = {}
-        self._opening: dict[str, asyncio.Task[asyncssh.SSHClientConnection]] = {}
+        self._open: dict[str, Connection] = {}
+        self._opening: dict[str, asyncio.Task[Connection]] = {}
         self._sftp: dict[str, _Sftp] = {}
         self._sftp_locks: dict[str, asyncio.Lock] = {}
         self._slots: dict[str, asyncio.Semaphore] = {}
@@ -125,7 +126,7 @@ class SshPool:
         """The host of that name; a name that is not in the list is an alias of the ssh_config."""
         return self._hosts.get(name) or SshHost(name=name, address=name)
 
-    async def connect(self, host: str) -> asyncssh.SSHClientConnection:
+    async def connect(self, host: str) -> Connection:
         """The one connection to `host`, made if there is none. Raises an `SshError` that says why not."""
         return await self._connect(host, ())
 
@@ -205,7 +206,7 @@ class SshPool:
                 connection.abort()
             await asyncio.gather(*(connection.wait_closed() for connection in connections))
 
-    async def _connect(self, key: str, chain: tuple[str, ...]) -> asyncssh.SSHClientConnection:
+    async def _connect(self, key: str, chain: tuple[str, ...]) -> Connection:
         if key in chain:
             raise SshError(f"hosts are reached through each other: {plain(' -> '.join((*chain, key)))}")
         if self._closed:
@@ -220,7 +221,7 @@ class SshPool:
             task.add_done_callback(lambda done: self._dialled(key, done))
         return await asyncio.shield(task)
 
-    def _dialled(self, key: str, task: asyncio.Task[asyncssh.SSHClientConnection]) -> None:
+    def _dialled(self, key: str, task: asyncio.Task[Connection]) -> None:
         self._opening.pop(key, None)
         if task.cancelled():
             return
@@ -228,10 +229,10 @@ class SshPool:
             self._open.pop(key, None)
             self._open[key] = task.result()
 
-    async def _dial(self, key: str, chain: tuple[str, ...]) -> asyncssh.SSHClientConnection:
+    async def _dial(self, key: str, chain: tuple[str, ...]) -> Connection:
         host = self.host(key)
         route = await asyncio.to_thread(self._route, host)
-        tunnel: asyncssh.SSHClientConnection | None = None
+        tunnel: Connection | None = None
         if host.via is not None:
             tunnel = await self._connect(host.via, (*chain, key))
         else:
@@ -241,7 +242,7 @@ class SshPool:
                 raise SshError(f"{plain(host.name)}: its ProxyJump is {error.message}", hint=error.hint) from error
         return await self._handshake(host.name, route, tunnel)
 
-    async def _jump(self, host: SshHost, jumps: tuple[str, ...], chain: tuple[str, ...]) -> asyncssh.SSHClientConnection | None:
+    async def _jump(self, host: SshHost, jumps: tuple[str, ...], chain: tuple[str, ...]) -> Connection | None:
         """Through the hops of a ProxyJump; each checked against known_hosts like any other host."""
         if not jumps:
             return None
@@ -295,15 +296,13 @@ class SshPool:
         own = [Path.home() / ".ssh" / "config", Path("/etc/ssh/ssh_config")]
         return [path for path in own if os.access(path, os.R_OK)]
 
-    async def _handshake(
-        self, name: str, route: _Route, tunnel: asyncssh.SSHClientConnection | None
-    ) -> asyncssh.SSHClientConnection:
+    async def _handshake(self, name: str, route: _Route, tunnel: Connection | None) -> Connection:
         client = _Client()
         known = await asyncio.to_thread(route.known.load)
         at = f"{plain(name)} ({plain(route.shown_host)}:{route.shown_port})"
         try:
             async with self._connects, asyncio.timeout(self._settings.connect_timeout):
-                return await asyncssh.connect(
+                return await connect(
                     route.address,
                     route.port if route.port is not None else (),
                     username=route.user if route.user is not None else (),

@@ -19,6 +19,7 @@ import asyncssh
 
 from backends.escape import plain
 from backends.ssh.pool import SshPool
+from backends.ssh.sftp_session import read_range, write_range
 from backends.stores import tree
 from backends.stores.base import Body, Capabilities, ObjectInfo, PartInfo, Plain, Skipped, check_target
 from backends.stores.checksum import crc64nvme_of
@@ -66,6 +67,10 @@ class SftpStore(Plain):
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(parts=True, folders=True, case_blind=self._is_case_blind, form_blind=self._is_form_blind)
+
+    @property
+    def latency(self) -> float | None:
+        return self._tree.latency
 
     @property
     def skipped(self) -> Sequence[Skipped]:
@@ -152,7 +157,7 @@ class SftpStore(Plain):
                     if start and start >= before.size and length != 0:
                         raise SourceChanged(f"{self._name}: {plain(key, 300)} has no byte {start}: it is {before.size} bytes")
                     wanted = max(before.size - start, 0) if length is None else length
-                    body = cast(bytes, await file.read(wanted, start) if wanted else b"")
+                    body: Body = await read_range(file, start, wanted) if wanted else b""
                 after, _ = await asyncio.gather(file.stat(), file.close())
         except FOREIGN as error:
             raise self._error("reading", key, error) from error
@@ -240,7 +245,7 @@ class SftpStore(Plain):
         file = await client.open(self._tree.path(temporary), _NEW, encoding=None)
         async with _open_until_done(file):
             if body:
-                await file.write(cast(bytes, body), 0)
+                await write_range(file, 0, body)
         moved = [self._move_in(temporary, names)] if names is not None else []
         attrs, *_ = await asyncio.gather(file.stat(), file.close(), *moved)
         return cast(asyncssh.SFTPAttrs, attrs)
@@ -265,7 +270,7 @@ class SftpStore(Plain):
                 client = await self._tree.client()
                 data, log = self._tree.path((tree.WORK, name)), self._tree.path((tree.WORK, name + tree.LOG_SUFFIX))
                 async with client.open(data, asyncssh.FXF_WRITE, encoding=None) as file:
-                    await file.write(cast(bytes, body), offset)
+                    await write_range(file, offset, body)
                     if not await self._boot_id():  # else what a power cut may have taken shows by another boot
                         await _sync(file)
                 async with client.open(log, _APPEND, encoding=None) as file:

@@ -21,6 +21,7 @@ import asyncssh
 
 from backends.escape import plain
 from backends.ssh.pool import SshPool
+from backends.ssh.sftp_session import round_trip
 from backends.stores import tree
 from backends.stores.base import ObjectInfo, Skipped, key_order
 from backends.stores.errors import KeyRefused, ListingFailed, RootMissing
@@ -58,9 +59,17 @@ class SftpTree:
         self.root = root.rstrip("/") or "/"
         self._pool = pool
         self._known: set[tuple[str, ...]] = set()  # folders that were looked at
+        self._last: asyncssh.SFTPClient | None = None
 
     async def client(self) -> asyncssh.SFTPClient:
-        return await self._pool.sftp(self.host)
+        client = await self._pool.sftp(self.host)
+        self._last = client
+        return client
+
+    @property
+    def latency(self) -> float | None:
+        """The least seconds that the session has taken to answer."""
+        return round_trip(self._last) if self._last is not None else None
 
     def path(self, names: tuple[str, ...]) -> bytes:
         """In bytes: names need not be UTF-8."""
