@@ -171,7 +171,7 @@ def parse_log(data: bytes) -> UploadLog | None:
 def check_room(store: str, key: str, size: int, free: int) -> None:
     """Raises `StoreFull`, with figures, where `size` bytes have no room."""
     if size > free:
-        raise StoreFull(f"{store}: {plain(key, 300)} is {size:,} bytes, and {free:,} are free", hint="make room")
+        raise StoreFull(f"{store}: {plain(key, 300)} has no room: {size:,} bytes, and {free:,} are free", hint="make room")
 
 
 def check_complete(store: str, key: str, log: UploadLog, parts: Iterable[PartInfo], size: int, crc64nvme: str) -> None:

@@ -20,6 +20,7 @@ LEAST, MOST = 16, 256  # requests under way, where the plan says nothing
 _LEAST_PARTS, _MOST_PARTS = 8, 32  # of 8 MiB each
 _SECONDS_EACH = 0.25e-3  # of this process, to copy a small object: below that time between two of them the latency does not show
 _BURST_SECONDS = 0.25
+_PIECE = 256 << 10  # bytes
 _TRIES = 8  # of a call that failed for a passing reason: some 25 s, as long as a server takes that is started again
 _BUSY_TRIES = 12  # of a call that the store asked to put off
 _FIRST_WAIT = 0.2
@@ -44,8 +45,14 @@ class Bandwidth:
         return max(0.0, start - now)
 
     async def take(self, size: int) -> None:
-        if (wait := self.wait_for(size)) > 0:
-            await asyncio.sleep(wait)
+        """Wait for the turn of `size` bytes. Large bodies take it piece by piece, so that small ones get theirs in between."""
+        if not self._seconds_per_byte:
+            return
+        while size > 0:
+            piece = min(size, _PIECE)
+            size -= piece
+            if (wait := self.wait_for(piece)) > 0:
+                await asyncio.sleep(wait)
 
 
 class Streams:

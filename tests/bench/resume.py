@@ -29,6 +29,7 @@ from backends.transfer.sums import Sums
 from tests.peers.seaweedfs import SeaweedFs, seaweedfs
 
 PART = 8 << 20
+_FIRST_RUN_SECONDS = 4
 CUTOVER = [sys.executable, "-c", "from console.main import main; main()"]
 
 
@@ -100,9 +101,9 @@ async def fill(store: S3Store, size: Size) -> int:
     return total + size.big
 
 
-def write_plan(folder: Path, legacy: SeaweedFs, target: SeaweedFs, parallel: int = 10) -> Path:
+def write_plan(folder: Path, legacy: SeaweedFs, target: SeaweedFs, parallel: int = 10, mbps: int | None = None) -> Path:
     """A plan that copies bucket `old` of one server to bucket `new` of the other."""
-    plan = folder / "plan.yaml"
+    plan = folder / ("plan.yaml" if mbps is None else "slow.yaml")
     plan.write_text(
         f"""version: 1
 name: resume
@@ -113,7 +114,7 @@ stores:
   new: {{url: "s3://new/v1/", endpoint: "{target.endpoint}", access_key: "${{env:KEY}}", secret_key: "${{env:SECRET}}"}}
 datasets:
   - {{name: corpus, from: old, to: new}}
-transfer: {{parallel: {parallel}}}
+transfer: {{parallel: {parallel}{"" if mbps is None else f", bandwidth: {mbps} Mbps"}}}
 """
     )
     return plan
@@ -191,8 +192,11 @@ async def resume(folder: Path, size: Size, tell: Callable[[str], None] = lambda 
         tell(f"{size.objects} objects and one of {size.big >> 20} MiB are on legacy: {total:,} bytes")
         plan, state, env = write_plan(folder, legacy, target), folder / "state", environment(legacy)
         sync = ["sync", str(plan), "--state", str(state)]
+        slow = write_plan(
+            folder, legacy, target, mbps=max(1, int(total * 8 / _FIRST_RUN_SECONDS / 1e6))
+        )  # there is a middle to hit
         look = middle_of(state / "index.db", size.objects // 3, size.big // PART // 3)
-        killed_after = await kill_in_the_middle(sync, env, look)
+        killed_after = await kill_in_the_middle(["sync", str(slow), "--state", str(state)], env, look)
         arrived_objects, arrived = await arrived_at(new)
         tell(f"killed with -9 after {killed_after:.1f} s: {arrived_objects} objects and {arrived:,} bytes had arrived")
         started = time.monotonic()

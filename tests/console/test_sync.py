@@ -27,7 +27,9 @@ def plan(tmp_path: Path) -> Path:
         (tmp_path / side).mkdir()
     (tmp_path / "old" / "deep").mkdir()
     for i in range(5):
-        (tmp_path / "old" / "deep" / f"{i}").write_bytes(bytes([i]) * 1000)
+        path = tmp_path / "old" / "deep" / f"{i}"
+        path.write_bytes(bytes([i]) * 1000)
+        os.utime(path, (1.7e9, 1.7e9))  # what was written a moment before it is read is looked at again
     return write_plan(tmp_path)
 
 

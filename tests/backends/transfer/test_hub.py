@@ -48,7 +48,9 @@ async def go(
     parallel: int = 4,
     **options: object,
 ) -> RoundResult:
-    way = HubOptions("move", "d", parallel, compress)  # type: ignore[arg-type]
+    # In memory the link is faster than any level: a link that is known to be slow makes `auto` decide the same everywhere.
+    bandwidth = 400e6 if compress == "auto" else None
+    way = HubOptions("move", "d", parallel, compress, bandwidth=bandwidth)  # type: ignore[arg-type]
     chosen = RoundOptions(parallel=parallel, **options)  # type: ignore[arg-type]
     return await sync_round_by_hub(hub, way, source, target, index, chosen, progress or Progress())
 
