@@ -15,12 +15,12 @@ import asyncio
 import os
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, cast
 
 import asyncssh
 from asyncssh.connection import _connect
-from asyncssh.constants import MSG_CHANNEL_DATA, MSG_IGNORE
+from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST, MSG_IGNORE
 from asyncssh.encryption import GCMEncryption
 from asyncssh.stream import SSHClientStreamSession
 from cryptography.exceptions import InvalidTag
@@ -38,6 +38,10 @@ _CHANNEL = struct.Struct(">II")
 class DirectSession(SSHClientStreamSession[bytes]):
     """A session that takes its data as views also. The bytes below one stay what they are for as long as it is held."""
 
+    def room_came(self) -> None:
+        """The server takes more. Not called where `Connection.tells_room` is false."""
+        raise NotImplementedError
+
 
 class _Aead:
     """The key schedule of asyncssh's cipher, made once and not for each packet. Its counter stays asyncssh's own."""
@@ -54,30 +58,47 @@ class Connection(asyncssh.SSHClientConnection):
     _sealer: _Aead | None = None
     _opener: _Aead | None = None
 
+    @property
+    def tells_room(self) -> bool:
+        """Else only asyncssh learns of it, and sends what was written to the channel."""
+        return self._opens() is not None
+
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
         if pkttype != MSG_IGNORE or b"-cbc" in self._enc_alg_cs:
             super().send_packet(pkttype, *args, handler=handler)
 
-    def send_channel_data(self, channel: asyncssh.SSHClientChannel[bytes], pieces: Sequence[Piece], size: int) -> None:
-        """One packet of `size` bytes, at most what `channel_room` says."""
-        channel._send_window -= size
-        sealer = self._seals()
-        if sealer is None or channel._send_chan is None:
+    def send_channel_data(self, channel: asyncssh.SSHClientChannel[bytes], packets: Iterable[tuple[list[Piece], int]]) -> None:
+        """Each of `packets` as one of its size, which is at most what `channel_room` says when it is asked for."""
+        sealed: list[bytearray] = []
+        for pieces, size in packets:
+            channel._send_window -= size
+            sealer = self._seals()
+            if sealer is not None and channel._send_chan is not None:
+                sealed.append(self._seal(sealer, channel._send_chan, pieces, size))
+                continue
+            self._write_out(sealed)
             channel.send_packet(MSG_CHANNEL_DATA, b"".join((size.to_bytes(4, "big"), *pieces)))
-            return
+        self._write_out(sealed)
+
+    def _seal(self, sealer: _Aead, number: int, pieces: list[Piece], size: int) -> bytearray:
         padding = -(10 + size) % _BLOCK
         if padding < 4:
             padding += _BLOCK
         length = 10 + size + padding
-        head = _HEAD.pack(length, padding, MSG_CHANNEL_DATA, channel._send_chan, size)
+        head = _HEAD.pack(length, padding, MSG_CHANNEL_DATA, number, size)
         packet = bytearray(4 + length + _TAG)
         packet[:4] = head[:4]
         plain = b"".join((head[4:], *pieces, os.urandom(padding)))
         sealer.aes.encrypt_into(sealer.cipher._iv, plain, head[:4], memoryview(packet)[4:])
         sealer.cipher._update_iv()
-        self._send(packet)  # type: ignore[arg-type]  # any buffer will do
         self._send_seq = (self._send_seq + 1) & 0xFFFFFFFF
         self._rekey_bytes_sent += length
+        return packet
+
+    def _write_out(self, packets: list[bytearray]) -> None:
+        if packets and self._transport is not None:
+            self._transport.writelines(packets)
+        packets.clear()
 
     def _seals(self) -> _Aead | None:
         """What seals a packet now; None where asyncssh has something to say first."""
@@ -137,13 +158,19 @@ class Connection(asyncssh.SSHClientConnection):
                 self._inpbuf = bytes(held[at:])
 
     def _give(self, plain: bytes) -> bool:
-        if len(plain) < _DATA_AT or plain[1] != MSG_CHANNEL_DATA:
+        if len(plain) < _DATA_AT or plain[1] not in (MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST):
             return False
         number, size = _CHANNEL.unpack_from(plain, 2)
         channel = self._channels.get(number)
-        if channel is None or channel._recv_state != "open" or size > channel._recv_window:
+        if channel is None or channel._recv_state != "open" or not isinstance(channel._session, DirectSession):
             return False
-        if not isinstance(channel._session, DirectSession) or _DATA_AT + size + plain[0] != len(plain):
+        if plain[1] == MSG_CHANNEL_WINDOW_ADJUST:
+            if _DATA_AT + plain[0] != len(plain):
+                return False
+            channel._send_window += size
+            channel._session.room_came()
+            return True
+        if size > channel._recv_window or _DATA_AT + size + plain[0] != len(plain):
             return False
         channel._accept_data(cast(bytes, memoryview(plain)[_DATA_AT : _DATA_AT + size]))
         return True

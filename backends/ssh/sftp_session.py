@@ -15,7 +15,7 @@ import struct
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import asyncssh
@@ -81,6 +81,10 @@ class SftpStream(DirectSession):
         else:
             super().data_received(bytes(data), datatype)
 
+    def room_came(self) -> None:
+        if self.handler is not None:
+            self.handler.flush_soon()
+
     def pause_writing(self) -> None:
         super().pause_writing()
         if self.handler is not None:
@@ -90,7 +94,7 @@ class SftpStream(DirectSession):
         super().resume_writing()
         if self.handler is not None:
             self.handler.is_held = False
-            self.handler.flush()
+            self.handler.flush_soon()
 
 
 class _Range:
@@ -267,21 +271,27 @@ class SftpHandler(SFTPClientHandler):
         else:
             self._queue.append(head)
             self._queue.extend(args)
-        if not self._is_flushing:
-            self._is_flushing = True
-            self._loop.call_soon(self.flush)
+        self.flush_soon()
 
     def flush(self) -> None:
         """Send what waits, as far as the server takes it now."""
         self._is_flushing = False
-        while self._queue and not self.is_held and not self._channel.is_closing():
-            room = channel_room(self._channel)
-            if room:
-                pieces, size = self._take(room)
-                self._connection.send_channel_data(self._channel, pieces, size)
-            else:  # asyncssh tells when it has gone: `resume_writing`
-                pieces, _ = self._take(self._channel._send_pktsize)
-                self._channel.write(b"".join(pieces))
+        if self.is_held or self._channel.is_closing():
+            return
+        self._connection.send_channel_data(self._channel, self._packets())
+        if self._queue and not self._connection.tells_room:
+            pieces, _ = self._take(self._channel._send_pktsize)
+            self._channel.write(b"".join(pieces))  # goes when it can, and `resume_writing` follows
+
+    def flush_soon(self) -> None:
+        """Once for all of this turn."""
+        if not self._is_flushing:
+            self._is_flushing = True
+            self._loop.call_soon(self.flush)
+
+    def _packets(self) -> Iterator[tuple[list[Piece], int]]:
+        while self._queue and (room := channel_room(self._channel)):
+            yield self._take(room)
 
     def _take(self, room: int) -> tuple[list[Piece], int]:
         pieces: list[Piece] = []
