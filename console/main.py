@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import sys
@@ -70,6 +71,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; every error leaves with the contract's exit code."""
+    # What is imported stays: collecting garbage every 700 new objects meanwhile costs a twentieth of the time to start.
+    gc.set_threshold(50_000, 20, 20)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal or pipe of another encoding is no reason to fail
     try:

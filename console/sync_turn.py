@@ -33,7 +33,6 @@ def our_turn(folder: Path, plan: Plan, request: SyncRequest) -> Iterator[Callabl
     it is.
     """
     from backends.cutover.fold import fold
-    from backends.cutover.rules import delete_refusal
     from backends.cutover.tokens import check_token
     from backends.engine.journal import read_events
     from backends.engine.lock import StateLock
@@ -50,6 +49,8 @@ def our_turn(folder: Path, plan: Plan, request: SyncRequest) -> Iterator[Callabl
             check_token(migration.token(dataset.name).writer, dataset.name, request.direction, has_engine=bool(migration.name))
 
         def barred(dataset: str) -> str:
+            from backends.cutover.rules import delete_refusal  # with all steps of a cutover: only where a plan deletes
+
             refusal = delete_refusal(migration, dataset)
             return refusal.reason if refusal is not None else ""
 

@@ -19,8 +19,6 @@ from backends.statedir import make_state_dir
 from backends.stores.base import Store
 from backends.stores.open import open_store
 from backends.transfer.gap import KeptGap, keep_gap, side_spec
-from backends.transfer.hub.copier import HubOptions
-from backends.transfer.hub.round import sync_round_by_hub
 from backends.transfer.index import Index
 from backends.transfer.looking import index_to_look_at
 from backends.transfer.merge import first_error
@@ -31,6 +29,7 @@ from backends.transfer.verify import VerifyResult, verify_dataset
 
 if TYPE_CHECKING:
     from backends.ssh.pool import SshPool
+    from backends.transfer.hub.copier import HubOptions
 
 FOLLOW_SECONDS = 60.0  # where the plan's dataset has no `follow`
 MOST_OVER_HUB = 32  # objects under way on each leg, where the plan says nothing: each may hold a part in memory
@@ -129,6 +128,8 @@ class TransferSession:
                 options = replace(options, copy_seconds=max(spec.follow or FOLLOW_SECONDS, _COPY_TO_LISTING * listing))
             shown = progress or Progress()
             if spec.hub is not None and direction == "forward":
+                from backends.transfer.hub.round import sync_round_by_hub  # with zstd: only where there is a hub
+
                 hub = self._store(spec.hub)
                 if not dry_run:
                     await self._prepare(hub)
@@ -193,7 +194,7 @@ class TransferSession:
             bandwidth=transfer.bandwidth,
             exclude=spec.exclude,
             delete=spec.delete == "after-commit",
-            delete_barred=self.delete_barred(spec.name),
+            delete_barred=self.delete_barred(spec.name) if spec.delete == "after-commit" else "the plan says never",
             max_delete=transfer.max_delete,
             dry_run=dry_run,
             retry_failed=retry_failed,
@@ -206,6 +207,8 @@ class TransferSession:
         )
 
     def _by_hub(self, spec: Dataset) -> HubOptions:
+        from backends.transfer.hub.copier import HubOptions
+
         transfer = self.plan.transfer
         return HubOptions(
             plan=self.plan.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -45,6 +46,7 @@ class Interrupted(KeyboardInterrupt):
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run to its end on uvloop where there is one. Raises `Interrupted` after a clean stop."""
+    gc.freeze()  # the modules: no collection in the middle of a copy looks at them again
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         if not runner.run(_stoppable(main)):
             raise Interrupted
