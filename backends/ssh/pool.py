@@ -1,4 +1,4 @@
-"""One SSH connection a host, shared by all who need it.
+"""One SSH connection a host, shared by all who need it; bulk data may ask for one more.
 
 Speaks SSH through asyncssh (2.24). The operator's own ssh_config and agent are used; host keys are always checked,
 whatever the ssh_config says: asyncssh takes `UserKnownHostsFile none` for "do not check", and so do its ProxyJump hops,
@@ -34,6 +34,7 @@ MAX_CONNECTS = 16
 MAX_COMMANDS = 6  # at once on one connection: OpenSSH's MaxSessions is 10, and a stream and SFTP need theirs
 KEEPALIVES_MISSED = 2  # a dead peer is found after keepalive x (this + 1)
 CLOSE_TIMEOUT = 3.0
+_LANE = "\n"  # between a host and the number of a further connection: no name holds it
 # AES-GCM costs a third of asyncssh's first choice, chacha20 (measured).
 CIPHERS = (
     "aes128-gcm@openssh.com",
@@ -162,11 +163,13 @@ class SshPool:
         finally:
             lines.stop()
 
-    async def sftp(self, host: str) -> asyncssh.SFTPClient:
-        """The one SFTP session to `host`, opened again when it was lost."""
-        connection = await self.connect(host)
-        async with self._sftp_locks.setdefault(host, asyncio.Lock()):
-            session = self._sftp.get(host)
+    async def sftp(self, host: str, lane: int = 0) -> asyncssh.SFTPClient:
+        """The one SFTP session to `host`, opened again when it was lost. A `lane` from 1 on is a session on a connection of its
+        own: sshd serves a connection by one process, which one core bounds."""
+        key = f"{host}{_LANE}{lane}" if lane else host
+        connection = await self._connect(key, ())
+        async with self._sftp_locks.setdefault(key, asyncio.Lock()):
+            session = self._sftp.get(key)
             if session is not None and session.is_alive_on(connection):
                 return session.client
             if session is not None:
@@ -180,7 +183,7 @@ class SshPool:
                 if connection.is_closed():
                     raise LinkLost(f"lost the connection to {plain(host)}: {plain(str(error))}") from error
                 raise SshError(f"{plain(host)} gives no SFTP: {plain(str(error))}") from error
-            self._sftp[host] = _Sftp(connection, client)
+            self._sftp[key] = _Sftp(connection, client)
             return client
 
     async def close(self) -> None:
@@ -230,7 +233,7 @@ class SshPool:
             self._open[key] = task.result()
 
     async def _dial(self, key: str, chain: tuple[str, ...]) -> Connection:
-        host = self.host(key)
+        host = self.host(key.partition(_LANE)[0])
         route = await asyncio.to_thread(self._route, host)
         tunnel: Connection | None = None
         if host.via is not None:

@@ -149,8 +149,8 @@ class SftpStore(Plain):
         try:
             if not await self._tree.has_folder(names[:-1]):
                 raise ObjectMissing(f"{self._name}: reading {plain(key, 300)}: no such file")
-            async with asyncio.timeout(CALL_SECONDS + (length or 0) / _SLOWEST):
-                attrs, file = await self._open_file(key, names, is_listed=if_match is not None)
+            async with asyncio.timeout(CALL_SECONDS + (length or 0) / _SLOWEST), self._tree.carrier(length or 0) as client:
+                attrs, file = await self._open_file(client, key, names, is_listed=if_match is not None)
                 async with _open_until_done(file):
                     before = info(key, attrs)
                     self._same(before, if_match)
@@ -167,11 +167,11 @@ class SftpStore(Plain):
         return body
 
     async def _open_file(
-        self, key: str, names: tuple[str, ...], *, is_listed: bool
+        self, client: asyncssh.SFTPClient, key: str, names: tuple[str, ...], *, is_listed: bool
     ) -> tuple[asyncssh.SFTPAttrs, asyncssh.SFTPClientFile]:
         """A regular file, looked at and opened. What a listing gave as one is looked at while it is opened; anything else before:
         a server that opens a FIFO answers nothing more."""
-        client, path = await self._tree.client(), self._tree.path(names)
+        path = self._tree.path(names)
         looking = client.lstat(path)
         if not is_listed:
             attrs = self._regular(key, await looking)
@@ -265,16 +265,18 @@ class SftpStore(Plain):
     async def write_part(self, key: str, upload: str, number: int, offset: int, body: Body, *, crc64nvme: str) -> PartInfo:
         name = tree.checked_upload(self._name, upload)
         await self._check(key, body, crc64nvme)
-        async with self._writing(key, len(body), gone=self._gone(key)):
-            async with asyncio.timeout(CALL_SECONDS + len(body) / _SLOWEST):
-                client = await self._tree.client()
-                data, log = self._tree.path((tree.WORK, name)), self._tree.path((tree.WORK, name + tree.LOG_SUFFIX))
-                async with client.open(data, asyncssh.FXF_WRITE, encoding=None) as file:
-                    await write_range(file, offset, body)
-                    if not await self._boot_id():  # else what a power cut may have taken shows by another boot
-                        await _sync(file)
-                async with client.open(log, _APPEND, encoding=None) as file:
-                    await file.write(tree.log_line(number, offset, len(body), crc64nvme))
+        data, log = self._tree.path((tree.WORK, name)), self._tree.path((tree.WORK, name + tree.LOG_SUFFIX))
+        async with (
+            self._writing(key, len(body), gone=self._gone(key)),
+            asyncio.timeout(CALL_SECONDS + len(body) / _SLOWEST),
+            self._tree.carrier(len(body)) as client,
+        ):
+            async with client.open(data, asyncssh.FXF_WRITE, encoding=None) as file:
+                await write_range(file, offset, body)
+                if not await self._boot_id():  # else what a power cut may have taken shows by another boot
+                    await _sync(file)
+            async with client.open(log, _APPEND, encoding=None) as file:
+                await file.write(tree.log_line(number, offset, len(body), crc64nvme))
         return PartInfo(number, crc64nvme, len(body), crc64nvme)
 
     async def complete_upload(

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import stat
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -20,6 +20,7 @@ from typing import TypeVar, cast
 import asyncssh
 
 from backends.escape import plain
+from backends.ssh.errors import SshError
 from backends.ssh.pool import SshPool
 from backends.ssh.sftp_session import round_trip
 from backends.stores import tree
@@ -32,6 +33,8 @@ _Names = AsyncGenerator[asyncssh.SFTPName, None]
 
 CALL_SECONDS = 60.0
 _FOLDER_SECONDS = 300.0  # a folder of a million names
+_LANES = 2  # connections that large bodies share
+_LARGE = 1 << 20
 _AHEAD = 8  # folders asked for before the walk comes to them: each costs four round trips
 
 
@@ -60,11 +63,29 @@ class SftpTree:
         self._pool = pool
         self._known: set[tuple[str, ...]] = set()  # folders that were looked at
         self._last: asyncssh.SFTPClient | None = None
+        self._lanes = [0] * _LANES  # bytes under way on each
 
-    async def client(self) -> asyncssh.SFTPClient:
+    async def client(self, lane: int = 0) -> asyncssh.SFTPClient:
+        """The session of a lane; of the first where no other is to be had."""
+        if lane:
+            try:
+                return await self._pool.sftp(self.host, lane)
+            except SshError:
+                self._lanes = self._lanes[:1]  # a server may take one connection only
         client = await self._pool.sftp(self.host)
         self._last = client
         return client
+
+    @asynccontextmanager
+    async def carrier(self, size: int) -> AsyncIterator[asyncssh.SFTPClient]:
+        """The session for a body of `size` bytes: for a large one that which has least to do."""
+        lanes = self._lanes
+        lane = lanes.index(min(lanes)) if size >= _LARGE else 0
+        lanes[lane] += size
+        try:
+            yield await self.client(lane)
+        finally:
+            lanes[lane] -= size
 
     @property
     def latency(self) -> float | None:
