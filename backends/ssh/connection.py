@@ -69,33 +69,31 @@ class Connection(asyncssh.SSHClientConnection):
 
     def send_channel_data(self, channel: asyncssh.SSHClientChannel[bytes], packets: Iterable[tuple[list[Piece], int]]) -> None:
         """Each of `packets` as one of its size, which is at most what `channel_room` says when it is asked for."""
-        sealed: list[bytearray] = []
+        sealed: list[bytes] = []
         for pieces, size in packets:
             channel._send_window -= size
             sealer = self._seals()
             if sealer is not None and channel._send_chan is not None:
-                sealed.append(self._seal(sealer, channel._send_chan, pieces, size))
+                sealed.extend(self._seal(sealer, channel._send_chan, pieces, size))
                 continue
             self._write_out(sealed)
             channel.send_packet(MSG_CHANNEL_DATA, b"".join((size.to_bytes(4, "big"), *pieces)))
         self._write_out(sealed)
 
-    def _seal(self, sealer: _Aead, number: int, pieces: list[Piece], size: int) -> bytearray:
+    def _seal(self, sealer: _Aead, number: int, pieces: list[Piece], size: int) -> tuple[bytes, bytes]:
         padding = -(10 + size) % _BLOCK
         if padding < 4:
             padding += _BLOCK
         length = 10 + size + padding
         head = _HEAD.pack(length, padding, MSG_CHANNEL_DATA, number, size)
-        packet = bytearray(4 + length + _TAG)
-        packet[:4] = head[:4]
         plain = b"".join((head[4:], *pieces, os.urandom(padding)))
-        sealer.aes.encrypt_into(sealer.cipher._iv, plain, head[:4], memoryview(packet)[4:])
+        sealed = sealer.aes.encrypt(sealer.cipher._iv, plain, head[:4])
         sealer.cipher._update_iv()
         self._send_seq = (self._send_seq + 1) & 0xFFFFFFFF
         self._rekey_bytes_sent += length
-        return packet
+        return head[:4], sealed
 
-    def _write_out(self, packets: list[bytearray]) -> None:
+    def _write_out(self, packets: list[bytes]) -> None:
         if packets and self._transport is not None:
             self._transport.writelines(packets)
         packets.clear()
