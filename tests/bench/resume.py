@@ -152,19 +152,18 @@ async def kill_in_the_middle(args: list[str], env: dict[str, str], is_middle: Ca
     return time.monotonic() - started
 
 
-def middle_of(index: Path, objects: int, parts: int) -> Callable[[], bool]:
-    """Does the index say that so many objects and so many parts have arrived?"""
+def middle_of(index: Path, parts: int) -> Callable[[], bool]:
+    """Does the index say that so many parts of an object that is not whole yet have arrived?"""
 
     def look() -> bool:
         if not index.exists():
             return False
         try:
             with contextlib.closing(sqlite3.connect(f"file:{index}?mode=ro", uri=True, timeout=5)) as db:
-                done = db.execute("SELECT count(*) FROM objects").fetchone()[0]
                 arrived = db.execute("SELECT count(*) FROM parts WHERE etag != ''").fetchone()[0]
         except sqlite3.OperationalError:
             return False  # its tables are not there yet
-        return bool(done >= objects and arrived >= parts)
+        return bool(arrived >= parts)
 
     return look
 
@@ -195,7 +194,7 @@ async def resume(folder: Path, size: Size, tell: Callable[[str], None] = lambda 
         slow = write_plan(
             folder, legacy, target, mbps=max(1, int(total * 8 / _FIRST_RUN_SECONDS / 1e6))
         )  # there is a middle to hit
-        look = middle_of(state / "index.db", size.objects // 3, size.big // PART // 3)
+        look = middle_of(state / "index.db", size.big // PART // 3)
         killed_after = await kill_in_the_middle(["sync", str(slow), "--state", str(state)], env, look)
         arrived_objects, arrived = await arrived_at(new)
         tell(f"killed with -9 after {killed_after:.1f} s: {arrived_objects} objects and {arrived:,} bytes had arrived")
