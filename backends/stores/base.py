@@ -7,7 +7,7 @@ like a complete one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -62,7 +62,6 @@ class Capabilities:
     folders: bool = False  # a key cannot be an object and the folder of others at once
     form_blind: bool = False  # takes the forms of one Unicode text (NFC, NFD) for one name
     server_copy: bool = False  # `copy_from` may be asked
-    streamed_write: bool = False  # `write_stream`: for large objects where there are no `parts`
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +168,6 @@ class Store(Protocol):
         when anything stands there. Where not `capabilities.conditional_write` this is looked at just before, which leaves a gap."""
         ...
 
-    async def write_stream(
-        self, key: str, chunks: AsyncIterable[Body], *, size: int, like: ObjectInfo | None = None
-    ) -> ObjectInfo:
-        """Put a whole object of `size` bytes chunk by chunk; it appears at the end, or not at all when `chunks` raises. Only where
-        `capabilities.streamed_write`."""
-        ...
-
     async def copy_from(self, source: Store, info: ObjectInfo) -> ObjectInfo | None:
         """Let the store itself copy exactly `info` of `source` to the same key here, with its metadata; None where it cannot (another server,
         other rights). Only where `capabilities.server_copy`. Raises `SourceChanged` as `read` does."""
@@ -242,7 +234,7 @@ async def check_target(store: Store, key: str, if_match: str | None, if_absent: 
 
 
 class Plain:
-    """What stores that cannot do better inherit: `fetch` by `read`, no streamed writes, no copies by the server."""
+    """What stores that cannot do better inherit: `fetch` by `read`, no copies by the server."""
 
     @property
     def latency(self) -> float | None:
@@ -262,11 +254,6 @@ class Plain:
         if told is None:
             raise ObjectMissing(f"{self.name}: {plain(listed.key, 300)} has gone since it was listed")
         return told, await self.read(listed.key, if_match=listed.identity)
-
-    async def write_stream(
-        self: Store, key: str, chunks: AsyncIterable[Body], *, size: int, like: ObjectInfo | None = None
-    ) -> ObjectInfo:
-        raise NotImplementedError(f"{self.name} takes parts, not streams")
 
     async def copy_from(self, source: Store, info: ObjectInfo) -> ObjectInfo | None:
         return None

@@ -15,7 +15,6 @@ from datetime import timedelta
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 from pyreqwest.response import Response
 
@@ -24,12 +23,10 @@ from backends.escape import plain
 from backends.stores.base import Body
 from backends.stores.cancelling import heeded
 from backends.stores.errors import StoreError
+from backends.stores.http_client import CONNECT_SECONDS, IDLE_SECONDS, SLOWEST, build_client
 from backends.stores.s3_errors import from_http
 from backends.stores.sigv4 import canonical_query, encode
 
-CONNECT_SECONDS = 10.0
-IDLE_SECONDS = 60.0
-_SLOWEST = 16 * 1024  # bytes a second below which a body counts as stuck
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 Params = tuple[tuple[str, str], ...]
@@ -104,8 +101,8 @@ class ObjectClient:
         self._signer = signer
         self._read_error = read_error
         # Two, because the idle limit of a read would also run while a large body is on its way out.
-        self._reader = _build(place, idle=True)
-        self._writer = _build(place, idle=False)
+        self._reader = build_client(idle=True, is_loopback=place.is_loopback)
+        self._writer = build_client(idle=False, is_loopback=place.is_loopback)
 
     async def call(
         self,
@@ -122,7 +119,7 @@ class ObjectClient:
         """Ask, and return an answer of status 2xx. `expect` is how many bytes an answer may bring (it lengthens the limit);
         `what` names the action in messages."""
         request = Request(method, path, params, headers or {}, len(body or b""))
-        limit = seconds + CONNECT_SECONDS + (request.size + expect) / _SLOWEST
+        limit = seconds + CONNECT_SECONDS + (request.size + expect) / SLOWEST
         answer = await self._send(request, body, limit, what)
         if _has_ended(answer) and self._signer.forget():
             answer = await self._send(request, body, limit, what)
@@ -170,27 +167,3 @@ class ObjectClient:
 def _has_ended(answer: Answer) -> bool:
     """Whether what was shown is not (or no longer) valid. Azure says so of a shared access signature with 403."""
     return answer.status == 401 or answer.headers.get("x-ms-error-code") == "AuthenticationFailed"
-
-
-def _build(place: Place, *, idle: bool) -> Client:
-    builder = (
-        ClientBuilder()
-        .http1_only()
-        .gzip(False)
-        .brotli(False)
-        .zstd(False)
-        .deflate(False)
-        .follow_redirects(False)
-        .referer(False)
-        .user_agent("cutover")
-        .tcp_nodelay(True)
-        .pool_max_idle_per_host(512)
-        .pool_idle_timeout(timedelta(seconds=20))  # servers close idle connections: be first
-        .connect_timeout(timedelta(seconds=CONNECT_SECONDS))
-        .tcp_user_timeout(timedelta(seconds=IDLE_SECONDS))
-    )
-    if idle:
-        builder = builder.read_timeout(timedelta(seconds=IDLE_SECONDS))
-    if place.is_loopback:
-        builder = builder.no_proxy()
-    return builder.build()

@@ -19,7 +19,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 from pyreqwest.response import Response
 
@@ -28,6 +27,7 @@ from backends.escape import plain
 from backends.stores.base import Body
 from backends.stores.cancelling import heeded
 from backends.stores.errors import StoreError, StoreUnreachable
+from backends.stores.http_client import CONNECT_SECONDS, IDLE_SECONDS, SLOWEST, build_client
 from backends.stores.s3_credentials import CredentialSource
 from backends.stores.s3_errors import from_answer, from_http, may_have_ended
 from backends.stores.sigv4 import Credentials, Scope, canonical_query, encode_path, sign
@@ -35,9 +35,6 @@ from backends.stores.sigv4 import Credentials, Scope, canonical_query, encode_pa
 if TYPE_CHECKING:
     import aiohttp
 
-CONNECT_SECONDS = 10.0
-IDLE_SECONDS = 60.0
-_SLOWEST = 16 * 1024  # bytes a second below which a body counts as stuck
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -98,8 +95,8 @@ class S3Client:
         self._address = address
         self._credentials = credentials
         self._scope = Scope(region)
-        self._reader = self._build(idle=True)
-        self._writer = self._build(idle=False)
+        self._reader = build_client(idle=True, is_loopback=address.is_loopback)
+        self._writer = build_client(idle=False, is_loopback=address.is_loopback)
         self._literal: aiohttp.ClientSession | None = None
         self.latency: float | None = None  # of the fastest request
 
@@ -122,7 +119,7 @@ class S3Client:
         query = canonical_query(params)
         given = {"host": self._address.host, **headers} if headers else {"host": self._address.host}
         url = f"{self._address.origin}{raw}?{query}" if query else f"{self._address.origin}{raw}"
-        limit = seconds + CONNECT_SECONDS + ((0 if body is None else len(body)) + expect) / _SLOWEST
+        limit = seconds + CONNECT_SECONDS + ((0 if body is None else len(body)) + expect) / SLOWEST
 
         async def ask(credentials: Credentials) -> Answer:
             try:
@@ -203,29 +200,6 @@ class S3Client:
                 auto_decompress=False, skip_auto_headers=unwanted, trust_env=not self._address.is_loopback
             )
         return self._literal
-
-    def _build(self, *, idle: bool) -> Client:
-        builder = (
-            ClientBuilder()
-            .http1_only()
-            .gzip(False)
-            .brotli(False)
-            .zstd(False)
-            .deflate(False)
-            .follow_redirects(False)
-            .referer(False)
-            .user_agent("cutover")
-            .tcp_nodelay(True)
-            .pool_max_idle_per_host(512)
-            .pool_idle_timeout(timedelta(seconds=20))  # servers close idle connections: be first
-            .connect_timeout(timedelta(seconds=CONNECT_SECONDS))
-            .tcp_user_timeout(timedelta(seconds=IDLE_SECONDS))
-        )
-        if idle:
-            builder = builder.read_timeout(timedelta(seconds=IDLE_SECONDS))
-        if self._address.is_loopback:
-            builder = builder.no_proxy()
-        return builder.build()
 
     async def close(self) -> None:
         async with asyncio.timeout(10):
