@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from backends.cutover.events import Event, Kind
-from backends.snapshot import Phase, State
+from backends.vocabulary import Phase, State
 
 Writer = Literal["legacy", "none", "target"]
 Direction = Literal["forward", "backward", "safety"]

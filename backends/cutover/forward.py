@@ -13,8 +13,9 @@ from backends.cutover.steps.weight import SetWeight
 from backends.cutover.steps.writer import LastRound, Quiesce, Resume, SetToken
 from backends.cutover.world import World
 from backends.plan.models import Plan, Route, Workload
-from backends.snapshot import GateView, Health, Phase, SoakView, State
+from backends.snapshot import GateView, SoakView
 from backends.verdict import Verdict
+from backends.vocabulary import Health, Phase, State
 
 MoveKind = Literal["phase", "arm", "shift", "commit", "retire", "decommission"]
 

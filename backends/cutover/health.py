@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from backends.snapshot import Health
+from backends.vocabulary import Health
 
 Exposure = Literal["none", "some", "all"]
 Action = Literal["plan", "hold", "tell", "rollback", "blocked"]

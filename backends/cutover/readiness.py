@@ -5,7 +5,9 @@ from __future__ import annotations
 from backends.cutover.rollback import plan_rollback, writers_on_target
 from backends.cutover.states import TABLE
 from backends.cutover.world import World
-from backends.snapshot import Health, Lag, ReadinessView, State
+from backends.dataset_view import Lag
+from backends.snapshot import ReadinessView
+from backends.vocabulary import Health, State
 
 
 def readiness(world: World, *, reverse_lag: Lag, journal_note: str = "", stale_routes: tuple[str, ...] = ()) -> ReadinessView:

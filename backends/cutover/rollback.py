@@ -17,8 +17,9 @@ from backends.cutover.steps.side import CheckSide
 from backends.cutover.steps.weight import Drain, SetWeight
 from backends.cutover.steps.writer import Compare, Fence, LastRound, Quiesce, Resume, SettleGap, SetToken
 from backends.cutover.world import World
+from backends.dataset_view import Lag
 from backends.plan.models import Plan, Workload
-from backends.snapshot import Health, Lag
+from backends.vocabulary import Health
 
 Mode = Literal["graceful", "emergency"]
 

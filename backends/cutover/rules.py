@@ -19,7 +19,7 @@ from backends.cutover.steps.base import Step
 from backends.cutover.steps.weight import SetWeight
 from backends.cutover.steps.writer import LastRound, Quiesce, Resume, SetToken
 from backends.cutover.world import World
-from backends.snapshot import Health, SideName, State
+from backends.vocabulary import Health, SideName, State
 
 RULES: dict[str, str] = {
     "SR1": "at least one side serves after this effect",

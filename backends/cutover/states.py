@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backends.snapshot import Phase, State
+from backends.vocabulary import Phase, State
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from typing import Any
 
 from backends.cutover.events import Event, Kind
 from backends.escape import plain
-from backends.snapshot import EventView, Level
+from backends.snapshot import EventView
+from backends.vocabulary import Level
 
 _LEVELS = {
     "PASS": Level.GOOD,

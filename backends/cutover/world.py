@@ -8,8 +8,8 @@ from typing import Protocol
 
 from backends.cutover.fold import Migration
 from backends.plan.models import Plan
-from backends.snapshot import Health, SideName
 from backends.traffic.base import Route
+from backends.vocabulary import Health, SideName
 from backends.workloads.base import WorkloadControl
 
 HEALTH_AGE = 60.0  # seconds that a proof of health is good for (SR3)

@@ -19,8 +19,9 @@ from backends.engine.commands import error_body, run_command
 from backends.engine.snapshots import snapshot_of
 from backends.errors import CouldNot, CutoverError, UsageError
 from backends.escape import plain
-from backends.snapshot import SIDES, Health, Snapshot
+from backends.snapshot import Snapshot
 from backends.verdict import Verdict
+from backends.vocabulary import SIDES, Health
 
 if TYPE_CHECKING:
     from backends.engine.core import Engine

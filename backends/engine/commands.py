@@ -15,7 +15,8 @@ from backends.engine.moves import hold
 from backends.engine.snapshots import advance_preview, may_roll_back, rollback_preview
 from backends.errors import CutoverError, RefusedByRule, UsageError
 from backends.escape import plain
-from backends.snapshot import PreviewView, State
+from backends.snapshot import PreviewView
+from backends.vocabulary import State
 
 if TYPE_CHECKING:
     from backends.engine.core import Engine

@@ -20,6 +20,7 @@ from backends.cutover.fold import Migration, apply, fold
 from backends.cutover.forward import Move, next_move
 from backends.cutover.rollback import Mode, RollbackPlan
 from backends.cutover.rules import Refusal
+from backends.dataset_view import Lag
 from backends.engine.clock import ObservedClock, boot_id, utc_now
 from backends.engine.follow import Followers
 from backends.engine.guard import Guard
@@ -30,7 +31,8 @@ from backends.engine.runner import Runner
 from backends.engine.world import LiveWorld
 from backends.errors import CutoverError, RefusedByRule
 from backends.plan.models import Plan
-from backends.snapshot import EngineView, Lag, Phase, SoakView, State
+from backends.snapshot import EngineView, SoakView
+from backends.vocabulary import Phase, State
 
 RECENT = 400
 YOUNG = 30.0  # seconds after its start in which an engine may not have seen a side yet

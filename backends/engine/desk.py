@@ -14,10 +14,11 @@ from backends.cutover.fold import Migration
 from backends.cutover.forward import Move
 from backends.cutover.rollback import Mode, RollbackPlan
 from backends.cutover.rules import Refusal
+from backends.dataset_view import Lag
 from backends.engine.runner import Runner
 from backends.engine.world import LiveWorld
 from backends.plan.models import Plan
-from backends.snapshot import Lag, State
+from backends.vocabulary import State
 
 
 class Desk(Protocol):

@@ -13,16 +13,18 @@ from typing import Any
 from backends.cutover.events import Kind
 from backends.cutover.rules import delete_refusal
 from backends.cutover.states import syncs
+from backends.dataset_view import DatasetView, FailureView, Lag, ProofCounts
 from backends.engine.desk import Desk
 from backends.errors import CutoverError
 from backends.escape import plain
 from backends.plan.models import Dataset
-from backends.snapshot import DatasetView, FailureView, GateView, Lag, Phase, ProofCounts, State
+from backends.snapshot import GateView
 from backends.transfer.models import FAILURES_SHOWN, Direction, Progress, Proof, RoundResult, Status
 from backends.transfer.rounds import delete_refused
 from backends.transfer.shown import dataset_view, live_lag
 from backends.transfer.trend import Trend
 from backends.verdict import Verdict
+from backends.vocabulary import Phase, State
 
 IDLE = 0.5  # seconds between two looks whether a round is due
 AFTER_FAILURE = 10.0

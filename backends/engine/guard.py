@@ -13,7 +13,7 @@ from backends.engine.desk import Desk
 from backends.engine.moves import block, change_state, hold
 from backends.engine.runner import StepFailed
 from backends.errors import CutoverError
-from backends.snapshot import SIDES, Health, SideName, State
+from backends.vocabulary import SIDES, Health, SideName, State
 
 PERIOD = 0.5
 GRACE = 10.0  # seconds after a start in which a side that has not answered yet is no news

@@ -17,12 +17,13 @@ from backends.engine.follow import Followers
 from backends.engine.moves import hold
 from backends.plan.defaults import gates_of, triggers_of
 from backends.plan.models import Gate, Measure, Source, Trigger
-from backends.snapshot import GateView, Phase, State, TriggerView, ValidationView
+from backends.snapshot import GateView, TriggerView, ValidationView
 from backends.validation.feed import Feed
 from backends.validation.gate import judge_gate
 from backends.validation.trigger import TriggerResult, judge_trigger
 from backends.validation.view import validation_view
 from backends.verdict import Verdict
+from backends.vocabulary import Phase, State
 
 POLL_LIMIT = 15.0
 HISTORY = 60

@@ -17,7 +17,7 @@ from backends.engine.desk import Desk
 from backends.engine.failpoints import failpoint
 from backends.engine.runner import StepFailed
 from backends.errors import CutoverError, RefusedByRule
-from backends.snapshot import Phase, State
+from backends.vocabulary import Phase, State
 
 
 async def change_state(engine: Desk, state: State, phase: Phase | None = None, **data: Any) -> None:

@@ -14,7 +14,8 @@ from backends.engine.journal import read_events
 from backends.engine.snapshots import may_roll_back
 from backends.plan.load import parse_plan
 from backends.plan.models import Plan
-from backends.snapshot import PreviewView, SideName, StepView
+from backends.snapshot import PreviewView, StepView
+from backends.vocabulary import SideName
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ from backends.engine.paths import log_of, make_socket_path, socket_of
 from backends.engine.recovery import recover
 from backends.errors import CouldNot, CutoverError, RefusedByRule
 from backends.plan.load import CheckedPlan, load_plan, parse_plan, require_good
-from backends.snapshot import SIDES, State
 from backends.statedir import make_state_dir
+from backends.vocabulary import SIDES, State
 
 START_LIMIT = 60.0
 FAULT_PAUSE = 2.0

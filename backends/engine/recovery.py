@@ -18,7 +18,7 @@ from backends.engine.clock import utc_now
 from backends.engine.moves import abandon, finish_tail, hold, settle_state
 from backends.engine.runner import StepFailed
 from backends.errors import CutoverError, RefusedByRule
-from backends.snapshot import SIDES, Health, SideName, State
+from backends.vocabulary import SIDES, Health, SideName, State
 
 if TYPE_CHECKING:
     from backends.engine.core import Engine

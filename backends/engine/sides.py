@@ -13,8 +13,8 @@ from backends.cutover.world import HEALTH_AGE, SideHealth
 from backends.errors import CutoverError
 from backends.plan.models import Plan
 from backends.probes.endpoint import probe_url
-from backends.snapshot import Health, SideName
 from backends.ssh.pool import SshPool
+from backends.vocabulary import Health, SideName
 
 PERIOD = 1.0
 STRIKES = 3  # wrong answers or refusals in a row that make a side dead

@@ -14,31 +14,27 @@ from backends.cutover.rollback import RollbackPlan
 from backends.cutover.rules import Refusal
 from backends.cutover.states import TABLE
 from backends.cutover.story import QUIET, view
+from backends.dataset_view import DatasetView, Lag
 from backends.engine.clock import utc_now
 from backends.plan.load import parse_plan
 from backends.snapshot import (
-    SIDES,
-    DatasetView,
     EventView,
     GateView,
     HoldView,
-    Lag,
-    Phase,
     PlanView,
     PreviewView,
     ReadinessView,
     RouteView,
     RunView,
     SeatView,
-    SideName,
     SideView,
     Snapshot,
-    State,
     StepView,
     TriggerView,
     WorkloadView,
-)  # fmt: skip
+)
 from backends.verdict import Verdict
+from backends.vocabulary import SIDES, Phase, SideName, State  # fmt: skip
 
 if TYPE_CHECKING:
     from backends.engine.core import Engine

@@ -18,13 +18,13 @@ from backends.errors import CutoverError
 from backends.plan.models import Plan
 from backends.probes.fleet import GpuFleet
 from backends.probes.hosts import ssh_hosts, ssh_settings
-from backends.snapshot import SIDES, SideName
 from backends.ssh.pool import SshPool
 from backends.traffic.base import Route
 from backends.traffic.open import open_route
 from backends.transfer.models import Direction, Progress, RoundResult
 from backends.transfer.session import TransferSession
 from backends.validation.files import FileReader
+from backends.vocabulary import SIDES, SideName
 from backends.workloads.base import WorkloadControl
 from backends.workloads.control import open_workload
 

@@ -16,7 +16,7 @@ replaces the default of its measure. Batch work tolerates a slowdown of 20 %; no
 from __future__ import annotations
 
 from backends.plan.models import Gate, Measure, Plan, Trigger, WorkloadClass
-from backends.snapshot import Phase
+from backends.vocabulary import Phase
 
 WINDOWS = ("2min", "10min")
 LOSS_EPOCHS = (10.0, 50.0, 100.0)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints, WithJsonSchema
 
 from backends.plan.units import Duration, Limit, Rate, Share, Size, TierBound
-from backends.snapshot import Phase
+from backends.vocabulary import Phase
 
 # Numbers and truths are never made out of text, nor 1 out of `true`.
 Whole = Annotated[int, Strict()]
@@ -30,7 +30,7 @@ Axis = Literal["epoch", "step", "samples", "time"]
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
 
 class GpuNeed(Part):

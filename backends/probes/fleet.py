@@ -16,11 +16,12 @@ from backends.errors import CutoverError
 from backends.escape import plain
 from backends.probes.gpus import FIELDS, parse_heading, parse_row, query_argv, read_trouble, unknown_field
 from backends.probes.watch import SILENT, HostWatch
-from backends.snapshot import HostView, SideName
+from backends.snapshot import HostView
 from backends.ssh.errors import LinkLost
 from backends.ssh.models import SshHost
 from backends.ssh.pool import SshPool
 from backends.ssh.session import RemoteLines
+from backends.vocabulary import SideName
 
 LINE_LIMIT = 4096
 KEPT_WORDS = 2000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from backends.plan.models import Plan
-from backends.snapshot import SIDES, SideName
 from backends.ssh.models import SshHost, SshSettings
+from backends.vocabulary import SIDES, SideName
 
 
 def ssh_settings(plan: Plan, base: Path) -> SshSettings:

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from backends.errors import CutoverError
 from backends.probes.gpus import FIELDS, GpuSample, Trouble, parse_heading, parse_row, query_argv, read_trouble, unknown_field
 from backends.probes.watch import HostWatch
-from backends.snapshot import HostView, SideName
+from backends.snapshot import HostView
 from backends.ssh.models import SshHost
 from backends.ssh.pool import SshPool
+from backends.vocabulary import SideName
 
 TIMEOUT = 30.0
 PERIOD = 1.0

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from backends.errors import CutoverError
 from backends.escape import plain
 from backends.probes.gpus import GpuSample, Heading, Trouble
-from backends.snapshot import GpuView, HostView, SideName
+from backends.snapshot import GpuView, HostView
 from backends.ssh.errors import AuthFailed, HostKeyChanged, HostKeyRefused
 from backends.ssh.models import SshHost
+from backends.vocabulary import SideName
 
 HISTORY = 60
 LATE = 5.0

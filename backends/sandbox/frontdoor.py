@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from backends.sandbox.layout import Layout, write_json
 from backends.sandbox.listener import Listener, json_answer
 from backends.sandbox.state import World
-from backends.snapshot import SideName
+from backends.vocabulary import SideName
 
 _UPSTREAM = aiohttp.ClientTimeout(total=10, connect=2)
 

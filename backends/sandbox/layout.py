@@ -22,7 +22,7 @@ import asyncssh
 
 from backends.escape import plain
 from backends.sandbox.errors import FolderNotOurs, SandboxError
-from backends.snapshot import SideName
+from backends.vocabulary import SideName
 
 MARKER = "sandbox.json"
 USER = "ops"

@@ -20,7 +20,8 @@ from backends.engine.paths import socket_of
 from backends.errors import CutoverError, RefusedByRule
 from backends.sandbox.parent import die_with_parent
 from backends.sandbox.scenario import load_scenario, scenario_names
-from backends.snapshot import Snapshot, State
+from backends.snapshot import Snapshot
+from backends.vocabulary import State
 
 Ending = Literal["committed", "rolled_back", "reconciling", "rollback_blocked", "held", "unfinished"]
 

@@ -7,7 +7,7 @@ import sys
 
 from backends.sandbox.layout import HOSTS, USER, Layout, host_of
 from backends.sandbox.stores import BUCKETS, PREFIX
-from backends.snapshot import SideName
+from backends.vocabulary import SideName
 
 PLAN_NAME = "sandbox"
 PROVIDERS: dict[SideName, str] = {"legacy": "sandbox-old", "target": "sandbox-new"}

@@ -22,7 +22,7 @@ from backends.errors import UsageError
 from backends.escape import plain
 from backends.plan.units import Duration, Share
 from backends.sandbox.state import Ramp, World
-from backends.snapshot import SideName
+from backends.vocabulary import SideName
 
 
 class Part(BaseModel):

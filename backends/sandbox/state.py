@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from backends.snapshot import SideName
+from backends.vocabulary import SideName
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from backends.sandbox.state import World
 from backends.sandbox.stores import BUCKETS, StoreProcess, fill
 from backends.sandbox.training import Training
 from backends.sandbox.wire import Wire
-from backends.snapshot import SideName
+from backends.vocabulary import SideName
 
 SIDES: tuple[SideName, SideName] = ("legacy", "target")
 _SCENARIO_TICK = 0.05

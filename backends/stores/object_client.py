@@ -23,7 +23,8 @@ from backends.escape import plain
 from backends.stores.base import Body
 from backends.stores.cancelling import heeded
 from backends.stores.errors import StoreError
-from backends.stores.http_client import CONNECT_SECONDS, IDLE_SECONDS, SLOWEST, build_client
+from backends.stores.http_client import as_ours, build_client
+from backends.stores.http_limits import CONNECT_SECONDS, IDLE_SECONDS, SLOWEST
 from backends.stores.s3_errors import from_http
 from backends.stores.sigv4 import canonical_query, encode
 
@@ -145,7 +146,8 @@ class ObjectClient:
                 response = await builder.build().send()
                 data = await response.bytes()
         except PyreqwestError as error:
-            raise from_http(error, store=self._store, what=what, reading=body is None) from error
+            reading = body is None
+            raise from_http(as_ours(error, reading=reading), store=self._store, what=what, reading=reading) from error
         return Answer(response.status, self._headers(response, what), memoryview(data))
 
     def _headers(self, response: Response, what: str) -> dict[str, str]:

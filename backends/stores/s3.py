@@ -16,9 +16,10 @@ from xml.sax.saxutils import escape
 from backends.escape import plain
 from backends.stores.base import Body, Capabilities, Note, ObjectInfo, PartInfo, Plain, Skipped, Store, check_target
 from backends.stores.errors import ObjectMissing, ShortBody, SourceChanged, StoreDenied, StoreError
+from backends.stores.http1 import Answer
 from backends.stores.s3_attributes import joined_checksums
 from backends.stores.s3_bucket import CHECKSUM_MODE, Bucket, shown, version_params
-from backends.stores.s3_client import Address, Answer
+from backends.stores.s3_client import Address
 from backends.stores.s3_control import BucketControl
 from backends.stores.s3_copy import ServerCopy
 from backends.stores.s3_credentials import CredentialSource
@@ -126,7 +127,7 @@ class S3Store(Plain):
             headers["range"] = f"bytes={start}-{start + length - 1}"
         elif start:
             headers["range"] = f"bytes={start}-"
-        answer = await self._get("GET", key, headers, version, expect=length or 1 << 30)
+        answer = await self._get("GET", key, headers, version, expect=length)
         self._same(key, answer.headers, if_match)
         body = answer.body
         if "range" in headers and answer.status != 206:
@@ -148,7 +149,9 @@ class S3Store(Plain):
         info = info_of(key, answer.headers, listed.mtime)
         return await with_tags(self._bucket, info, answer.headers, by_head=False), answer.body
 
-    async def _get(self, method: str, key: str, headers: Mapping[str, str], version: str | None, *, expect: int = 0) -> Answer:
+    async def _get(
+        self, method: str, key: str, headers: Mapping[str, str], version: str | None, *, expect: int | None = 0
+    ) -> Answer:
         """Of that version, where these credentials may ask for one by name (s3:GetObjectVersion), else of the latest."""
         found = self._bucket.found
         params = version_params(version) if found.reads_versions else ()

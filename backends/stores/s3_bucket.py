@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from backends.escape import plain
 from backends.stores.base import Body, Note
 from backends.stores.errors import KeyRefused, StoreError
-from backends.stores.s3_client import Address, Answer, S3Client
+from backends.stores.http1 import Answer
+from backends.stores.s3_client import Address, S3Client
 from backends.stores.s3_credentials import CredentialSource
 from backends.stores.s3_xml import BadXml
 from backends.stores.sigv4 import encode_path
@@ -54,7 +55,7 @@ class Bucket:
         self.client = S3Client(name, address, credentials, region)
         self.found = Found()
 
-    async def call(
+    def call(
         self,
         method: str,
         key: str,
@@ -63,11 +64,11 @@ class Bucket:
         params: tuple[tuple[str, str], ...] = (),
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
-        expect: int = 0,
-        seconds: float = 60.0,
-    ) -> Answer:
+        expect: int | None = 0,
+        seconds: float | None = None,
+    ) -> Coroutine[Any, Any, Answer]:
         full = self.full(key)
-        return await self.client.call(
+        return self.client.call(
             method, full, what=verb, of=key, params=params, headers=headers, body=body, expect=expect, seconds=seconds
         )
 
@@ -75,7 +76,7 @@ class Bucket:
         """With the prefix. Raises `KeyRefused` for what S3 cannot hold."""
         full = self.prefix + key
         try:
-            size = len(full.encode("utf-8"))
+            size = len(full) if full.isascii() else len(full.encode("utf-8"))
         except UnicodeEncodeError as error:
             raise KeyRefused(f"{self.name}: {shown(key)}: S3 keys are UTF-8 and this name is not") from error
         if not key or size > _LONGEST_KEY:

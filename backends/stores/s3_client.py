@@ -1,41 +1,37 @@
-"""Signed requests to one S3 bucket: pyreqwest for all keys but those it cannot say.
+"""Signed requests to one S3 bucket.
 
-pyreqwest 0.15 (Rust reqwest) costs 0.3 ms of CPU a small object. Its URL type follows the WHATWG rules and removes the
-segments `.` and `..`, percent-encoded or not, so keys that hold such a segment go through aiohttp, whose URL can be told
-to be left alone. Answers are never decompressed and redirects never followed: both would break what was signed and proven.
-
-Reading and writing have clients of their own: the idle limit of a read would also run while a large body is on its way out.
+Small ones go over the event loop (`wire`), large bodies through threads (`bulk`; over TLS, and all by way of a proxy where the environment
+names one, `reqwest`). The path is sent as it was signed, whatever segments it has. Answers are never decompressed and redirects never followed:
+both would break what was signed and proven.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import io
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-from pyreqwest.exceptions import PyreqwestError
-from pyreqwest.response import Response
+from urllib.request import getproxies, proxy_bypass
 
 from backends.errors import UsageError
 from backends.escape import plain
 from backends.stores.base import Body
-from backends.stores.cancelling import heeded
-from backends.stores.errors import StoreError, StoreUnreachable
-from backends.stores.http_client import CONNECT_SECONDS, IDLE_SECONDS, SLOWEST, build_client
+from backends.stores.bulk import FROM, Bulk
+from backends.stores.errors import StoreError
+from backends.stores.http1 import Answer, HttpError, Request
+from backends.stores.http_limits import CONNECT_SECONDS, IDLE_SECONDS, SLOWEST
 from backends.stores.s3_credentials import CredentialSource
 from backends.stores.s3_errors import from_answer, from_http, may_have_ended
 from backends.stores.sigv4 import Credentials, Scope, canonical_query, encode_path, sign
+from backends.stores.wire import Wire
 
 if TYPE_CHECKING:
-    import aiohttp
+    from backends.stores.reqwest import Reqwest
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_UNKNOWN = 1 << 30  # bytes that an answer of no known length may bring in time
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +46,6 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         return (urlsplit(self.origin).hostname or "") in _LOOPBACK
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """`headers` have lower-case names."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: Body = field(repr=False)
 
 
 def bucket_address(bucket: str, *, endpoint: str | None, region: str, path_style: bool | None) -> Address:
@@ -95,9 +82,8 @@ class S3Client:
         self._address = address
         self._credentials = credentials
         self._scope = Scope(region)
-        self._reader = build_client(idle=True, is_loopback=address.is_loopback)
-        self._writer = build_client(idle=False, is_loopback=address.is_loopback)
-        self._literal: aiohttp.ClientSession | None = None
+        self._ways: _Ways | Reqwest | None = None
+        self._at = 0, datetime.fromtimestamp(0, UTC)
         self.latency: float | None = None  # of the fastest request
 
     async def call(
@@ -110,117 +96,104 @@ class S3Client:
         params: tuple[tuple[str, str], ...] = (),
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
-        expect: int = 0,
-        seconds: float = IDLE_SECONDS,
+        expect: int | None = 0,
+        seconds: float | None = None,
     ) -> Answer:
         """Ask, and return an answer of status 2xx. `key` is None for the bucket itself; `expect` is how many bytes an answer may
-        bring (it lengthens the limit); `what` names the action in messages, `of` the key as they show it."""
+        bring, None where that is not known (it lengthens the limit of `seconds`); `what` names the action in messages, `of` the key as they show it."""
         raw = self._address.root if key is None else self._address.base + encode_path(key)
         query = canonical_query(params)
         given = {"host": self._address.host, **headers} if headers else {"host": self._address.host}
-        url = f"{self._address.origin}{raw}?{query}" if query else f"{self._address.origin}{raw}"
-        limit = seconds + CONNECT_SECONDS + ((0 if body is None else len(body)) + expect) / SLOWEST
+        target = f"{raw}?{query}" if query else raw
+        idle = IDLE_SECONDS
+        limit = (seconds or idle) + CONNECT_SECONDS + (len(body or b"") + (_UNKNOWN if expect is None else expect)) / SLOWEST
+        ways = self._ways or self._open()
 
-        async def ask(credentials: Credentials) -> Answer:
+        def request(credentials: Credentials) -> Request:
             try:
-                signed = sign(method, raw, query, given, credentials=credentials, scope=self._scope, at=datetime.now(UTC))
+                signed = sign(method, raw, query, given, credentials=credentials, scope=self._scope, at=self._now())
             except UnicodeEncodeError as error:
                 raise StoreError(f"{self._store}: {_named(what, of)}: its metadata is not text and cannot be carried") from error
-            del signed["host"]  # the HTTP client says the same by itself
-            is_plain = not _has_dots(raw) and "".join(signed.values()).isascii()
-            send = self._send if is_plain else self._send_literal
-            began = time.monotonic()
-            answer = await send(method, url, signed, body, limit, what, of)
-            took = time.monotonic() - began
-            if self.latency is None or took < self.latency:
-                self.latency = took
-            return answer
+            return Request(method, target, signed, body, limit, idle, expect)
 
         credentials = await self._credentials.get()
-        answer = await ask(credentials)
-        if not 200 <= answer.status < 300 and may_have_ended(answer.status, bytes(answer.body)):
-            renewed = await self._credentials.renew(credentials)
-            answer = answer if renewed is None else await ask(renewed)
+        try:
+            began = time.monotonic()
+            answer = await ways.ask(request(credentials))
+            if self.latency is None or time.monotonic() - began < self.latency:
+                self.latency = time.monotonic() - began
+            if not 200 <= answer.status < 300 and may_have_ended(answer.status, bytes(answer.body)):
+                renewed = await self._credentials.renew(credentials)
+                answer = answer if renewed is None else await ways.ask(request(renewed))
+        except HttpError as error:
+            raise from_http(error, store=self._store, what=_named(what, of), reading=body is None) from error
         if not 200 <= answer.status < 300:
             raise from_answer(answer.status, answer.headers, bytes(answer.body), store=self._store, what=_named(what, of))
         return answer
 
-    async def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, limit: float, what: str, of: str
-    ) -> Answer:
-        client = self._reader if body is None else self._writer
-        request = client.request(method, url).headers(headers).timeout(timedelta(seconds=limit))
-        if body is not None:
-            request = request.body_bytes(body)
-        try:
-            with heeded():
-                response = await request.build().send()
-                data = await response.bytes()
-        except PyreqwestError as error:
-            raise from_http(error, store=self._store, what=_named(what, of), reading=body is None) from error
-        try:
-            told = dict(response.headers.items())  # lower-case already
-        except ValueError:  # a value beyond ASCII, which this client cannot show
-            if method == "HEAD" or "x-amz-checksum-mode" in headers:  # asked for what it says of the object, too
-                return await self._send_literal(method, url, headers, body, limit, what, of)
-            told = _ascii_headers(response)
-        return Answer(response.status, told, memoryview(data))
+    def _now(self) -> datetime:
+        second = int(time.time())
+        if second != self._at[0]:
+            self._at = second, datetime.fromtimestamp(second, UTC)
+        return self._at[1]
 
-    async def _send_literal(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, limit: float, what: str, of: str
-    ) -> Answer:
-        """For paths with `.` and `..` in them and for headers beyond ASCII (metadata): sent and read as they are."""
-        import aiohttp  # 0.1 s: late, for the few that need it
-        from yarl import URL
+    def _open(self) -> _Ways | Reqwest:
+        parts = urlsplit(self._address.origin)
+        host = parts.hostname or ""
+        proxies = {} if self._address.is_loopback else getproxies()
+        if (parts.scheme in proxies or "all" in proxies) and not proxy_bypass(host, proxies):
+            from backends.stores.reqwest import Reqwest  # two HTTP clients: only where they are needed
 
-        session = self._literal_session()
-        sent = io.BytesIO(body) if body else body  # aiohttp warns of large bytes
-        timeout = aiohttp.ClientTimeout(total=limit, sock_connect=CONNECT_SECONDS)
-        try:
-            async with session.request(
-                method, URL(url, encoded=True), headers=headers, data=sent, timeout=timeout, allow_redirects=False
-            ) as response:
-                data = await response.read()
-                return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, data)
-        except ValueError as error:
-            raise StoreError(
-                f"{self._store}: {_named(what, of)}: its metadata cannot be carried: {plain(str(error), 200)}"
-            ) from error
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise StoreUnreachable(
-                f"{self._store}: {_named(what, of)}: {plain(str(error), 200) or 'no answer in time'}"
-            ) from error
-
-    def _literal_session(self) -> aiohttp.ClientSession:
-        if self._literal is None:
-            import aiohttp
-
-            unwanted = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-            self._literal = aiohttp.ClientSession(
-                auto_decompress=False, skip_auto_headers=unwanted, trust_env=not self._address.is_loopback
-            )
-        return self._literal
+            self._ways = Reqwest(self._address.origin)
+        else:
+            self._ways = _Ways(self._address.origin, is_loopback=self._address.is_loopback)
+        return self._ways
 
     async def close(self) -> None:
-        async with asyncio.timeout(10):
-            await self._reader.close()
-            await self._writer.close()
-            if self._literal is not None:
-                await self._literal.close()
+        if self._ways is not None:
+            await self._ways.close()
+
+
+class _Ways:
+    """To one host, straight."""
+
+    def __init__(self, origin: str, *, is_loopback: bool) -> None:
+        parts = urlsplit(origin)
+        host, port = parts.hostname or "", parts.port
+        self._origin = origin
+        self._is_loopback = is_loopback
+        self._reqwest: Reqwest | None = None
+        if parts.scheme == "https":
+            from backends.stores.tls import client_context
+
+            self._wire, self._bulk = Wire(host, port or 443, client_context()), None
+        else:
+            self._wire, self._bulk = Wire(host, port or 80, None), Bulk(host, port or 80)
+
+    def ask(self, request: Request) -> Coroutine[Any, Any, Answer]:
+        size = len(request.body) if request.body is not None else request.expect or 0
+        if size < FROM:
+            return self._wire.ask(request)
+        if self._bulk is None:
+            return self._ask_by_tls(request)
+        return (self._bulk if self._bulk.has_room else self._wire).ask(request)
+
+    async def _ask_by_tls(self, request: Request) -> Answer:
+        from backends.stores.reqwest import Reqwest, can_say
+
+        if not can_say(request):
+            return await self._wire.ask(request)
+        if self._reqwest is None:
+            self._reqwest = Reqwest(self._origin, is_loopback=self._is_loopback)
+        return await self._reqwest.ask(request)
+
+    async def close(self) -> None:
+        await self._wire.close()
+        if self._bulk is not None:
+            await self._bulk.close()
+        if self._reqwest is not None:
+            await self._reqwest.close()
 
 
 def _named(what: str, of: str) -> str:
     return f"{what} {plain(of, 300)}" if of else what
-
-
-def _ascii_headers(response: Response) -> dict[str, str]:
-    """What can be shown of an answer's headers; metadata beyond ASCII matters to HEAD only."""
-    told = {}
-    for name in response.headers:
-        with contextlib.suppress(ValueError):
-            told[name] = response.headers[name]
-    return told
-
-
-def _has_dots(path: str) -> bool:
-    return "/." in path and any(segment in (".", "..") for segment in path.split("/"))

@@ -1,4 +1,4 @@
-"""S3's errors made ours, in one place, and those of the HTTP client.
+"""S3's errors made ours, in one place, and what comes of a request without an answer.
 
 Sources: Amazon S3 API Reference, "Error responses"; what SeaweedFS, MinIO and R2 answer instead. The code in the body decides
 before the status: `ExpiredToken` comes with 400, and an answer of status 200 can carry an error.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-
-from pyreqwest import exceptions as http
 
 from backends.escape import plain
 from backends.stores.errors import (
@@ -25,6 +23,7 @@ from backends.stores.errors import (
     StoreUnreachable,
     UploadGone,
 )
+from backends.stores.http1 import BrokeOff, CannotBeSaid, HttpError, NoAnswerInTime, NoConnection, NotTrusted
 from backends.stores.s3_xml import ErrorBody, parse_error
 
 _BUSY = {
@@ -134,21 +133,17 @@ def _region_hint(headers: Mapping[str, str]) -> str:
     return f"the bucket is in region {plain(region, 40)}: set region" if region else "look at region and endpoint of the store"
 
 
-def from_http(error: http.PyreqwestError, *, store: str, what: str, reading: bool) -> StoreError:
-    """What the HTTP client could not do. A body that broke off while reading is `ShortBody`."""
-    if isinstance(error, http.RequestTimeoutError):  # also where it waited for an answer it says that it connected
-        return StoreUnreachable(f"{store}: {what}: no answer in time", hint="look at endpoint and network")
-    if isinstance(error, http.ConnectError):
-        return StoreUnreachable(f"{store}: {what}: no connection: {_cause(error)}", hint="look at endpoint and network")
-    if isinstance(error, http.BuilderError):
-        return StoreError(f"{store}: {what}: cannot be asked: {_cause(error)}")
-    if reading and isinstance(error, http.ReadError | http.BodyDecodeError):
-        return ShortBody(f"{store}: {what}: the answer broke off: {_cause(error)}")
-    return StoreUnreachable(f"{store}: {what}: {_cause(error)}")
-
-
-def _cause(error: http.PyreqwestError) -> str:
-    """The innermost cause: the outer ones repeat the address, which may hold a signed query."""
-    details = getattr(error, "details", None)
-    causes = details.get("causes") if isinstance(details, dict) else None
-    return plain(causes[-1]["message"], 200) if causes else type(error).__name__
+def from_http(error: HttpError, *, store: str, what: str, reading: bool) -> StoreError:
+    """What no answer came to. A body that broke off while reading is `ShortBody`."""
+    if isinstance(error, NoAnswerInTime):
+        return StoreUnreachable(f"{store}: {what}: {error.said}", hint="look at endpoint and network")
+    if isinstance(error, NoConnection):
+        return StoreUnreachable(f"{store}: {what}: no connection: {error.said}", hint="look at endpoint and network")
+    if isinstance(error, NotTrusted):
+        hint = "name the file of its authority in AWS_CA_BUNDLE or SSL_CERT_FILE"
+        return StoreError(f"{store}: {what}: the server's certificate is not trusted: {error.said}", hint=hint)
+    if isinstance(error, CannotBeSaid):
+        return StoreError(f"{store}: {what}: cannot be asked, its metadata or key cannot be carried: {error.said}")
+    if reading and isinstance(error, BrokeOff):
+        return ShortBody(f"{store}: {what}: the answer broke off: {error.said}")
+    return StoreUnreachable(f"{store}: {what}: {error.said}")

@@ -21,7 +21,8 @@ from itertools import islice
 from backends.escape import plain
 from backends.stores.base import ObjectInfo, key_order
 from backends.stores.errors import ListingFailed, StoreBusy, StoreError, StoreUnreachable
-from backends.stores.s3_client import Answer, S3Client
+from backends.stores.http1 import Answer
+from backends.stores.s3_client import S3Client
 from backends.stores.s3_xml import BadXml, ListPage, parse_error, parse_folders, parse_list
 
 _TRIES = 5

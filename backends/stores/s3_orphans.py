@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from backends.stores.errors import ObjectMissing, StoreError, UploadGone
-from backends.stores.s3_client import Answer, S3Client
+from backends.stores.http1 import Answer
+from backends.stores.s3_client import S3Client
 from backends.stores.s3_xml import BadXml, UploadPage, parse_parts, parse_uploads
 
 T = TypeVar("T")

@@ -28,8 +28,8 @@ from backends.stores.errors import (
     StoreError,
     StoreUnreachable,
 )
+from backends.stores.http1 import Answer
 from backends.stores.s3_bucket import CHECKSUM_MODE, Bucket, Found, version_params
-from backends.stores.s3_client import Answer
 from backends.stores.s3_errors import BucketMissing
 from backends.stores.s3_headers import checksums_of
 from backends.stores.s3_sending import conditions, md5_base64, send_checked

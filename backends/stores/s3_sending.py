@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from backends.stores.base import Body
 from backends.stores.checksum import IN_THREAD_FROM, hex_to_base64
 from backends.stores.errors import ChecksumRefused, StoreError
+from backends.stores.http1 import Answer
 from backends.stores.s3_bucket import Bucket, shown
-from backends.stores.s3_client import Answer
 from backends.stores.s3_errors import Unsupported
 from backends.stores.s3_headers import checksums_of
 
@@ -48,7 +48,7 @@ async def send(
     headers: Mapping[str, str],
     params: tuple[tuple[str, str], ...] = (),
     unconditional: Callable[[], Awaitable[None]] | None = None,
-    seconds: float = 60.0,
+    seconds: float | None = None,
 ) -> tuple[Answer, bool]:
     """The answer, and whether `x-amz-tagging` was among what was accepted. `unconditional` is awaited before a condition is left
     out: it may raise."""

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from backends.stores.base import Body, ObjectInfo, PartInfo
 from backends.stores.checksum import base64_to_hex, hex_to_base64
 from backends.stores.errors import ChecksumRefused, ObjectMissing, SourceChanged, StoreError, TargetChanged, UploadGone
+from backends.stores.http1 import Answer
 from backends.stores.s3_bucket import Bucket, shown
-from backends.stores.s3_client import Answer
 from backends.stores.s3_errors import Unsupported, from_answer
 from backends.stores.s3_headers import carried, etag_of
 from backends.stores.s3_sending import CRC, conditions, send, send_checked

@@ -18,7 +18,7 @@ from backends.transfer.models import Progress, RoundOptions, RoundResult
 from backends.transfer.round import sync_round
 
 if TYPE_CHECKING:
-    from backends.snapshot import SideName
+    from backends.vocabulary import SideName
 
 _TARGET: SideName = "target"
 

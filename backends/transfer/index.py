@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from backends.escape import plain
 from backends.stores.base import PartInfo
-from backends.transfer.database import Database
+from backends.transfer.database import Database, Many
 from backends.transfer.merge import order_of
 from backends.transfer.models import Direction, Failure, Proof, RoundResult
 from backends.transfer.sums import Sums
 
 if TYPE_CHECKING:
-    from backends.snapshot import SideName
+    from backends.vocabulary import SideName
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (dataset TEXT, key BLOB, size INTEGER, crc64nvme TEXT, proof TEXT,
@@ -175,13 +175,13 @@ class Index:
         """An object is equal on both sides now. `side` is the one written to; a write in parts there is to be settled besides."""
         key = order_of(row.key)
         self.database.post_row(_UPSERT, _values(dataset, row))
-        self.database.post_row(_FORGIVE, (dataset, direction, key))
+        self.database.post_row(_FORGIVE, (key,), (dataset, direction))
         if self._begun.pop((dataset, side, key), None) is None:
-            self.database.post_row(_ENDED, (dataset, side, key))
+            self.database.post_row(_ENDED, (key,), (dataset, side))
 
     async def record_many(self, dataset: str, rows: Iterable[Row]) -> None:
         values = [_values(dataset, row) for row in rows]
-        await self.database.call(lambda db: db.executemany(_UPSERT, values))
+        await self.database.call(lambda db: _UPSERT.execute(db, values))
 
     def begin(self, dataset: str, side: SideName, key: str) -> None:
         """Bytes of this object are about to be sent to `side`."""
@@ -196,7 +196,7 @@ class Index:
     def ended(self, dataset: str, side: SideName, key: str) -> None:
         """Nothing more is sent of this object; a write in parts that is open is still to be ended."""
         if self._begun.pop((dataset, side, order_of(key)), None) is None:
-            self.database.post_row(_ENDED, (dataset, side, order_of(key)))
+            self.database.post_row(_ENDED, (order_of(key),), (dataset, side))
 
     def settle(self, dataset: str, side: SideName, key: str) -> None:
         """Nothing is left open of this object on `side`."""
@@ -303,10 +303,10 @@ class Index:
 _ROW = "key, size, crc64nvme, proof, legacy_id, target_id"
 SIZE, LEGACY, TARGET = 1, 4, 5
 _UPLOAD = "key, upload, size, source_id, part_size, begun_at"
-_BEGUN = "INSERT OR REPLACE INTO begun VALUES (?,?,?,?)"
-_ENDED = "DELETE FROM begun WHERE dataset=? AND side=? AND key=?"
-_FORGIVE = "DELETE FROM failures WHERE dataset=? AND direction=? AND key=?"
-_UPSERT = "INSERT OR REPLACE INTO objects VALUES (?,?,?,?,?,?,?,?)"
+_BEGUN = Many("INSERT OR REPLACE INTO begun VALUES ", 4)
+_ENDED = Many("DELETE FROM begun WHERE dataset=? AND side=? AND key IN (VALUES ", 1, ")")
+_FORGIVE = Many("DELETE FROM failures WHERE dataset=? AND direction=? AND key IN (VALUES ", 1, ")")
+_UPSERT = Many("INSERT OR REPLACE INTO objects VALUES ", 8)
 
 
 def key_of(order: bytes) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from backends.stores.base import Body, ObjectInfo, Store
 from backends.transfer.errors import Damaged
@@ -16,7 +16,7 @@ from backends.transfer.pace import Bandwidth, Lane, Pace, Patience
 from backends.transfer.sums import Sums, sums_of
 
 if TYPE_CHECKING:
-    from backends.snapshot import SideName
+    from backends.vocabulary import SideName
 
 T = TypeVar("T")
 
@@ -72,9 +72,9 @@ class Passage:
         told = [f"{store.name}: {note.text}" for store in (self.source, self.target) for note in store.notes]
         self.progress.notes += [text for text in told if text not in self.progress.notes]
 
-    async def call(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    def call(self, attempt: Callable[[], Awaitable[T]]) -> Coroutine[Any, Any, T]:
         """A store's call, tried again where that may help."""
-        return await Patience(self.streams).call(attempt)
+        return Patience(self.streams).call(attempt)
 
     async def read(self, store: Store, info: ObjectInfo, start: int, length: int) -> Body:
         """A range of exactly this object, at the pace; `SourceChanged` when it is another by now."""

@@ -36,7 +36,7 @@ from backends.transfer.units import Units
 from backends.transfer.worklist import Left, WorkList
 
 if TYPE_CHECKING:
-    from backends.snapshot import SideName
+    from backends.vocabulary import SideName
 
 
 async def sync_round(

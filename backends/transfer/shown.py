@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from backends.dataset_view import DatasetView, FailureView, Lag, ProofCounts, SlowView
 from backends.plan.models import Dataset
-from backends.snapshot import DatasetView, FailureView, Lag, ProofCounts, SlowView
 from backends.transfer.models import Progress
 from backends.transfer.trend import Trend
 

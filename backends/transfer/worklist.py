@@ -13,26 +13,35 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+import orjson
+
 from backends.stores.base import ObjectInfo
+from backends.transfer.database import Many
 from backends.transfer.index import Index, key_of
 from backends.transfer.merge import order_of
 from backends.transfer.models import Waiting
 
 if TYPE_CHECKING:
-    from backends.snapshot import SideName
     from backends.transfer.units import Units
+    from backends.vocabulary import SideName
 
 Action = Literal["copy", "compare", "lost"]
 _rounds = itertools.count(1)
 
 _SCHEMA = """
-CREATE TEMP TABLE IF NOT EXISTS work (id INTEGER PRIMARY KEY, round INTEGER, action TEXT, key BLOB, size INTEGER, mtime REAL,
+CREATE TEMP TABLE IF NOT EXISTS work (id INTEGER PRIMARY KEY, round INTEGER, action TEXT, key BLOB, size INTEGER, mtime INTEGER,
     mtime_ns INTEGER, etag TEXT, version TEXT, unit BLOB, last INTEGER DEFAULT 0)
 """
 _COLUMNS = "round, action, key, size, mtime, mtime_ns, etag, version"
-_ALL = f"id, {_COLUMNS}, unit, last"
+_PAGE_OF_WORK = """
+    SELECT json_group_array(json_array(id, action, hex(key), size, mtime, mtime_ns, etag, version, CASE WHEN unit IS NULL THEN NULL ELSE hex(unit) END, last)) FROM
+    (SELECT * FROM temp.work WHERE round=? AND id>? AND last<{waits} ORDER BY id LIMIT ?)
+"""
+_ADD = Many(f"INSERT INTO temp.work ({_COLUMNS}) VALUES ", 8)
+_DONE = Many("DELETE FROM temp.work WHERE id IN (VALUES ", 1, ")")
 _BIG = 4  # an object of more than the work's bytes / (4 x streams) is begun first
 _PAGE = 2000
+_MICRO = 1_000_000  # a second in `mtime`
 WAITS = 3  # `last` of what waits for another round; one more for markers above folders
 
 
@@ -72,11 +81,10 @@ class WorkList:
 
     async def add(self, items: Iterable[tuple[Action, ObjectInfo]]) -> None:
         rows = [self._values(action, info) for action, info in items]
-        query = f"INSERT INTO temp.work ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)"
-        await self._db.call(lambda db: db.executemany(query, rows))
+        await self._db.call(lambda db: _ADD.execute(db, rows))
 
     def _values(self, action: Action, info: ObjectInfo) -> tuple[Any, ...]:
-        mtime = info.mtime.timestamp() if info.mtime else None
+        mtime = round(info.mtime.timestamp() * _MICRO) if info.mtime else None
         return (self._round, action, order_of(info.key), info.size, mtime, info.mtime_ns, info.etag, info.version)
 
     async def arrange(self, *, newest_first: bool, parallel: int) -> None:
@@ -105,7 +113,7 @@ class WorkList:
         def work(db: sqlite3.Connection) -> list[Any]:
             mine = (self._round,)
             db.execute(_MARK_NEWEST, (*mine, *mine))
-            db.execute(_MARK_WAITING, (*mine, *mine, quiet_before))
+            db.execute(_MARK_WAITING, (*mine, *mine, quiet_before * _MICRO))
             return db.execute(_TOLD_WAITING, mine).fetchall()
 
         waiting = await self._db.call(work)
@@ -153,14 +161,16 @@ class WorkList:
     async def items(self, page: int = 256) -> AsyncIterator[list[Work]]:
         """The work in its order, a page at a time, without what waits."""
         after = 0
-        query = f"SELECT {_ALL} FROM temp.work WHERE round=? AND id>? AND last<{WAITS} ORDER BY id LIMIT ?"
+        query = _PAGE_OF_WORK.format(waits=WAITS)
         while True:
             bounds = (self._round, after, page)
-            found = await self._db.call(lambda db, bounds=bounds: db.execute(query, bounds).fetchall())  # type: ignore[misc]
+            # One row for all: each row that is fetched takes the interpreter's lock from the loop.
+            text = await self._db.call(lambda db, bounds=bounds: db.execute(query, bounds).fetchone()[0])  # type: ignore[misc]
+            found = orjson.loads(text)
             if not found:
                 return
             after = found[-1][0]
-            yield [_work(values) for values in found]
+            yield [_work(*values) for values in found]
 
     async def waiting(self) -> tuple[int, int, int]:
         """(objects, objects to copy, their bytes) that wait for another round."""
@@ -182,13 +192,13 @@ class WorkList:
 
     def done(self, item: Work) -> None:
         """Equal on both sides now, or gone from the source."""
-        self._db.post_row("DELETE FROM temp.work WHERE id=?", (item.id,))
+        self._db.post_row(_DONE, (item.id,))
 
     async def oldest(self) -> datetime | None:
         """When the oldest object that is still to be done was modified."""
         query = "SELECT min(mtime) FROM temp.work WHERE round=?"
         oldest = await self._db.call(lambda db: db.execute(query, (self._round,)).fetchone()[0])
-        return None if oldest is None else datetime.fromtimestamp(oldest, UTC)
+        return _moment(oldest)
 
     async def resumable(self, dataset: str, side: SideName) -> dict[str, int]:
         """Of what is to be done, the objects of which parts arrived on `side` in an earlier run; bytes."""
@@ -204,7 +214,7 @@ class WorkList:
     async def left(self) -> Left:
         query = "SELECT count(*), coalesce(sum(size), 0), min(mtime) FROM temp.work WHERE round=?"
         objects, size, oldest = await self._db.call(lambda db: db.execute(query, (self._round,)).fetchone())
-        return Left(objects, size, None if oldest is None else datetime.fromtimestamp(oldest, UTC))
+        return Left(objects, size, _moment(oldest))
 
 
 def _depth_of(key: bytes) -> int:
@@ -217,10 +227,24 @@ def _ask(db: sqlite3.Connection, keys: list[tuple[bytes]]) -> None:
     db.executemany("INSERT OR IGNORE INTO temp.asked VALUES (?)", keys)
 
 
-def _work(values: Any) -> Work:
-    ident, _, action, key, size, mtime, mtime_ns, etag, version, unit, last = values
-    instant = None if mtime is None else datetime.fromtimestamp(mtime, UTC)
-    return Work(ident, action, ObjectInfo(key_of(key), size, instant, mtime_ns, etag, version), unit, last)
+def _moment(mtime: int | None) -> datetime | None:
+    return None if mtime is None else datetime.fromtimestamp(mtime / _MICRO, UTC)
+
+
+def _work(
+    ident: int,
+    action: Action,
+    key: str,
+    size: int,
+    mtime: int | None,
+    mtime_ns: int | None,
+    etag: str | None,
+    version: str | None,
+    unit: str | None,
+    last: int,
+) -> Work:
+    info = ObjectInfo(key_of(bytes.fromhex(key)), size, _moment(mtime), mtime_ns, etag, version)
+    return Work(ident, action, info, None if unit is None else bytes.fromhex(unit), last)
 
 
 # The object modified last becomes the marker of a folder that has none among its work.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 from backends.errors import CouldNot
-from backends.snapshot import SideName
+from backends.vocabulary import SideName
 
 RunState = Literal["running", "quiesced", "unknown"]
 

@@ -14,8 +14,8 @@ from backends.children import Children
 from backends.errors import CouldNot, NotYetSupported
 from backends.escape import plain
 from backends.plan.models import CommandQuiesce, Quiesce, Workload
-from backends.snapshot import SIDES, SideName
 from backends.ssh.pool import SshPool
+from backends.vocabulary import SIDES, SideName
 from backends.workloads.base import RunState, WorkloadControl, WorkloadError
 
 RUNNING, QUIESCED = 0, 3

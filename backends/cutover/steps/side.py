@@ -8,7 +8,7 @@ from typing import ClassVar
 from backends.cutover.fold import Direction
 from backends.cutover.steps.base import Fields, Seen
 from backends.cutover.world import World
-from backends.snapshot import Health, SideName
+from backends.vocabulary import Health, SideName
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from backends.cutover.fold import Direction, Writer
 from backends.cutover.steps.base import Fields, Seen
 from backends.cutover.world import World
-from backends.snapshot import SideName
+from backends.vocabulary import SideName
 from backends.workloads.base import WorkloadError
 
 

@@ -10,8 +10,9 @@ import pytest_asyncio
 from backends.stores.base import key_order
 from backends.stores.checksum import crc64nvme
 from backends.stores.errors import ListingFailed, StoreDenied
+from backends.stores.http1 import Answer
 from backends.stores.s3 import S3Store
-from backends.stores.s3_client import Answer, S3Client
+from backends.stores.s3_client import S3Client
 from backends.stores.s3_listing import Listing
 from tests.backends.stores.conftest import new_bucket, s3_store
 from tests.peers.ministack import MiniStack
