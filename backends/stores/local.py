@@ -6,15 +6,14 @@ are told in `skipped`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from backends.escape import plain
 from backends.stores.base import Body, Capabilities, ObjectInfo, PartInfo, Plain, Skipped, check_target
+from backends.stores.batched import BatchThreads
 from backends.stores.checksum import crc64nvme as crc64nvme_of
 from backends.stores.errors import ChecksumRefused
 from backends.stores.local_files import LocalFiles
@@ -23,6 +22,7 @@ T = TypeVar("T")
 
 _PAGE = 1000
 _THREADS = 8
+_SMALL = 1 << 20  # bytes of a body that is a matter of microseconds
 
 
 class LocalStore(Plain):
@@ -32,7 +32,7 @@ class LocalStore(Plain):
         self._name = name
         self._root = root
         self._files = LocalFiles(name, root)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"store-{name}")
+        self._threads = BatchThreads(_THREADS, f"store-{name}")
         self._skipped: list[Skipped] = []
         self._has_written = False
         self._is_case_blind = False
@@ -55,8 +55,8 @@ class LocalStore(Plain):
         return tuple(self._skipped)
 
     async def prepare(self) -> None:
-        await self._run(self._files.prepare)
-        self._is_case_blind, self._is_form_blind = await self._run(self._files.find_blindness)
+        await self._threads.run_apart(self._files.prepare)
+        self._is_case_blind, self._is_form_blind = await self._threads.run_apart(self._files.find_blindness)
 
     async def list_pages(self, start_after: str = "") -> AsyncIterator[list[ObjectInfo]]:
         skipped: list[Skipped] = []
@@ -66,16 +66,20 @@ class LocalStore(Plain):
         def next_page() -> list[ObjectInfo]:
             return list(islice(walk, _PAGE))
 
-        while page := await self._run(next_page):
+        while page := await self._threads.run_apart(next_page):
             yield page
 
     async def head(self, key: str) -> ObjectInfo | None:
-        return await self._run(self._files.stat, key)
+        return await self._threads.run(self._files.stat, key)
 
     async def read(
         self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None, version: str | None = None
     ) -> Body:
-        return await self._run(self._files.read, key, start, length, if_match)
+        return await self._run(length, self._files.read, key, start, length, if_match)
+
+    async def fetch(self, listed: ObjectInfo) -> tuple[ObjectInfo, Body]:
+        body = await self._run(listed.size, self._files.read, listed.key, 0, listed.size, listed.identity)
+        return listed, body
 
     async def write(
         self,
@@ -94,18 +98,18 @@ class LocalStore(Plain):
             self._check(key, body, crc64nvme)
             return self._files.write(key, body)
 
-        return await self._run(checked)
+        return await self._run(len(body), checked)
 
     async def create_upload(self, key: str, *, like: ObjectInfo | None = None) -> str:
         self._has_written = True
-        return await self._run(self._files.create_upload, key, like.size if like is not None else None)
+        return await self._threads.run(self._files.create_upload, key, like.size if like is not None else None)
 
     async def write_part(self, key: str, upload: str, number: int, offset: int, body: Body, *, crc64nvme: str) -> PartInfo:
         def checked() -> PartInfo:
             self._check(key, body, crc64nvme)
             return self._files.write_part(key, upload, number, offset, body, crc64nvme)
 
-        return await self._run(checked)
+        return await self._run(len(body), checked)
 
     async def complete_upload(
         self,
@@ -121,19 +125,19 @@ class LocalStore(Plain):
     ) -> ObjectInfo:
         await check_target(self, key, if_match, if_absent)
         self._has_written = True
-        return await self._run(self._files.complete_upload, key, upload, parts, size, crc64nvme)
+        return await self._threads.run_apart(self._files.complete_upload, key, upload, parts, size, crc64nvme)
 
     async def abort_upload(self, key: str, upload: str) -> None:
-        await self._run(self._files.abort_upload, upload)
+        await self._threads.run(self._files.abort_upload, upload)
 
     async def list_uploads(self) -> list[tuple[str, str]]:
-        return await self._run(self._files.uploads)
+        return await self._threads.run_apart(self._files.uploads)
 
     async def list_parts(self, key: str, upload: str) -> list[PartInfo] | None:
-        return await self._run(self._files.parts, key, upload)
+        return await self._threads.run_apart(self._files.parts, key, upload)
 
     async def delete(self, key: str) -> None:
-        await self._run(self._files.delete, key)
+        await self._threads.run(self._files.delete, key)
 
     async def close(self) -> None:
         """What was written is on the disk then, by one call for all of it: a file appears whole in any case, and what a power cut
@@ -141,10 +145,10 @@ class LocalStore(Plain):
         try:
             if self._has_written:
                 self._has_written = False
-                await self._run(self._files.tidy)
-                await self._run(self._files.sync)
+                await self._threads.run_apart(self._files.tidy)
+                await self._threads.run_apart(self._files.sync)
         finally:
-            await asyncio.to_thread(self._threads.shutdown)
+            await self._threads.close()
             self._files.close()
 
     async def __aenter__(self) -> LocalStore:
@@ -153,8 +157,11 @@ class LocalStore(Plain):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _run(self, call: Callable[..., T], *args: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
+    async def _run(self, size: int | None, call: Callable[..., T], *args: object) -> T:
+        """By the size of the body that it moves, None where that is not known."""
+        if size is not None and size < _SMALL:
+            return await self._threads.run(call, *args)
+        return await self._threads.run_apart(call, *args)
 
     def _check(self, key: str, body: Body, crc64nvme: str) -> None:
         if crc64nvme_of(body) != crc64nvme:
