@@ -7,7 +7,8 @@ like a complete one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -17,6 +18,8 @@ from backends.escape import plain
 from backends.stores.errors import ObjectMissing, TargetChanged
 
 Body = bytes | memoryview  # bytes of an object, of item size 1; a view saves the copy out of the HTTP client's buffer
+
+Take = Callable[[memoryview], None]  # is given the next piece of a body, in a thread; the view holds until it returns
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -62,6 +65,8 @@ class Capabilities:
     folders: bool = False  # a key cannot be an object and the folder of others at once
     form_blind: bool = False  # takes the forms of one Unicode text (NFC, NFD) for one name
     server_copy: bool = False  # `copy_from` may be asked
+    pours: bool = False  # `pour` gives pieces as they come
+    part_files: bool = False  # `part_file` and `note_part` may be asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,16 @@ class PartInfo:
     etag: str
     size: int
     checksum: str = ""  # crc64nvme of the part, hex, where the store tells it
+
+
+class PartFile(Protocol):
+    def begin(self) -> None:
+        """From the part's beginning, again."""
+        ...
+
+    def write(self, piece: memoryview) -> None:
+        """The next piece. Blocks: for threads. Raises `StoreError`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +166,13 @@ class Store(Protocol):
         `version` is `ObjectInfo.version`: a store that keeps versions reads that one, also when it is no longer the latest."""
         ...
 
+    async def pour(
+        self, key: str, take: Take, *, start: int, length: int, if_match: str | None = None, version: str | None = None
+    ) -> None:
+        """As `read`, piece by piece. What was taken counts only when this returns: it may fail after any piece. Only where
+        `capabilities.pours`."""
+        ...
+
     async def write(
         self,
         key: str,
@@ -178,6 +200,13 @@ class Store(Protocol):
         ...
 
     async def write_part(self, key: str, upload: str, number: int, offset: int, body: Body, *, crc64nvme: str) -> PartInfo: ...
+
+    def part_file(self, key: str, upload: str, offset: int) -> AbstractAsyncContextManager[PartFile]:
+        """The place of a part, to be written in threads; it has arrived when `note_part` was told. Only where
+        `capabilities.part_files`."""
+        ...
+
+    async def note_part(self, key: str, upload: str, number: int, offset: int, size: int, *, crc64nvme: str) -> PartInfo: ...
 
     async def complete_upload(
         self,
@@ -257,6 +286,17 @@ class Plain:
 
     async def copy_from(self, source: Store, info: ObjectInfo) -> ObjectInfo | None:
         return None
+
+    async def pour(
+        self, key: str, take: Take, *, start: int, length: int, if_match: str | None = None, version: str | None = None
+    ) -> None:
+        raise NotImplementedError
+
+    def part_file(self, key: str, upload: str, offset: int) -> AbstractAsyncContextManager[PartFile]:
+        raise NotImplementedError
+
+    async def note_part(self, key: str, upload: str, number: int, offset: int, size: int, *, crc64nvme: str) -> PartInfo:
+        raise NotImplementedError
 
     async def joined_checksums(self, info: ObjectInfo) -> Mapping[str, str]:
         return NOTHING

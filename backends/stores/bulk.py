@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from backends.stores.base import Body
@@ -38,6 +38,7 @@ from backends.stores.wire import prepare, reason_of
 THREADS = 32
 FROM = 1 << 20  # bytes of a body
 _HEAD = 8192
+_PIECE = 1 << 20  # measured: 128 KiB 1.7 s, 1 MiB 1.2 s, 4 MiB 1.4 s for 1.6 GB to a tmpfs
 
 
 class _Stopped(Exception):
@@ -196,6 +197,9 @@ def _exchange(sock: socket.socket, job: _Job) -> tuple[Answer, bool]:
     idle = request.idle if request.body is None else request.limit
     with _waiting(sock, job, socket.SO_RCVTIMEO, idle):
         head, rest = _receive_head(sock, request)
+        if request.take is not None and head.status == 206 and head.length == request.expect:
+            _pour(sock, job, request.expect or 0, rest, request.take)
+            return Answer(head.status, head.headers, b"", is_taken=True), head.keeps and sent
         body = _receive_body(sock, job, head, rest)
     return Answer(head.status, head.headers, body), head.keeps and sent
 
@@ -269,6 +273,33 @@ def _receive_body(sock: socket.socket, job: _Job, head: Head, rest: bytes) -> Bo
     return rest if len(rest) == size else _receive_rest(sock, job, size, rest)
 
 
+def _pour(sock: socket.socket, job: _Job, size: int, came: bytes, take: Callable[[memoryview], None]) -> None:
+    """The body in pieces that the processor's cache holds until they have been summed and written."""
+    if len(came) > size:
+        raise BadAnswer("something follows the answer")
+    if came:
+        take(memoryview(came))
+    piece = memoryview(bytearray(min(_PIECE, size - len(came))))
+    left = size - len(came)
+    while left:
+        job.seconds(1.0)
+        count = _receive_into(sock, piece[:left])
+        take(piece[:count])
+        left -= count
+
+
+def _receive_into(sock: socket.socket, buffer: memoryview) -> int:
+    try:
+        count = sock.recv_into(buffer, 0, socket.MSG_WAITALL)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise BrokeOff(reason_of(error)) from error
+    if not count:
+        raise BrokeOff("the connection was closed")
+    return count
+
+
 def _receive_rest(sock: socket.socket, job: _Job, size: int, came: bytes) -> memoryview:
     """The body of which the beginning has come, in one piece."""
     body = memoryview(bytearray(size))
@@ -276,13 +307,6 @@ def _receive_rest(sock: socket.socket, job: _Job, size: int, came: bytes) -> mem
     filled = len(came)
     while filled < size:
         job.seconds(1.0)
-        try:
-            count = sock.recv_into(body[filled:])
-        except BlockingIOError:
-            raise
-        except OSError as error:
-            raise BrokeOff(reason_of(error)) from error
-        if not count:
-            raise BrokeOff("the connection was closed")
+        count = _receive_into(sock, body[filled:])
         filled += count
     return body

@@ -8,7 +8,7 @@ differ, a space before the colon) is one here too: a client that guesses can be 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -60,7 +60,8 @@ class CannotBeSaid(HttpError):
 class Request:
     """`target` is the request line's, encoded; `headers` are sent as they are, with the length of `body`, where there is one. `limit` is
     of the whole exchange, in seconds; `idle` that of silence while reading. `expect` is how many bytes the answer may bring, None
-    where that is not known."""
+    where that is not known. `take` may be given the body piece by piece, in a thread, where it is exactly the range that was asked for;
+    the answer's own is empty then."""
 
     method: str
     target: str
@@ -69,6 +70,7 @@ class Request:
     limit: float
     idle: float
     expect: int | None = 0
+    take: Callable[[memoryview], None] | None = field(default=None, repr=False)
 
     @property
     def may_repeat(self) -> bool:
@@ -82,6 +84,7 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: Body
+    is_taken: bool = False  # the body went to the request's `take`
 
 
 class Head(NamedTuple):

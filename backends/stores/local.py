@@ -7,12 +7,13 @@ are told in `skipped`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from backends.escape import plain
-from backends.stores.base import Body, Capabilities, ObjectInfo, PartInfo, Plain, Skipped, check_target
+from backends.stores.base import Body, Capabilities, ObjectInfo, PartFile, PartInfo, Plain, Skipped, check_target
 from backends.stores.batched import BatchThreads
 from backends.stores.checksum import crc64nvme as crc64nvme_of
 from backends.stores.errors import ChecksumRefused
@@ -48,7 +49,9 @@ class LocalStore(Plain):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(parts=True, folders=True, case_blind=self._is_case_blind, form_blind=self._is_form_blind)
+        return Capabilities(
+            parts=True, folders=True, part_files=True, case_blind=self._is_case_blind, form_blind=self._is_form_blind
+        )
 
     @property
     def skipped(self) -> Sequence[Skipped]:
@@ -110,6 +113,17 @@ class LocalStore(Plain):
             return self._files.write_part(key, upload, number, offset, body, crc64nvme)
 
         return await self._run(len(body), checked)
+
+    @asynccontextmanager
+    async def part_file(self, key: str, upload: str, offset: int) -> AsyncIterator[PartFile]:
+        file = await self._threads.run(self._files.open_part, key, upload, offset)
+        try:
+            yield file
+        finally:
+            await self._threads.run(file.close)
+
+    async def note_part(self, key: str, upload: str, number: int, offset: int, size: int, *, crc64nvme: str) -> PartInfo:
+        return await self._threads.run(self._files.note_part, key, upload, number, offset, size, crc64nvme)
 
     async def complete_upload(
         self,

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +44,29 @@ class _Entry:
     @property
     def is_folder(self) -> bool:
         return stat.S_ISDIR(self.mode)
+
+
+class PartOnDisk:
+    """A part's place in the file of its upload, written in order."""
+
+    def __init__(self, file: int, offset: int, error: Callable[[OSError], StoreError]) -> None:
+        self._file = file
+        self._offset = offset
+        self._at = offset
+        self._error = error
+
+    def begin(self) -> None:
+        self._at = self._offset
+
+    def write(self, piece: memoryview) -> None:
+        try:
+            write_all(self._file, piece, self._at)
+        except OSError as error:
+            raise self._error(error) from error
+        self._at += len(piece)
+
+    def close(self) -> None:
+        os.close(self._file)
 
 
 class LocalFiles:
@@ -228,18 +251,34 @@ class LocalFiles:
 
     def write_part(self, key: str, upload: str, number: int, offset: int, body: Body, crc64nvme: str) -> PartInfo:
         """Nothing is synced here: what was written survives our death, and `parts` looks again after another boot."""
+        with contextlib.closing(self.open_part(key, upload, offset)) as file:
+            file.write(memoryview(body))
+        return self.note_part(key, upload, number, offset, len(body), crc64nvme)
+
+    def open_part(self, key: str, upload: str, offset: int) -> PartOnDisk:
+        """The place of a part. To be closed."""
         name = tree.checked_upload(self._store, upload)
         try:
             work = self._folders.within(lambda: self._work_of(name))
-            with opened(name, work, os.O_WRONLY) as file:
-                write_all(file, body, offset)
-            with opened(name + tree.LOG_SUFFIX, work, os.O_WRONLY | os.O_APPEND) as log:
-                os.write(log, tree.log_line(number, offset, len(body), crc64nvme))
+            file = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=work)
         except FileNotFoundError as error:
             raise self._gone(key) from error
         except OSError as error:
             raise self._error("writing", key, error) from error
-        return PartInfo(number, crc64nvme, len(body), crc64nvme)
+        return PartOnDisk(file, offset, lambda error: self._error("writing", key, error))
+
+    def note_part(self, key: str, upload: str, number: int, offset: int, size: int, crc64nvme: str) -> PartInfo:
+        """What `open_part` gave has been written."""
+        name = tree.checked_upload(self._store, upload)
+        try:
+            work = self._folders.within(lambda: self._work_of(name))
+            with opened(name + tree.LOG_SUFFIX, work, os.O_WRONLY | os.O_APPEND) as log:
+                os.write(log, tree.log_line(number, offset, size, crc64nvme))
+        except FileNotFoundError as error:
+            raise self._gone(key) from error
+        except OSError as error:
+            raise self._error("writing", key, error) from error
+        return PartInfo(number, crc64nvme, size, crc64nvme)
 
     def parts(self, key: str, upload: str) -> list[PartInfo] | None:
         """What arrived; None where the upload is gone. A log of another boot may claim what a power cut took: its parts are read

@@ -14,7 +14,7 @@ from datetime import datetime
 from xml.sax.saxutils import escape
 
 from backends.escape import plain
-from backends.stores.base import Body, Capabilities, Note, ObjectInfo, PartInfo, Plain, Skipped, Store, check_target
+from backends.stores.base import Body, Capabilities, Note, ObjectInfo, PartInfo, Plain, Skipped, Store, Take, check_target
 from backends.stores.errors import ObjectMissing, ShortBody, SourceChanged, StoreDenied, StoreError
 from backends.stores.http1 import Answer
 from backends.stores.s3_attributes import joined_checksums
@@ -63,6 +63,7 @@ class S3Store(Plain):
             tags=found.tags != "never",
             versions=found.reads_versions,
             server_copy=found.copies,
+            pours=True,
         )
 
     @property
@@ -118,23 +119,37 @@ class S3Store(Plain):
     async def read(
         self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None, version: str | None = None
     ) -> Body:
-        headers = {"if-match": f'"{if_match}"'} if if_match else {}
         if length == 0:
-            answer = await self._get("HEAD", key, headers, version)
+            answer = await self._get("HEAD", key, _if_same(if_match), version)
             self._same(key, answer.headers, if_match)
             return b""
+        return (await self._read(key, start, length, if_match, version)).body
+
+    async def pour(
+        self, key: str, take: Take, *, start: int, length: int, if_match: str | None = None, version: str | None = None
+    ) -> None:
+        answer = await self._read(key, start, length, if_match, version, take)
+        if not answer.is_taken:
+            await asyncio.to_thread(take, memoryview(answer.body))
+
+    async def _read(
+        self, key: str, start: int, length: int | None, if_match: str | None, version: str | None, take: Take | None = None
+    ) -> Answer:
+        headers = _if_same(if_match)
         if length is not None:
             headers["range"] = f"bytes={start}-{start + length - 1}"
         elif start:
             headers["range"] = f"bytes={start}-"
-        answer = await self._get("GET", key, headers, version, expect=length)
+        answer = await self._get("GET", key, headers, version, expect=length, take=take)
         self._same(key, answer.headers, if_match)
+        if answer.is_taken:
+            return answer
         body = answer.body
         if "range" in headers and answer.status != 206:
             body = body[start : None if length is None else start + length]  # the server sent all of it
         if length is not None and len(body) != length:
             raise ShortBody(f"{self.name}: GET {shown(key)}: {len(body)} bytes came, {length} were asked for")
-        return body
+        return answer._replace(body=body)
 
     async def fetch(self, listed: ObjectInfo) -> tuple[ObjectInfo, Body]:
         """One GET: the body, and the headers that `head` would have brought. One request more where the object has tags."""
@@ -150,17 +165,24 @@ class S3Store(Plain):
         return await with_tags(self._bucket, info, answer.headers, by_head=False), answer.body
 
     async def _get(
-        self, method: str, key: str, headers: Mapping[str, str], version: str | None, *, expect: int | None = 0
+        self,
+        method: str,
+        key: str,
+        headers: Mapping[str, str],
+        version: str | None,
+        *,
+        expect: int | None = 0,
+        take: Take | None = None,
     ) -> Answer:
         """Of that version, where these credentials may ask for one by name (s3:GetObjectVersion), else of the latest."""
         found = self._bucket.found
         params = version_params(version) if found.reads_versions else ()
         try:
-            return await self._bucket.call(method, key, method, params=params, headers=headers, expect=expect)
+            return await self._bucket.call(method, key, method, params=params, headers=headers, expect=expect, take=take)
         except StoreDenied:
             if not params:
                 raise
-            answer = await self._bucket.call(method, key, method, headers=headers, expect=expect)
+            answer = await self._bucket.call(method, key, method, headers=headers, expect=expect, take=take)
             found.reads_versions = False
             found.note("versions_denied", "old versions may not be read (s3:GetObjectVersion): what changes is begun anew")
             return answer
@@ -301,3 +323,7 @@ class S3Store(Plain):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def _if_same(identity: str | None) -> dict[str, str]:
+    return {"if-match": f'"{identity}"'} if identity else {}

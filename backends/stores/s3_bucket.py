@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from backends.escape import plain
-from backends.stores.base import Body, Note
+from backends.stores.base import Body, Note, Take
 from backends.stores.errors import KeyRefused, StoreError
 from backends.stores.http1 import Answer
 from backends.stores.s3_client import Address, S3Client
@@ -66,10 +66,11 @@ class Bucket:
         body: Body | None = None,
         expect: int | None = 0,
         seconds: float | None = None,
+        take: Take | None = None,
     ) -> Coroutine[Any, Any, Answer]:
         full = self.full(key)
         return self.client.call(
-            method, full, what=verb, of=key, params=params, headers=headers, body=body, expect=expect, seconds=seconds
+            method, full, what=verb, of=key, params=params, headers=headers, body=body, expect=expect, seconds=seconds, take=take
         )
 
     def full(self, key: str) -> str:

@@ -17,7 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from backends.errors import UsageError
 from backends.escape import plain
-from backends.stores.base import Body
+from backends.stores.base import Body, Take
 from backends.stores.bulk import FROM, Bulk
 from backends.stores.errors import StoreError
 from backends.stores.http1 import Answer, HttpError, Request
@@ -98,9 +98,10 @@ class S3Client:
         body: Body | None = None,
         expect: int | None = 0,
         seconds: float | None = None,
+        take: Take | None = None,
     ) -> Answer:
         """Ask, and return an answer of status 2xx. `key` is None for the bucket itself; `expect` is how many bytes an answer may
-        bring, None where that is not known (it lengthens the limit of `seconds`); `what` names the action in messages, `of` the key as they show it."""
+        bring, None where that is not known (it lengthens the limit of `seconds`); `take` as in `Request`; `what` names the action in messages, `of` the key as they show it."""
         raw = self._address.root if key is None else self._address.base + encode_path(key)
         query = canonical_query(params)
         given = {"host": self._address.host, **headers} if headers else {"host": self._address.host}
@@ -114,7 +115,7 @@ class S3Client:
                 signed = sign(method, raw, query, given, credentials=credentials, scope=self._scope, at=self._now())
             except UnicodeEncodeError as error:
                 raise StoreError(f"{self._store}: {_named(what, of)}: its metadata is not text and cannot be carried") from error
-            return Request(method, target, signed, body, limit, idle, expect)
+            return Request(method, target, signed, body, limit, idle, expect, take)
 
         credentials = await self._credentials.get()
         try:

@@ -19,7 +19,7 @@ from backends.transfer.merge import first_error
 from backends.transfer.models import Proof
 from backends.transfer.pace import Streams
 from backends.transfer.passage import Passage, check_source, now, prove
-from backends.transfer.sums import Sums, sums_of
+from backends.transfer.sums import Summing, Sums, sums_of
 
 LEAST_PART = 8 << 20
 MOST_PARTS = 10_000
@@ -128,17 +128,54 @@ class PartCopy:
                 await self._send(number)
 
     async def _send(self, number: int) -> None:
-        p, key, upload = self._passage, self._source.key, self._upload
+        p, upload = self._passage, self._upload
         offset = (number - 1) * upload.part_size
-        body = await p.read(p.source, self._source, offset, min(upload.part_size, self._source.size - offset))
-        sums = await sums_of(body)
-        p.index.note_part(p.dataset, p.target_side, key, number, sums, None)
-        p.tally.sent += len(body)
-        p.tally.resent += len(body) if number in self._earlier else 0
-        part = await p.call(lambda: p.target.write_part(key, upload.upload, number, offset, body, crc64nvme=sums.crc64nvme))
-        p.index.note_part(p.dataset, p.target_side, key, number, sums, part)
+        size = min(upload.part_size, self._source.size - offset)
+        if p.source.capabilities.pours and p.target.capabilities.part_files:
+            sums, part = await self._pour(number, offset, size)
+        else:
+            sums, part = await self._carry(number, offset, size)
+        p.index.note_part(p.dataset, p.target_side, self._source.key, number, sums, part)
         self._sums[number], self._parts[number] = sums, part
         self._show()
+
+    async def _carry(self, number: int, offset: int, size: int) -> tuple[Sums, PartInfo]:
+        p, key, upload = self._passage, self._source.key, self._upload.upload
+        body = await p.read(p.source, self._source, offset, size)
+        sums = await sums_of(body)
+        self._begun(number, sums)
+        part = await p.call(lambda: p.target.write_part(key, upload, number, offset, body, crc64nvme=sums.crc64nvme))
+        return sums, part
+
+    async def _pour(self, number: int, offset: int, size: int) -> tuple[Sums, PartInfo]:
+        """Each piece is summed and written as it comes, in the thread that received it."""
+        p, source, upload = self._passage, self._source, self._upload.upload
+        summing = Summing()
+        await p.bandwidth.take(size)
+        async with p.target.part_file(source.key, upload, offset) as file:
+            self._begun(number, Sums(size))  # which sums it has is known at its end
+
+            def take(piece: memoryview) -> None:
+                summing.add(piece)
+                file.write(piece)
+
+            async def attempt() -> None:
+                summing.begin()
+                file.begin()
+                await p.source.pour(source.key, take, start=offset, length=size, if_match=source.identity, version=source.version)
+
+            await p.call(attempt)
+        sums = summing.sums
+        if sums.size != size:
+            raise Damaged(f"{sums.size} bytes were read of {size}")
+        part = await p.call(lambda: p.target.note_part(source.key, upload, number, offset, size, crc64nvme=sums.crc64nvme))
+        return sums, part
+
+    def _begun(self, number: int, sums: Sums) -> None:
+        p = self._passage
+        p.index.note_part(p.dataset, p.target_side, self._source.key, number, sums, None)
+        p.tally.sent += sums.size
+        p.tally.resent += sums.size if number in self._earlier else 0
 
     def _show(self) -> None:
         self._passage.advance(self._source.key, sum(s.size for s in self._sums.values()), self._source.size)

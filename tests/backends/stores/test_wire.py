@@ -397,3 +397,49 @@ async def test_plain_http_at_a_port_of_tls_is_an_error_and_not_an_answer(certifi
 def test_addresses_keep_their_scheme_and_port() -> None:
     address = bucket_address("b", endpoint="https://store.example:9443/root", region="eu", path_style=None)
     assert (address.origin, address.base) == ("https://store.example:9443", "/root/b/")
+
+
+# -- bodies in pieces
+
+
+def ranged(take: Callable[[memoryview], None], expect: int) -> Request:
+    return Request("GET", "/k", {"host": "h", "range": "bytes=0-"}, None, 10, 10, expect, take)
+
+
+async def test_a_range_is_taken_in_pieces_in_order_and_the_connection_stays_good() -> None:
+    said = f"HTTP/1.1 206 Partial\r\ncontent-length: {len(LARGE)}\r\n\r\n".encode() + LARGE
+    async with (
+        served(says(said[:20], said[20:5000], said[5000:])) as server,
+        way_to(lambda p: Bulk("127.0.0.1", p), server.port) as way,
+    ):
+        for _ in range(2):
+            pieces: list[bytes] = []
+            answer = await way.ask(ranged(lambda piece, pieces=pieces: pieces.append(bytes(piece)), len(LARGE)))  # type: ignore[misc]
+            assert (answer.is_taken, bytes(answer.body)) == (True, b"")
+            assert b"".join(pieces) == LARGE
+            assert len(pieces) > 1
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [whole(LARGE), b"HTTP/1.1 206 Part\r\ncontent-length: 3\r\n\r\nfew", b"HTTP/1.1 503 Busy\r\ncontent-length: 4\r\n\r\nslow"],
+)
+async def test_what_is_not_the_range_that_was_asked_for_is_never_taken(said: bytes) -> None:
+    taken: list[bytes] = []
+    async with served(says(said)) as server, way_to(lambda p: Bulk("127.0.0.1", p), server.port) as way:
+        answer = await way.ask(ranged(lambda piece: taken.append(bytes(piece)), len(LARGE)))
+        assert (answer.is_taken, taken) == (False, [])
+        assert said.endswith(bytes(answer.body))
+
+
+async def test_who_cannot_take_more_says_why_and_the_connection_ends() -> None:
+    def full(piece: memoryview) -> None:
+        raise OSError(28, "No space left on device")
+
+    said = f"HTTP/1.1 206 Partial\r\ncontent-length: {len(LARGE)}\r\n\r\n".encode() + LARGE
+    async with served(says(said)) as server, way_to(lambda p: Bulk("127.0.0.1", p), server.port) as way:
+        with pytest.raises(OSError, match="No space"):
+            await way.ask(ranged(full, len(LARGE)))
+        assert bytes((await way.ask(get(expect=len(LARGE)))).body) == LARGE
+        assert server.connections == 2
