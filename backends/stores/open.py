@@ -16,7 +16,6 @@ from backends.escape import plain
 from backends.plan.models import Store as StoreSpec
 from backends.stores.base import Store
 from backends.stores.errors import StoreDenied
-from backends.stores.local import LocalStore
 from backends.stores.plan_secret import plan_secret
 from backends.stores.s3 import S3Store
 from backends.stores.s3_client import bucket_address
@@ -57,6 +56,8 @@ def open_store(name: str, spec: StoreSpec, *, ssh: SshPool | None, base: Path) -
     """The store called `name`. `base` is the plan's folder, for `${file:…}`; `ssh` may be None where no store is reached by it. Close it, or use it with `async with`."""
     url = parse_url(name, spec.url)
     if url.scheme == "file":
+        from backends.stores.local import LocalStore
+
         return LocalStore(name, Path("/" + url.path))
     if url.scheme == "ssh":
         from backends.stores.sftp import SftpStore  # asyncssh takes 0.1 s to import

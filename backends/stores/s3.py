@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from xml.sax.saxutils import escape
+from html import escape
 
 from backends.escape import plain
 from backends.stores.base import Body, Capabilities, Note, ObjectInfo, PartInfo, Plain, Skipped, Store, Take, check_target
@@ -92,7 +92,7 @@ class S3Store(Plain):
         """Make the bucket itself; one that is ours already is fine. For the sandbox and tests: an operator makes his own."""
         body, what = b"", f"making bucket {plain(self._bucket.bucket)}"
         if self._bucket.region != "us-east-1":
-            place = f"<LocationConstraint>{escape(self._bucket.region)}</LocationConstraint>"
+            place = f"<LocationConstraint>{escape(self._bucket.region, quote=False)}</LocationConstraint>"
             body = f"<CreateBucketConfiguration>{place}</CreateBucketConfiguration>".encode()
         try:
             await self._bucket.client.call("PUT", None, what=what, body=body)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from backends.errors import UsageError
 from backends.escape import plain
@@ -141,8 +140,7 @@ class S3Client:
     def _open(self) -> _Ways | Reqwest:
         parts = urlsplit(self._address.origin)
         host = parts.hostname or ""
-        proxies = {} if self._address.is_loopback else getproxies()
-        if (parts.scheme in proxies or "all" in proxies) and not proxy_bypass(host, proxies):
+        if not self._address.is_loopback and _has_proxy(parts.scheme, host):
             from backends.stores.reqwest import Reqwest  # two HTTP clients: only where they are needed
 
             self._ways = Reqwest(self._address.origin)
@@ -194,6 +192,14 @@ class _Ways:
             await self._bulk.close()
         if self._reqwest is not None:
             await self._reqwest.close()
+
+
+def _has_proxy(scheme: str, host: str) -> bool:
+    """Whether the environment names a proxy for it."""
+    from urllib.request import getproxies, proxy_bypass  # with an HTTP client of its own
+
+    proxies = getproxies()
+    return (scheme in proxies or "all" in proxies) and not proxy_bypass(host, proxies)
 
 
 def _named(what: str, of: str) -> str:

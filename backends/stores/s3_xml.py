@@ -11,10 +11,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from html import unescape
+from html import escape, unescape
 from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape
 
 from backends.stores.base import ObjectInfo, PartInfo
 
@@ -248,7 +247,9 @@ def parse_tags(body: bytes) -> dict[str, str]:
 
 def tagging_document(tags: Mapping[str, str]) -> bytes:
     """The body of PutObjectTagging."""
-    lines = "".join(f"<Tag><Key>{escape(k)}</Key><Value>{escape(v)}</Value></Tag>" for k, v in tags.items())
+    lines = "".join(
+        f"<Tag><Key>{escape(k, quote=False)}</Key><Value>{escape(v, quote=False)}</Value></Tag>" for k, v in tags.items()
+    )
     return f'<Tagging xmlns="{_NAMESPACE}"><TagSet>{lines}</TagSet></Tagging>'.encode()
 
 

@@ -90,6 +90,7 @@ class Index:
     def __init__(self, path: Path) -> None:
         self.database = Database(path, _SCHEMA)
         self.database.before_hand_over = self._hand_over_begun
+        self._spotless: set[tuple[str, Direction]] = set()  # nothing of it is kept as failed
         self._begun: dict[tuple[str, SideName, bytes], float] = {}  # since the last hand-over: most end before the next one
 
     @classmethod
@@ -175,7 +176,8 @@ class Index:
         """An object is equal on both sides now. `side` is the one written to; a write in parts there is to be settled besides."""
         key = order_of(row.key)
         self.database.post_row(_UPSERT, _values(dataset, row))
-        self.database.post_row(_FORGIVE, (key,), (dataset, direction))
+        if (dataset, direction) not in self._spotless:
+            self.database.post_row(_FORGIVE, (key,), (dataset, direction))
         if self._begun.pop((dataset, side, key), None) is None:
             self.database.post_row(_ENDED, (key,), (dataset, side))
 
@@ -203,6 +205,7 @@ class Index:
         self.database.post(lambda db: _clear(db, dataset, side, order_of(key)))
 
     def fail(self, dataset: str, direction: Direction, failure: Failure) -> None:
+        self._spotless.discard((dataset, direction))
         values = (dataset, direction, order_of(failure.key), plain(failure.reason), time.time())
         self.database.post(lambda db: db.execute("INSERT OR REPLACE INTO failures VALUES (?,?,?,?,?)", values))
 
@@ -210,6 +213,13 @@ class Index:
         """The object is a failure no more (it is gone from the source)."""
         values = (dataset, direction, order_of(key))
         self.database.post(lambda db: db.execute("DELETE FROM failures WHERE dataset=? AND direction=? AND key=?", values))
+
+    async def look_for_failures(self, dataset: str, direction: Direction) -> None:
+        """At the start of a round: where nothing had failed, what is copied has nothing to be forgiven."""
+        query = "SELECT 1 FROM failures WHERE dataset=? AND direction=? LIMIT 1"
+        found = await self.database.call(lambda db: db.execute(query, (dataset, direction)).fetchone())
+        if found is None:
+            self._spotless.add((dataset, direction))
 
     async def failures(self, dataset: str, direction: Direction) -> list[Failure]:
         """What failed last, in the order of keys."""

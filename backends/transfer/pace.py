@@ -70,6 +70,7 @@ class Streams:
         self._clock = clock
         self._halved_at = -1.0
         self.refusals = 0  # times that a store asked for less
+        self.waiting = 0  # who has asked for a turn and may still get one
 
     @property
     def limit(self) -> int:
@@ -101,11 +102,12 @@ class Streams:
 
     def wake(self) -> None:
         """Give what is free to who waits, to the lane with the fewest first."""
-        while self.may_begin():
-            waiting = [lane for lane in self._lanes.values() if lane.wants()]
+        while self.waiting and self._active < self.limit:
+            lanes = self._lanes.values()
+            waiting = [lane for lane in lanes if lane.wants()]
             if not waiting:
                 return
-            min(waiting, key=lambda lane: lane.active).next()
+            (waiting[0] if len(waiting) == 1 else min(waiting, key=lambda lane: lane.active)).next()
 
     def busy(self) -> None:
         """Halve, once a second: a wave of refusals is one refusal."""
@@ -160,12 +162,15 @@ class Lane:
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
+        self.streams.waiting += 1
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._end()
             raise
+        finally:
+            self.streams.waiting -= 1
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._end()

@@ -58,6 +58,7 @@ async def sync_round(
     started = time.monotonic()
     legacy, other = (source, target) if options.direction == "forward" else (target, source)
     await index.bind(dataset, legacy.url, other.url)  # a dry run has a copy of the index
+    await index.look_for_failures(dataset, options.direction)
     async with AsyncExitStack() as stack:
         stack.callback(progress.active.clear)
         work = WorkList(index)
