@@ -12,8 +12,9 @@ import click
 
 from console.output import fail, wants_json
 
-# pydantic would look through all that is installed for plugins, which costs a twentieth of the time to start: nobody else's code is asked.
+# pydantic would look through all that is installed for plugins: nobody else's code is asked.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 
 # name -> (module, what the overview says)
 COMMANDS: dict[str, tuple[str, str]] = {

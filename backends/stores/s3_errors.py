@@ -7,7 +7,6 @@ before the status: `ExpiredToken` comes with 400, and an answer of status 200 ca
 from __future__ import annotations
 
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
 from backends.escape import plain
 from backends.stores.errors import (
@@ -120,6 +119,8 @@ def retry_after(headers: Mapping[str, str]) -> float:
         return min(max(float(value), 0.1), 300.0)
     except ValueError:
         pass
+    from email.utils import parsedate_to_datetime  # with all of email: only for who is told a date
+
     try:
         moment = parsedate_to_datetime(value)
         now = parsedate_to_datetime(headers.get("date", ""))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from backends.stores.base import ObjectInfo
 from backends.stores.checksum import base64_to_hex
@@ -69,6 +68,8 @@ def carried(like: ObjectInfo | None) -> dict[str, str]:
 
 
 def _moment(text: str) -> datetime | None:
+    from email.utils import parsedate_to_datetime  # with all of email: a copy knows the date from the listing
+
     try:
         return parsedate_to_datetime(text).astimezone(UTC)
     except (ValueError, TypeError):

@@ -18,18 +18,18 @@ from backends.plan.models import Store as StoreSpec
 from backends.statedir import make_state_dir
 from backends.stores.base import Store
 from backends.stores.open import open_store
-from backends.transfer.gap import KeptGap, keep_gap, side_spec
 from backends.transfer.index import Index
 from backends.transfer.looking import index_to_look_at
 from backends.transfer.merge import first_error
 from backends.transfer.models import MARKERS, Direction, Progress, RoundOptions, RoundResult
 from backends.transfer.pace import MOST, Pace, Patience
 from backends.transfer.round import sync_round
-from backends.transfer.verify import VerifyResult, verify_dataset
 
 if TYPE_CHECKING:
     from backends.ssh.pool import SshPool
+    from backends.transfer.gap import KeptGap
     from backends.transfer.hub.copier import HubOptions
+    from backends.transfer.verify import VerifyResult
 
 FOLLOW_SECONDS = 60.0  # where the plan's dataset has no `follow`
 MOST_OVER_HUB = 32  # objects under way on each leg, where the plan says nothing: each may hold a part in memory
@@ -149,6 +149,8 @@ class TransferSession:
         progress: Progress | None = None,
     ) -> VerifyResult:
         """Prove both sides equal, object by object. Raises `ListingFailed` and other `CouldNot`."""
+        from backends.transfer.verify import verify_dataset  # what a round does not need is imported for who asks
+
         spec = self.dataset(dataset)
         legacy, target = self._sides(spec)
         return await verify_dataset(
@@ -169,6 +171,8 @@ class TransferSession:
 
     async def keep_gap(self, dataset: str, epoch: int) -> KeptGap:
         """Keep what only the target has in a side prefix beside legacy's tree. Raises `StoreError` and other `CouldNot`."""
+        from backends.transfer.gap import keep_gap, side_spec
+
         spec = self.dataset(dataset)
         _, target = self._sides(spec)
         side = self._open_store(f"{spec.from_} (side)", side_spec(self.plan.stores[spec.from_], epoch))
