@@ -42,6 +42,7 @@ class S3Store(Plain):
         self._probe = Probe(self._bucket, self._uploads)
         self.control = BucketControl(self._bucket)
         self._tree = False
+        self._capable: tuple[object, Capabilities] | None = None  # asked for with every object
         self._finding = asyncio.Lock()
 
     @property
@@ -54,6 +55,13 @@ class S3Store(Plain):
 
     @property
     def capabilities(self) -> Capabilities:
+        found = self._bucket.found
+        known = (found.keeps_crc, found.conditions, found.tags, found.reads_versions, found.copies)
+        if self._capable is None or self._capable[0] != known:
+            self._capable = known, self._look_up()
+        return self._capable[1]
+
+    def _look_up(self) -> Capabilities:
         found = self._bucket.found
         return Capabilities(
             stored_checksum=frozenset({"crc64nvme"}) if found.keeps_crc is not False else frozenset(),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from backends.transfer.worklist import Work, WorkList
 
 _GLANCE_SECONDS = 1.0
+_LEAST_AT_ONCE = 64
 GIVE_UP_AFTER = 25  # objects in a row that failed for a reason of the store's: it is the store, not the objects
 OF_THE_STORE = (StoreUnreachable, StoreDenied, StoreFull, StoreBusy, SshError, TimeoutError)
 
@@ -87,13 +88,17 @@ class Carrying:
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(self._glance())]
-                helpers += [group.create_task(self._worker()) for _ in range(self._workers)]
+                helpers += [group.create_task(self._worker()) for _ in range(self._at_once())]
                 await self._feed()
                 await self._queue.join()
                 for helper in helpers:
                     helper.cancel()
         except BaseExceptionGroup as errors:
             raise first_error(errors) from errors
+
+    def _at_once(self) -> int:
+        """Objects: more than there are streams, since large ones wait for each other, and small ones go beside them."""
+        return min(self._workers, max(_LEAST_AT_ONCE, 4 * self._passage.streams.limit))
 
     def fail(self, failure: Failure) -> None:
         """Count an object's failure and keep it."""

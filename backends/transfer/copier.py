@@ -6,8 +6,7 @@ are tried again by `Patience`. What remains is this object's own failure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from backends.errors import CouldNot
 from backends.escape import plain
@@ -25,8 +24,7 @@ WHOLE_UP_TO = 16 << 20
 _TRIES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one object. `repaired` has a reason for each time it was damaged on the way and copied again."""
 
     kind: Literal["copied", "equal", "vanished"]

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from backends.escape import plain
 from backends.stores.base import PartInfo
@@ -48,8 +48,7 @@ CREATE TABLE IF NOT EXISTS rounds (dataset TEXT, direction TEXT, ended_at REAL, 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """An object that was equal on both sides at `proven_at`. An identity of "" is one that must be looked at again."""
 
     key: str

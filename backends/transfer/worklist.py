@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
@@ -45,8 +45,7 @@ _MICRO = 1_000_000  # a second in `mtime`
 WAITS = 3  # `last` of what waits for another round; one more for markers above folders
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """One object to copy; to `compare` first, because both sides have it in the same size and the index does not know that they
     are equal; or `lost`: the index knows that it was copied, and the target does not list it."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
@@ -230,6 +230,6 @@ class HubCopier(Copier):
         try:
             outcome = await super()._copy(listed, begun=begun, strict=strict)
             mended = self._mended.get(listed.key)
-            return replace(outcome, repaired=(*outcome.repaired, *mended)) if mended else outcome
+            return outcome._replace(repaired=(*outcome.repaired, *mended)) if mended else outcome
         finally:
             self._mended.pop(listed.key, None)
