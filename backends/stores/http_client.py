@@ -9,9 +9,11 @@ from pyreqwest import exceptions as http
 from pyreqwest.client import Client, ClientBuilder
 
 from backends.escape import plain
-from backends.stores.http1 import BadAnswer, BrokeOff, CannotBeSaid, HttpError, NoAnswerInTime, NoConnection
+from backends.stores.http1 import BadAnswer, BrokeOff, CannotBeSaid, HttpError, NoAnswerInTime, NoConnection, NotTrusted
 from backends.stores.http_limits import CONNECT_SECONDS, IDLE_SECONDS, KEPT_SECONDS
 from backends.stores.tls import extra_authorities
+
+_NOT_TRUSTED = "invalid peer certificate"  # how rustls says it
 
 
 def build_client(*, idle: bool, is_loopback: bool) -> Client:
@@ -47,7 +49,8 @@ def as_ours(error: http.PyreqwestError, *, reading: bool) -> HttpError:
     if isinstance(error, http.RequestTimeoutError):  # also where it waited for an answer it says that it connected
         return NoAnswerInTime("no answer in time")
     if isinstance(error, http.ConnectError):
-        return NoConnection(_cause(error))
+        cause = _cause(error)
+        return NotTrusted(cause) if cause.startswith(_NOT_TRUSTED) else NoConnection(cause)
     if isinstance(error, http.BuilderError):
         return CannotBeSaid(_cause(error))
     if reading and isinstance(error, http.ReadError | http.BodyDecodeError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -33,7 +34,9 @@ def answer(status: int, body: bytes | str = b"", **headers: str) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def scripted_http(script: Callable[[Asked], bytes | None]) -> AsyncIterator[ScriptedHttp]:
+async def scripted_http(
+    script: Callable[[Asked], bytes | None], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[ScriptedHttp]:
     """`script` gives the answer to each request; None leaves the client waiting. Every answer closes its connection."""
     server_state = ScriptedHttp()
     tasks: set[asyncio.Task[None]] = set()
@@ -57,8 +60,8 @@ async def scripted_http(script: Callable[[Asked], bytes | None]) -> AsyncIterato
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    server_state.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    server_state.endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield server_state
     finally:

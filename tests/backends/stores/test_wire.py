@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import random
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
@@ -26,6 +24,7 @@ from backends.stores.http1 import (
 from backends.stores.s3_client import bucket_address
 from backends.stores.tls import client_context
 from backends.stores.wire import Wire
+from tests.peers.certificate import Certificate, make_certificate
 from tests.peers.process import free_ports
 
 Way = Wire | Bulk
@@ -345,49 +344,37 @@ async def test_closing_ends_who_still_waits(make: Callable[[int], Way]) -> None:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("tls") / "both.pem"
-    key = file.with_name("key.pem")
-    options = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=store"]
-    name = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(["openssl", "req", "-x509", *options, *name, "-keyout", key, "-out", file], check=True, capture_output=True)
-    file.write_text(file.read_text() + key.read_text())
-    return file
-
-
-def server_context(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 async def test_over_tls_a_known_authority_is_trusted_and_others_are_not(
-    certificate: Path, monkeypatch: pytest.MonkeyPatch
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with served(says(whole(LARGE)), tls=server_context(certificate)) as server:
+    async with served(says(whole(LARGE)), tls=certificate.context()) as server:
         monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
         stranger = Wire("127.0.0.1", server.port, client_context())
         with pytest.raises(NotTrusted):
             await stranger.ask(get())
         await stranger.close()
-        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate.authority))
         known = Wire("127.0.0.1", server.port, client_context())
         for _ in range(2):
             assert bytes((await known.ask(get(expect=len(LARGE)))).body) == LARGE
         await known.close()
 
 
-async def test_a_certificate_of_another_name_is_not_trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with served(says(whole(b"x")), tls=server_context(certificate)) as server:
-        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+async def test_a_certificate_of_another_name_is_not_trusted(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(says(whole(b"x")), tls=certificate.context()) as server:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate.authority))
         way = Wire("localhost", server.port, client_context())
         with pytest.raises(NotTrusted):
             await way.ask(get())
         await way.close()
 
 
-async def test_plain_http_at_a_port_of_tls_is_an_error_and_not_an_answer(certificate: Path) -> None:
-    async with served(says(whole(b"x")), tls=server_context(certificate)) as server:
+async def test_plain_http_at_a_port_of_tls_is_an_error_and_not_an_answer(certificate: Certificate) -> None:
+    async with served(says(whole(b"x")), tls=certificate.context()) as server:
         way = Wire("127.0.0.1", server.port, None)
         with pytest.raises((HungUp, BrokeOff, BadAnswer)):
             await way.ask(get())
