@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from itertools import islice
+from operator import lt
 
 from backends.escape import plain
 from backends.stores.base import ObjectInfo, key_order
@@ -198,7 +199,13 @@ class _Order:
 
     def check(self, objects: list[ObjectInfo], *, tree: bool) -> None:
         order = _tree_order if tree else key_order
-        keys = [order(found.key) for found in objects]
+        names = [found.key for found in objects]
+        if names and not tree and "".join(names).isascii():  # text of ASCII is in the order of its bytes
+            first = order(names[0])
+            if (self._last is None or first > self._last) and all(map(lt, names, islice(names, 1, None))):
+                self._last = order(names[-1])
+                return
+        keys = [order(name) for name in names]
         for before, this, found in zip([self._last, *keys], keys, objects, strict=False):
             if before is not None and this <= before:
                 raise ListingFailed(f"listing {self._store}: keys do not rise at {plain(found.key)!r}")

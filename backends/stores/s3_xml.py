@@ -22,7 +22,8 @@ _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _ENTRY = re.compile(r"<Contents>(.*?)</Contents>", re.S)
 _USUAL_ENTRY = re.compile(
     r"<Contents><Key>([^<&]*)</Key><LastModified>([^<]*)</LastModified><ETag>(?:&quot;|&#34;|\")?([^<&\"]*)(?:&quot;|&#34;|\")?</ETag>"
-    r"(?:<Checksum\w+>[^<]*</Checksum\w+>)*<Size>(\d+)</Size>.*?</Contents>",
+    r"(?:<Checksum\w+>[^<]*</Checksum\w+>)*<Size>(\d+)</Size>"
+    r"(?:<StorageClass>[^<]*</StorageClass></Contents>|.*?</Contents>)",
     re.S,
 )  # as AWS and most others write it: five times as fast as field by field
 _UPLOAD = re.compile(r"<Upload>(.*?)</Upload>", re.S)

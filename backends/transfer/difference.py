@@ -44,13 +44,13 @@ class Difference:
         rows = await p.index.known_between(p.dataset, both[0][0].key, both[-1][0].key)
         theirs, ours = (LEGACY, TARGET) if p.direction == "forward" else (TARGET, LEGACY)
         for source, target in both:
-            values = rows.get(source.key.encode("utf-8", "surrogateescape").hex().upper())
+            values = rows.get(source.key.encode("utf-8", "surrogateescape").hex())
             if (
                 target is not None
                 and values is not None
                 and source.size == target.size == values[SIZE]
-                and source.identity == values[theirs]
-                and target.identity == values[ours]
+                and (source.etag or source.identity) == values[theirs]
+                and (target.etag or target.identity) == values[ours]
             ):  # nearly all of a later round: kept short
                 found.unchanged += 1
                 found.unchanged_bytes += source.size

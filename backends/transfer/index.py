@@ -310,7 +310,7 @@ class Index:
         return {key_of(key) for key in await self.database.call(work)}
 
 
-_KNOWN = """SELECT json_group_array(json_array(hex(key), size, crc64nvme, proof, legacy_id, target_id)) FROM objects
+_KNOWN = """SELECT json_group_array(json_array(lower(hex(key)), size, crc64nvme, proof, legacy_id, target_id)) FROM objects
     WHERE dataset=? AND key BETWEEN ? AND ?"""
 SIZE, LEGACY, TARGET = 1, 4, 5
 _UPLOAD = "key, upload, size, source_id, part_size, begun_at"
