@@ -12,11 +12,10 @@ import asyncio
 import contextlib
 import io
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-import aiohttp
 from pyreqwest.exceptions import PyreqwestError
 from pyreqwest.response import Response
-from yarl import URL
 
 from backends.escape import plain
 from backends.stores.cancelling import heeded
@@ -30,6 +29,9 @@ from backends.stores.http1 import (
 from backends.stores.http_client import as_ours, build_client
 from backends.stores.http_limits import CONNECT_SECONDS
 from backends.stores.tls import client_context
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _UNWANTED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -67,6 +69,9 @@ class Reqwest:
         return Answer(response.status, told, memoryview(data))
 
     async def _ask_literally(self, request: Request) -> Answer:
+        import aiohttp  # 0.1 s: late, for the few that need it
+        from yarl import URL
+
         if self._literal is None:
             self._literal = aiohttp.ClientSession(
                 auto_decompress=False,

@@ -59,7 +59,7 @@ def canonical_query(params: Iterable[tuple[str, str]]) -> str:
 def canonical_request(method: str, path: str, query: str, headers: Mapping[str, str], payload: str) -> tuple[str, str]:
     """The text that is signed, and the names of the signed headers. `path` and `query` are already encoded."""
     order, names = _order(tuple(headers))
-    lines = "\n".join([f"{lower}:{_trimmed(headers[name])}" for name, lower in order])
+    lines = "\n".join([f"{lower}:{' '.join(headers[name].split())}" for name, lower in order])
     return f"{method}\n{path}\n{query}\n{lines}\n\n{names}\n{payload}", names
 
 
@@ -68,10 +68,6 @@ def _order(names: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], str]:
     """(name, in lower case) as they are signed, and as `SignedHeaders` says them: few sets of names make up all requests."""
     order = tuple(sorted(((name, name.lower()) for name in names), key=lambda pair: pair[1]))
     return order, ";".join([lower for _, lower in order])
-
-
-def _trimmed(value: str) -> str:
-    return " ".join(value.split()) if " " in value or "\t" in value or "\n" in value else value
 
 
 def string_to_sign(moment: str, scope: str, request: str) -> str:

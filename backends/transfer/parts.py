@@ -19,7 +19,7 @@ from backends.transfer.merge import first_error
 from backends.transfer.models import Proof
 from backends.transfer.pace import Streams
 from backends.transfer.passage import Passage, check_source, now, prove
-from backends.transfer.sums import Summing, Sums, sums_of
+from backends.transfer.sums import Sums, sums_of
 
 LEAST_PART = 8 << 20
 MOST_PARTS = 10_000
@@ -150,22 +150,23 @@ class PartCopy:
     async def _pour(self, number: int, offset: int, size: int) -> tuple[Sums, PartInfo]:
         """Each piece is summed and written as it comes, in the thread that received it."""
         p, source, upload = self._passage, self._source, self._upload.upload
-        summing = Summing()
+        sums = Sums()
         await p.bandwidth.take(size)
         async with p.target.part_file(source.key, upload, offset) as file:
             self._begun(number, Sums(size))  # which sums it has is known at its end
 
             def take(piece: memoryview) -> None:
-                summing.add(piece)
+                nonlocal sums
+                sums += Sums.of(piece)
                 file.write(piece)
 
             async def attempt() -> None:
-                summing.begin()
+                nonlocal sums
+                sums = Sums()
                 file.begin()
                 await p.source.pour(source.key, take, start=offset, length=size, if_match=source.identity, version=source.version)
 
             await p.call(attempt)
-        sums = summing.sums
         if sums.size != size:
             raise Damaged(f"{sums.size} bytes were read of {size}")
         part = await p.call(lambda: p.target.note_part(source.key, upload, number, offset, size, crc64nvme=sums.crc64nvme))

@@ -55,25 +55,6 @@ class Sums:
         return None
 
 
-class Summing:
-    """Sums of a body that comes in pieces."""
-
-    def __init__(self) -> None:
-        self.begin()
-
-    def begin(self) -> None:
-        self._size = self._crc64 = self._crc32c = 0
-
-    def add(self, piece: Body) -> None:
-        self._crc64 = checksums.crc64nvme(piece, self._crc64)
-        self._crc32c = checksums.crc32c(piece, self._crc32c)
-        self._size += len(piece)
-
-    @property
-    def sums(self) -> Sums:
-        return Sums(self._size, self._crc64, self._crc32c)
-
-
 async def sums_of(data: Body) -> Sums:
     """`Sums.of`, off the event loop where that pays."""
     if len(data) < THREAD_FROM:
