@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -47,26 +48,37 @@ class _Entry:
 
 
 class PartOnDisk:
-    """A part's place in the file of its upload, written in order."""
+    """A part's place in the file of its upload, written in order.
+
+    Whoever waits for the writing thread may be cancelled and close this while the thread is still at it: nothing is written after that,
+    since the descriptor's number may be another file's by then.
+    """
 
     def __init__(self, file: int, offset: int, error: Callable[[OSError], StoreError]) -> None:
         self._file = file
         self._offset = offset
         self._at = offset
         self._error = error
+        self._lock = threading.Lock()
+        self._is_closed = False
 
     def begin(self) -> None:
         self._at = self._offset
 
     def write(self, piece: memoryview) -> None:
-        try:
-            write_all(self._file, piece, self._at)
-        except OSError as error:
-            raise self._error(error) from error
-        self._at += len(piece)
+        with self._lock:
+            if self._is_closed:
+                raise self._error(OSError(errno.EBADF, os.strerror(errno.EBADF)))
+            try:
+                write_all(self._file, piece, self._at)
+            except OSError as error:
+                raise self._error(error) from error
+            self._at += len(piece)
 
     def close(self) -> None:
-        os.close(self._file)
+        with self._lock:
+            self._is_closed = True
+            os.close(self._file)
 
 
 class LocalFiles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from backends.stores import local_files, tree
 from backends.stores.base import ObjectInfo
 from backends.stores.checksum import crc64nvme
-from backends.stores.errors import KeyRefused, StoreDenied, StoreFull
+from backends.stores.errors import KeyRefused, StoreDenied, StoreError, StoreFull
 from backends.stores.local import LocalStore
 
 MEBIBYTE = 1 << 20
@@ -115,3 +116,20 @@ async def test_a_folder_replaced_by_a_link_is_not_written_through(tmp_path: Path
             except KeyRefused:
                 continue
         assert list(outside.iterdir()) == []
+
+
+async def test_a_thread_that_outlives_its_part_never_writes_into_the_file_that_has_its_number_now(tmp_path: Path) -> None:
+    """Ctrl-C, or a part beside it that failed, closes the file while the thread that receives is still between two pieces."""
+    async with LocalStore("tree", tmp_path / "tree") as store:
+        await store.prepare()
+        upload = await store.create_upload("k")
+        async with store.part_file("k", upload, 0) as file:
+            await asyncio.to_thread(file.write, memoryview(b"first"))
+        innocent = [(tmp_path / f"other{n}").open("w+b") for n in range(20)]  # one of them has its number
+        try:
+            with pytest.raises(StoreError):
+                await asyncio.to_thread(file.write, memoryview(b"too late"))
+            assert [held.read() for held in innocent] == [b""] * 20
+        finally:
+            for held in innocent:
+                held.close()
