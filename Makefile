@@ -26,17 +26,17 @@ demo: $(STAMP) ## the whole job on the embedded sandbox
 	@$(BIN)/cutover demo
 
 test: $(STAMP) ## the tests, in minutes
-	@.ci/sshd
+	@.ci/servers
 	@.ci/azurite
 	@$(PYTEST) $(ARGS)
 
 test-all: $(STAMP) ## the tests, the slow fault and scale suites too
-	@.ci/sshd
+	@.ci/servers
 	@.ci/azurite
 	@$(PYTEST) -m 'not gpu' $(ARGS)
 
 bench: $(STAMP) ## measure against rclone, s5cmd and aioboto3 (ARGS="small large --runs 3")
-	@.ci/sshd
+	@.ci/servers
 	@.ci/bench-tools $(VENV)
 	@$(BIN)/python -m tests.bench $(or $(ARGS),all)
 

@@ -48,7 +48,7 @@ async def tree(setting: Setting) -> list[Outcome]:
 async def sftp(setting: Setting) -> list[Outcome]:
     """Many small files and one large one over SFTP to OpenSSH, up and down."""
     if shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin") is None:
-        raise Missing("openssh-server is not installed (.ci/sshd does)")
+        raise Missing("openssh-server is not installed (.ci/servers does)")
     s = setting.sizes
     small = small_blobs(s.sftp_objects, s.sftp_object, s.sftp_object)
     few = [cutover(setting.transfer)]
