@@ -19,20 +19,25 @@ from backends.vocabulary import SIDES, Health, Level, Phase, SideName, State
 __all__ = [
     "SIDES",
     "DatasetView",
+    "DiskView",
     "EngineView",
     "EventView",
     "FailureView",
     "GateView",
+    "GpuDetail",
     "GpuView",
     "Health",
     "HoldView",
     "HostView",
     "Lag",
     "Level",
+    "MachineView",
+    "MigView",
     "Phase",
     "PlanView",
     "PointView",
     "PreviewView",
+    "ProcessView",
     "ProofCounts",
     "ReadinessView",
     "RouteView",
@@ -169,6 +174,94 @@ class ValidationView(Model):
     target_age: float | None = None
 
 
+class MigView(Model):
+    """A MIG device of a GPU."""
+
+    uuid: str = ""
+    name: str = ""
+    memory_used: int | None = None
+    memory_total: int | None = None
+
+
+class ProcessView(Model):
+    """A process on a GPU. `job` is the Slurm job, pod, container or unit that its cgroup names."""
+
+    pid: int
+    memory: int | None = None
+    user: str | None = None
+    command: str | None = None
+    job: str | None = None
+
+
+class GpuDetail(Model):
+    """What a GPU's own screen shows. Shares are fractions, rates bytes a second; None is not given."""
+
+    memory_utilization: float | None = None
+    encoder: float | None = None
+    memory_temperature_c: float | None = None
+    clock_mhz: int | None = None
+    clock_max_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    throttled: tuple[str, ...] = ()
+    ecc: bool | None = None
+    ecc_corrected: int | None = None  # since the driver was loaded
+    ecc_uncorrected: int | None = None
+    retired_pages: int | None = None
+    remapped_rows: int | None = None
+    remap_pending: bool | None = None
+    remap_failed: bool | None = None
+    xid: int | None = None  # the last, since we look
+    pcie_sent: float | None = None
+    pcie_received: float | None = None
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+    nvlink_sent: float | None = None
+    nvlink_received: float | None = None
+    fan: float | None = None
+    persistence: bool | None = None
+    compute_mode: str | None = None
+    pstate: int | None = None
+    mig_mode: bool | None = None
+    mig: tuple[MigView, ...] = ()
+    processes: tuple[ProcessView, ...] | None = None  # None: the device does not tell
+
+
+class DiskView(Model):
+    """The file system that a path lies on; `error` where it cannot be asked."""
+
+    path: str
+    total: int | None = None
+    free: int | None = None
+    inodes: int | None = None
+    inodes_free: int | None = None
+    error: str | None = None
+
+
+class MachineView(Model):
+    """A host itself. Rates are bytes a second, `cpu` a fraction of all cores, `boot_at` unix seconds."""
+
+    hostname: str | None = None
+    cpus: int | None = None
+    cpu: float | None = None
+    load: tuple[float, ...] = ()
+    memory_used: int | None = None
+    memory_total: int | None = None
+    received: float | None = None
+    sent: float | None = None
+    disks: tuple[DiskView, ...] = ()
+    clock_offset: float | None = None  # the host's clock less ours, seconds
+    clock_error: float | None = None
+    kernel: str | None = None
+    os: str | None = None
+    glibc: str | None = None
+    python: str | None = None
+    boot_at: float | None = None
+    runtimes: tuple[str, ...] = ()
+    toolkit: bool | None = None  # NVIDIA's for containers
+    mounts: tuple[tuple[str, str], ...] = ()
+    has_amd: bool = False
+
+
 class GpuView(Model):
     index: int
     uuid: str = ""
@@ -181,6 +274,7 @@ class GpuView(Model):
     temperature_c: float | None = None
     history: tuple[float | None, ...] = ()  # utilisation, oldest first
     alarm: str | None = None
+    detail: GpuDetail | None = None  # in a host's own view, and in `cutover probe`
 
 
 class HostView(Model):
@@ -193,6 +287,10 @@ class HostView(Model):
     period: float = 1.0
     driver: str | None = None
     cuda: str | None = None
+    source: str = ""  # what tells of the GPUs: agent, nvidia-smi, nvidia-smi -q -x, dcgm-exporter, nvml, rocm-smi
+    alarms: tuple[str, ...] = ()  # of the host itself: clock, disks
+    history: tuple[float | None, ...] = ()  # mean utilisation, where the GPUs carry none of their own
+    machine: MachineView | None = None  # in a host's own view, and in `cutover probe`
     gpus: tuple[GpuView, ...] = ()
 
 

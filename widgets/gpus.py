@@ -51,7 +51,7 @@ def side_figures(hosts: Sequence[HostView], side: SideName) -> SideFigures:
         power_w=_sum(gpus, "power_w"),
         power_limit_w=_sum(gpus, "power_limit_w"),
         temperature_c=max((g.temperature_c for g in gpus if g.temperature_c is not None), default=None),
-        history=mean_history(gpus),
+        history=mean_of([h.history or mean_history(h.gpus) for h in mine]),
         healths=tuple((h, counted[h]) for h in order),
         age=max(ages, default=None),
         alarms=sum(g.alarm is not None for g in gpus),
@@ -71,8 +71,13 @@ def _sum(gpus: Sequence[GpuView], field: str) -> float | None:
 
 def mean_history(gpus: Sequence[GpuView]) -> tuple[float | None, ...]:
     """Utilisation of all, sample by sample from the newest back; what none has is missing."""
-    length = max((len(g.history) for g in gpus), default=0)
-    padded = [(None,) * (length - len(g.history)) + g.history for g in gpus]
+    return mean_of([g.history for g in gpus])
+
+
+def mean_of(histories: Sequence[tuple[float | None, ...]]) -> tuple[float | None, ...]:
+    """Histories of any length, laid together at their newest ends."""
+    length = max((len(h) for h in histories), default=0)
+    padded = [(None,) * (length - len(h)) + h for h in histories]
     return tuple(_mean(column) for column in zip(*padded, strict=True))
 
 

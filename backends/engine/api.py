@@ -7,6 +7,7 @@ import os
 import pwd
 import socket
 import struct
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ FASTEST = 0.25  # seconds between two snapshots of a stream: at most 4 a second
 SLOWEST = 2.0  # a stream says so often that it lives
 BODY_LIMIT = 1 << 20
 _STATUS = {2: 400, 3: 409, 4: 502}
-_PATHS = "GET /v1/snapshot, GET /v1/events, POST /v1/commands/NAME, GET /metrics"
+_PATHS = "GET /v1/snapshot, GET /v1/events, GET /v1/hosts/NAME, POST /v1/commands/NAME, GET /metrics"
 
 
 class Api:
@@ -48,6 +49,7 @@ class Api:
         app.router.add_get("/v1/snapshot", self._snapshot)
         app.router.add_get("/v1/events", self._events)
         app.router.add_post("/v1/commands/{name}", self._command)
+        app.router.add_get("/v1/hosts/{name}", self._host)
         app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
         await self._runner.setup()
@@ -119,6 +121,14 @@ class Api:
         task = self._engine.spawn(run_command(self._engine, name, actor_of(request), body), f"command {plain(name, 40)}")
         # The tail is detached from the client: one who hangs up stops nothing.
         return web.json_response(await asyncio.shield(task))
+
+    async def _host(self, request: web.Request) -> web.Response:
+        """One host with all that is known of it: the snapshot of a large fleet leaves most of that out."""
+        name = request.match_info["name"]
+        view = self._engine.world.fleet.view(name, time.time())
+        if view is None:
+            raise UsageError(f"the plan has no host {plain(name, 80)}", hint="GET /v1/snapshot names them")
+        return web.Response(body=view.model_dump_json().encode() + b"\n", content_type="application/json")
 
     async def _metrics(self, request: web.Request) -> web.Response:
         snapshot, _ = self._current()

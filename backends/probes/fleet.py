@@ -1,8 +1,8 @@
-"""The GPUs of all hosts, live: one long-lived `nvidia-smi` loop a host over the shared connection.
+"""The GPUs of all hosts and the hosts themselves, live, each over the one shared connection.
 
-Never a call a tick: with persistence mode off each call initialises the GPU (measured: 1.5 s at 75 W), and `-q -x` takes seconds
-on hosts of eight. Slow facts (the CUDA version stands in the table only) are asked for once a connection and then rarely. The remote
-loop ends when its channel does: it writes every second, and the pipe is closed.
+The best source a host has, found by looking and falling back by itself: our agent (`backends.probes.agent_link`), which reads NVML
+and the machine; where it cannot run or reads no GPU, one long-lived `nvidia-smi` loop. Never a call a tick: with persistence mode off
+each call initialises the GPU (measured: 1.5 s at 75 W), and `-q -x` takes seconds on hosts of eight. Both end when their channel does.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from backends.errors import CutoverError
 from backends.escape import plain
+from backends.probes.agent_link import NoAgent, follow_agent
 from backends.probes.gpus import FIELDS, parse_heading, parse_row, query_argv, read_trouble, unknown_field
+from backends.probes.reading import AgentReading
 from backends.probes.watch import SILENT, HostWatch
 from backends.snapshot import HostView
 from backends.ssh.errors import LinkLost
@@ -28,10 +30,30 @@ KEPT_WORDS = 2000
 FACTS_EVERY = 3600.0
 FACTS_TIMEOUT = 30.0
 RETRY_FIRST, RETRY_MOST = 0.5, 15.0
+NO_AGENT_AGAIN = 300.0
+MANY_GPUS = 64  # above it a snapshot carries no history of each
+
+
+class _Followed:
+    """A host, and whether another source than the agent has to tell of its GPUs."""
+
+    def __init__(self, watch: HostWatch) -> None:
+        self.watch = watch
+        self.name = watch.host.name
+        self.fallback = asyncio.Event()
+        self.agent_reads = asyncio.Event()
+
+    def choose(self, agent_reads: bool) -> None:
+        if agent_reads:
+            self.agent_reads.set()
+            self.fallback.clear()
+        else:
+            self.fallback.set()
+            self.agent_reads.clear()
 
 
 class GpuFleet:
-    """Follows the GPUs of every host while `run` runs; `views` is what is known now."""
+    """Follows every host while `run` runs; `views` is what is known now. `paths`: whose disks are watched, by host."""
 
     def __init__(
         self,
@@ -39,10 +61,12 @@ class GpuFleet:
         hosts: Sequence[tuple[SideName, SshHost]],
         *,
         period: float = 1.0,
+        paths: Mapping[str, Sequence[str]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._pool = pool
         self._period = period
+        self._paths = paths or {}
         self._clock = clock
         self._watches = [HostWatch(side, host, period) for side, host in hosts]
 
@@ -50,13 +74,64 @@ class GpuFleet:
         """Follow all hosts until cancelled; no host's trouble is another's."""
         async with asyncio.TaskGroup() as group:
             for watch in self._watches:
-                group.create_task(self._follow(watch), name=f"gpus of {watch.host.name}")
+                host = _Followed(watch)
+                group.create_task(self._follow_agent(host), name=f"agent on {host.name}")
+                group.create_task(self._follow_smi(host), name=f"nvidia-smi on {host.name}")
 
     def views(self, now: float) -> tuple[HostView, ...]:
-        """Every host, in the order given; `now` is unix seconds."""
-        return tuple(watch.view(now) for watch in self._watches)
+        """Every host, in the order given; `now` is unix seconds. Of a large fleet without what only a host's own view shows."""
+        brief = sum(watch.gpu_count for watch in self._watches) > MANY_GPUS
+        return tuple(watch.view(now, brief=brief) for watch in self._watches)
 
-    async def _follow(self, watch: HostWatch) -> None:
+    def view(self, name: str, now: float) -> HostView | None:
+        """One host with all that is known of it; None where there is no host of that name."""
+        return next((watch.view(now) for watch in self._watches if watch.host.name == name), None)
+
+    async def _follow_agent(self, host: _Followed) -> None:
+        def seen(reading: AgentReading, what: str) -> None:
+            host.watch.saw_agent(reading, self._clock())
+            if what == "hello" and reading.hello is not None:
+                host.choose(reading.hello.error is None)
+
+        wait = RETRY_FIRST
+        while True:
+            began = self._clock()
+            try:
+                paths = self._paths.get(host.name, ("/",))
+                await follow_agent(self._pool, host.name, period=self._period, paths=paths, seen=seen, clock=self._clock)
+            except NoAgent as error:
+                host.watch.saw_no_agent(error)
+                host.choose(False)
+                await asyncio.sleep(NO_AGENT_AGAIN * random.uniform(0.5, 1.0))
+                continue
+            except CutoverError as error:
+                host.watch.saw_error(error)
+            wait = await self._pause(wait, began)
+
+    async def _pause(self, wait: float, began: float) -> float:
+        """What held for a while is tried again at once; what fails at once is tried ever less often. Jitter, so that the hosts behind
+        one dead bastion do not all come at the same instant."""
+        wait = RETRY_FIRST if self._clock() - began > 2 * RETRY_MOST else min(RETRY_MOST, wait * 2)
+        await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+        return wait
+
+    async def _follow_smi(self, host: _Followed) -> None:
+        """While the agent reads no GPU."""
+        while True:
+            await host.fallback.wait()
+            loop = asyncio.create_task(self._smi_rounds(host.watch), name=f"nvidia-smi rounds on {host.name}")
+            done = asyncio.create_task(host.agent_reads.wait(), name=f"agent reads on {host.name}")
+            try:
+                await asyncio.wait([loop, done], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                loop.cancel()
+                done.cancel()
+                ended = await asyncio.gather(loop, done, return_exceptions=True)
+            fault = next((e for e in ended if isinstance(e, Exception)), None)
+            if fault is not None:
+                raise fault
+
+    async def _smi_rounds(self, watch: HostWatch) -> None:
         wait = RETRY_FIRST
         fields: tuple[str, ...] = FIELDS
         while True:
@@ -71,10 +146,7 @@ class GpuFleet:
                     fields = tuple(field for field in fields if field != unknown)
                     continue
                 watch.saw_trouble(read_trouble(words, status), self._clock())
-            # What held for a while is tried again at once; what fails at once is tried ever less often. Jitter, so that
-            # the hosts behind one dead bastion do not all come at the same instant.
-            wait = RETRY_FIRST if self._clock() - began > 2 * RETRY_MOST else min(RETRY_MOST, wait * 2)
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+            wait = await self._pause(wait, began)
 
     async def _listen(self, watch: HostWatch, fields: tuple[str, ...]) -> tuple[str, int]:
         """Take in rows until the loop ends; returns what else it said, and its status."""

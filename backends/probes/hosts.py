@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from backends.plan.models import Plan
 from backends.ssh.models import SshHost, SshSettings
@@ -25,6 +26,17 @@ def ssh_hosts(plan: Plan) -> tuple[tuple[SideName, SshHost], ...]:
         for side in SIDES
         for host in plan.side(side).hosts
     )
+
+
+def watched_paths(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """The paths of each host whose disks and inodes matter: its root, and where the plan's stores lie on it."""
+    paths: dict[str, list[str]] = {host.name: ["/"] for _, host in ssh_hosts(plan)}
+    for store in plan.stores.values():
+        parts = urlsplit(store.url)
+        name = parts.netloc.rpartition("@")[2].partition(":")[0]
+        if parts.scheme == "ssh" and name in paths:
+            paths[name].append(unquote(parts.path).rstrip("/") or "/")
+    return {name: tuple(dict.fromkeys(found)) for name, found in paths.items()}
 
 
 def _path(text: str | None, base: Path) -> Path | None:

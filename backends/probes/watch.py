@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from backends.errors import CutoverError
 from backends.escape import plain
 from backends.probes.gpus import GpuSample, Heading, Trouble
-from backends.snapshot import GpuView, HostView
+from backends.probes.reading import AgentReading, machine_alarms
+from backends.snapshot import GpuDetail, GpuView, HostView
 from backends.ssh.errors import AuthFailed, HostKeyChanged, HostKeyRefused
 from backends.ssh.models import SshHost
 from backends.vocabulary import SideName
@@ -24,7 +25,7 @@ MAX_GPUS = 256  # a host that names more is not believed
 
 @dataclass(slots=True)
 class _Gpu:
-    sample: GpuSample
+    sample: GpuSample | None  # None: the agent's reading has it
     at: float
     history: deque[float | None] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
@@ -38,24 +39,34 @@ class HostWatch:
         self._period = period
         self._gpus: dict[str, _Gpu] = {}
         self._heading = Heading()
+        self._source = ""
+        self._agent: AgentReading | None = None
         self._health: str | None = None  # why there is no link, where that is known
         self._error: str | None = None
         self._is_failing = False  # it answers, with words in place of figures
         self._answered_at: float | None = None
 
-    def saw_sample(self, sample: GpuSample, now: float) -> None:
+    def saw_agent(self, reading: AgentReading, now: float) -> None:
+        """A line of the agent came. Its GPUs count where it reads any; else another source's do."""
+        self._agent = reading
+        self._answered(now)
+        hello = reading.hello
+        if hello is None or hello.error is not None:
+            return
+        self._source, self._error, self._is_failing = "agent", None, False
+        self._heading = Heading(hello.driver, hello.cuda)
+        uses = reading.uses()
+        for uuid, utilization in uses:
+            self._note(uuid, None, utilization, now)
+        if len(self._gpus) > len(uses):  # one that was lost from the start has said its UUID since
+            for unnamed in [u for u in self._gpus if u.startswith("index ") and u not in dict(uses)]:
+                del self._gpus[unnamed]
+
+    def saw_sample(self, sample: GpuSample, now: float, source: str = "nvidia-smi") -> None:
         """A row of figures came."""
         self._answered(now)
-        self._error, self._is_failing = None, False
-        gpu = self._gpus.get(sample.uuid)
-        if gpu is None:
-            if len(self._gpus) >= MAX_GPUS:
-                return
-            gpu = self._gpus[sample.uuid] = _Gpu(sample, now)
-        else:
-            gpu.history.extend([None] * self._missing(gpu, now))
-        gpu.sample, gpu.at = sample, now
-        gpu.history.append(sample.utilization)
+        self._error, self._is_failing, self._source = None, False, source
+        self._note(sample.uuid, sample, sample.utilization, now)
 
     def saw_trouble(self, trouble: Trouble, now: float) -> None:
         """nvidia-smi answered in words: the host lives, its GPUs cannot be read."""
@@ -68,15 +79,30 @@ class HostWatch:
         self._is_failing = False
         self._health = _health_of(error)
 
+    def saw_no_agent(self, error: CutoverError) -> None:
+        """The host does not run our agent: another source tells of its GPUs, none of the machine."""
+        self._agent = None
+        if not self._gpus:
+            self._error = error.message
+
+    @property
+    def reads_by_agent(self) -> bool:
+        """Do the GPUs' figures come from the agent?"""
+        return self._source == "agent"
+
+    @property
+    def gpu_count(self) -> int:
+        return len(self._gpus)
+
     def saw_heading(self, heading: Heading) -> None:
         """Driver and CUDA, as rarely asked for."""
         self._heading = Heading(heading.driver or self._heading.driver, heading.cuda or self._heading.cuda)
 
-    def view(self, now: float) -> HostView:
-        """The host for the snapshot."""
+    def view(self, now: float, *, brief: bool = False) -> HostView:
+        """The host for the snapshot. `brief`: without what only its own screen shows, one history for all its GPUs."""
         age = max(0.0, now - self._answered_at) if self._answered_at is not None else None
-        gpus = sorted(self._gpus.values(), key=lambda gpu: (gpu.sample.index, gpu.sample.uuid))
-        drivers = [gpu.sample.driver for gpu in gpus if gpu.sample.driver]
+        machine = self._agent.machine() if self._agent is not None else None
+        gpus = tuple(self._gpu_views(now, brief))
         at = f"{self.host.user}@{self.host.address}" if self.host.user else self.host.address
         return HostView(
             name=self.host.name,
@@ -86,13 +112,32 @@ class HostWatch:
             error=self._error,
             age=age,
             period=self._period,
-            driver=drivers[0] if drivers else self._heading.driver,
+            driver=self._driver(),
             cuda=self._heading.cuda,
-            gpus=tuple(self._gpu_view(gpu, now) for gpu in gpus),
+            source=self._source,
+            alarms=machine_alarms(machine) if machine is not None else (),
+            history=self._mean_history(now) if brief else (),
+            machine=None if brief else machine,
+            gpus=gpus,
         )
 
     def _answered(self, now: float) -> None:
         self._answered_at, self._health = now, None
+
+    def _note(self, uuid: str, sample: GpuSample | None, utilization: float | None, now: float) -> None:
+        gpu = self._gpus.get(uuid)
+        if gpu is None:
+            if len(self._gpus) >= MAX_GPUS:
+                return
+            gpu = self._gpus[uuid] = _Gpu(sample, now)
+        elif missing := self._missing(gpu, now):
+            gpu.history.extend([None] * missing)
+        gpu.sample, gpu.at = sample, now
+        gpu.history.append(utilization)
+
+    def _driver(self) -> str | None:
+        drivers = [gpu.sample.driver for gpu in self._gpus.values() if gpu.sample is not None and gpu.sample.driver]
+        return drivers[0] if drivers else self._heading.driver
 
     def _health_now(self, age: float | None) -> str:
         if self._health is not None:
@@ -109,13 +154,35 @@ class HostWatch:
         gap = now - gpu.at
         return min(HISTORY, round(gap / self._period) - 1) if gap > 2.5 * self._period else 0
 
-    def _gpu_view(self, gpu: _Gpu, now: float) -> GpuView:
-        sample = gpu.sample
-        history = [*gpu.history, *[None] * self._missing(gpu, now)][-HISTORY:]
+    def _history(self, gpu: _Gpu, now: float) -> list[float | None]:
+        return [*gpu.history, *[None] * self._missing(gpu, now)][-HISTORY:]
+
+    def _mean_history(self, now: float) -> tuple[float | None, ...]:
+        """Of all GPUs, sample by sample from the newest back; missing where none has one."""
+        columns = [self._history(gpu, now) for gpu in self._gpus.values()]
+        length = max((len(column) for column in columns), default=0)
+        out: list[float | None] = []
+        for back in range(length, 0, -1):
+            known = [value for c in columns if len(c) >= back and (value := c[-back]) is not None]
+            out.append(round(sum(known) / len(known), 3) if known else None)
+        return tuple(out)
+
+    def _gpu_views(self, now: float, brief: bool) -> list[GpuView]:
+        details: dict[str, tuple[GpuSample, GpuDetail]] = {}
+        if self._agent is not None and any(gpu.sample is None for gpu in self._gpus.values()):
+            details = {sample.uuid: (sample, detail) for sample, detail in self._agent.samples()}
+        out: list[GpuView] = []
+        for uuid, gpu in self._gpus.items():
+            sample, detail = (gpu.sample, None) if gpu.sample is not None else details.get(uuid, (None, None))
+            out.append(self._gpu_view(sample or GpuSample(len(out), uuid), None if brief else detail, gpu, now, brief))
+        return sorted(out, key=lambda view: (view.index, view.uuid))
+
+    def _gpu_view(self, sample: GpuSample, detail: GpuDetail | None, gpu: _Gpu, now: float, brief: bool) -> GpuView:
+        history = () if brief else tuple(self._history(gpu, now))
         is_gone = self._answered_at is not None and self._answered_at - gpu.at > LATE * max(1.0, self._period)
         if is_gone:  # the host answers without it: its last figures say nothing about now
             alarm = sample.alarm or f"no figures for {now - gpu.at:.0f} s while the host answers: see dmesg for Xid errors"
-            return GpuView(index=sample.index, uuid=sample.uuid, name=sample.name, history=tuple(history), alarm=alarm)
+            return GpuView(index=sample.index, uuid=sample.uuid, name=sample.name, history=history, alarm=alarm)
         return GpuView(
             index=sample.index,
             uuid=sample.uuid,
@@ -126,8 +193,9 @@ class HostWatch:
             power_w=sample.power_w,
             power_limit_w=sample.power_limit_w,
             temperature_c=sample.temperature_c,
-            history=tuple(history),
+            history=history,
             alarm=sample.alarm,
+            detail=detail,
         )
 
 

@@ -129,6 +129,11 @@ class RemoteLines(_Session):
         self._news = asyncio.Event()
         self.exit_status: int | None = None
 
+    def write(self, data: bytes) -> None:
+        """Send to the command's standard input; nothing where it has ended."""
+        if self.chan is not None and not self.ended.is_set() and not self.chan.is_closing():
+            self.chan.write(data)
+
     def _keep_output(self, data: bytes) -> None:
         *whole, rest = data.split(b"\n")
         for piece in whole:

@@ -60,8 +60,8 @@ def command(what: tuple[str, ...], watch: bool, as_json: bool, ssh_config: str |
 
 
 def is_ok(host: HostView) -> bool:
-    """It answered with figures, and none of its GPUs raises an alarm."""
-    return host.health == "live" and host.error is None and not any(gpu.alarm for gpu in host.gpus)
+    """It answered with figures, and neither it nor one of its GPUs raises an alarm."""
+    return host.health == "live" and host.error is None and not host.alarms and not any(gpu.alarm for gpu in host.gpus)
 
 
 def as_object(hosts: list[HostView], *, has_sides: bool) -> dict[str, Any]:
@@ -72,16 +72,28 @@ def as_object(hosts: list[HostView], *, has_sides: bool) -> dict[str, Any]:
                 "name": host.name,
                 "side": host.side if has_sides else None,
                 "ok": is_ok(host),
-                "error": host.error or next((f"GPU {g.index} {g.alarm}" for g in host.gpus if g.alarm), None),
+                "error": host.error
+                or next((f"GPU {g.index} {g.alarm}" for g in host.gpus if g.alarm), None)
+                or next(iter(host.alarms), None),
                 "address": host.address,
                 "health": host.health,
                 "driver": host.driver,
                 "cuda": host.cuda,
-                "gpus": [gpu.model_dump(exclude={"history"}) for gpu in host.gpus],
+                "source": host.source,
+                "alarms": list(host.alarms),
+                "machine": host.machine.model_dump() if host.machine is not None else None,
+                "gpus": [_gpu_object(gpu) for gpu in host.gpus],
             }
             for host in hosts
         ]
     }
+
+
+def _gpu_object(gpu: GpuView) -> dict[str, Any]:
+    """A GPU's values side by side; those of its detail are there, null, also where no source gives them."""
+    from backends.snapshot import GpuDetail
+
+    return gpu.model_dump(exclude={"history", "detail"}) | (gpu.detail or GpuDetail()).model_dump()
 
 
 def table(hosts: list[HostView], *, has_sides: bool) -> Table:
@@ -101,7 +113,7 @@ def table(hosts: list[HostView], *, has_sides: bool) -> Table:
 
 
 def _rows(host: HostView) -> list[list[str]]:
-    words = "" if host.health == "live" and not host.error else host.error or host.health
+    words = "; ".join(host.alarms) if host.health == "live" and not host.error else host.error or host.health
     facts = [host.driver or "-", host.cuda or "-"]
     if not host.gpus:
         return [[host.name, "-", "-", "-", "-", "-", *facts, words]]
