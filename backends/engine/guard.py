@@ -158,7 +158,8 @@ class Guard:
         before = engine.migration.route(name).confirmed
         try:
             async with asyncio.timeout(ROUTE_LIMIT):
-                weight = (await route.read()).weight
+                observed = await route.read()
+                weight = observed.weight
                 if time.monotonic() - self._shared_at.get(name, 0.0) >= SHARE_PERIOD:
                     self._shared_at[name] = time.monotonic()
                     self.shares[name] = (await route.confirm(weight)).share
@@ -168,11 +169,11 @@ class Guard:
         self.route_errors.pop(name, None)
         self.seen[name] = (weight, time.monotonic())
         held = engine.migration.route(name)
-        if held.foreign is not None and weight == held.confirmed:
+        if held.foreign is not None and observed.is_at(held.confirmed):
             await self.adopt(name, weight, f"route {name} holds {weight} again, which is ours")
         quiet = not engine.is_moving and not held.in_flight and held.confirmed == before
-        if quiet and engine.migration.armed is not None and weight != held.confirmed and held.foreign is None:
-            reason = f"route {name} holds {weight}, not {held.confirmed}: somebody else set it"
+        if quiet and engine.migration.armed is not None and not observed.is_at(held.confirmed) and held.foreign is None:
+            reason = f"route {name} {observed.foreign or f'holds {weight}'}, not {held.confirmed}: somebody else set it"
             data = {"route": name, "reason": reason, "found": weight, "expected": held.confirmed}
             await engine.record(Kind.FOREIGN, data)
             await hold(engine, f"route {name}", reason)

@@ -69,11 +69,13 @@ async def _arm(engine: Desk, actor: str) -> None:
     weights: dict[str, int] = {}
     for name, route in engine.world.routes.items():
         async with asyncio.timeout(15):
-            weights[name] = (await route.read()).weight
-        if weights[name] > 0:
+            observed = await route.read()
+        weights[name] = observed.weight
+        if not observed.is_at(0):
+            seen = observed.foreign or f"already has weight {observed.weight} on target"
             raise RefusedByRule(
                 "PREFLIGHT",
-                f"route {name} already has weight {weights[name]} on target, which the plan does not say",
+                f"route {name} {seen}, which the plan does not say",
                 hint="set it to 0, or find out who set it",
             )
     scripts = await asyncio.to_thread(script_hashes, engine)

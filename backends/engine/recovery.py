@@ -110,9 +110,9 @@ async def _look(engine: Engine, step: Step, op: Op) -> Seen:
 async def _read(engine: Engine, step: Step) -> Seen:
     if not isinstance(step, SetWeight):
         return await step.observe(engine.world)
-    found = (await engine.world.routes[step.route].read()).weight
-    if found != step.weight:
-        return Seen(False, f"the authority holds {found}", found)
+    observed = await engine.world.routes[step.route].read()
+    if not observed.is_at(step.weight):
+        return Seen(False, f"the authority {observed.foreign or f'holds {observed.weight}'}", observed.weight)
     for _ in range(20):
         seen = await step.observe(engine.world)
         if seen.done:
@@ -155,12 +155,14 @@ async def _foreign_weights(engine: Engine, told: list[str]) -> None:
     for name, route in engine.world.routes.items():
         try:
             async with asyncio.timeout(LOOK_LIMIT):
-                found = (await route.read()).weight
+                observed = await route.read()
         except (CutoverError, TimeoutError):
             continue
-        if found != m.route(name).confirmed and m.armed is not None and m.state is not State.ROLLING_BACK:
-            reason = f"route {name} holds {found}, not {m.route(name).confirmed}: changed while no engine ran"
-            data: dict[str, Any] = {"route": name, "reason": reason, "found": found, "expected": m.route(name).confirmed}
+        confirmed, found = m.route(name).confirmed, observed.weight
+        if not observed.is_at(confirmed) and m.armed is not None and m.state is not State.ROLLING_BACK:
+            seen = observed.foreign or f"holds {found}"
+            reason = f"route {name} {seen}, not {confirmed}: changed while no engine ran"
+            data: dict[str, Any] = {"route": name, "reason": reason, "found": found, "expected": confirmed}
             await engine.record(Kind.FOREIGN, data)
             await hold(engine, f"route {name}", reason)
             told.append(reason)

@@ -213,7 +213,7 @@ class Route53Route(Part):
 
 
 class Rfc2136Route(Part):
-    """A record that a name server takes updates for; `tsig` is the key's reference."""
+    """A record that a name server takes updates for; `tsig` is the key's reference. Servers are `address[:port]`."""
 
     server: Text
     zone: Text
@@ -222,6 +222,8 @@ class Rfc2136Route(Part):
     legacy: Names
     target: Names
     ttl: Duration = 60.0
+    authorities: Names | None = None  # default: the zone's name servers, as `server` knows them, at its port
+    resolvers: Names = ()
 
 
 class Route(Part):

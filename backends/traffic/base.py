@@ -20,9 +20,10 @@ class ForeignChange(RouteError):
 
     code = "foreign_change"
 
-    def __init__(self, route: str, expected: int, found: int) -> None:
+    def __init__(self, route: str, expected: int, found: int, foreign: str = "") -> None:
+        seen = foreign or f"has weight {found} on target"
         super().__init__(
-            f"route {route} has weight {found} on target, not {expected}: somebody else set it",
+            f"route {route} {seen}, not {'weight ' * bool(foreign)}{expected}: somebody else set it",
             hint="see `cutover history`; resume once it is settled",
         )
         self.expected = expected
@@ -31,10 +32,16 @@ class ForeignChange(RouteError):
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """`weight` as the authority says, percent on the target; `detail` says how it was seen, in words."""
+    """`weight` as the authority says, percent on the target; `detail` says how it was seen, in words. `foreign` says, in words that go
+    on after the route's name, what stands there where it is nothing that we would set: then `weight` is only near it."""
 
     weight: int
     detail: str = ""
+    foreign: str = ""
+
+    def is_at(self, weight: int) -> bool:
+        """Is it this weight, and in the form in which we set it?"""
+        return self.weight == weight and not self.foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,15 @@ class Confirmation:
     @property
     def is_confirmed(self) -> bool:
         return self.authority and self.data_plane is not False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a route found of itself before it is armed. `good` is None where it could not be told; `cure` says what to do."""
+
+    good: bool | None
+    text: str
+    cure: str = ""
 
 
 class Route(Protocol):

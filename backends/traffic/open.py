@@ -18,6 +18,10 @@ def open_route(spec: RouteSpec, *, base: Path, children: Children) -> Route:
         return CommandRoute(spec.name, spec.command, base=base, children=children)
     if spec.sandbox is not None:
         return SandboxRoute(spec.name, spec.sandbox, spec.probe)
+    if spec.rfc2136 is not None:
+        from backends.traffic.rfc2136 import Rfc2136Route  # dnspython, for those who need it
+
+        return Rfc2136Route(spec.name, spec.rfc2136, base=base)
     raise NotYetSupported(
         f"route {spec.name}: {spec.kind} is not yet supported",
         where=f"routes.{spec.name}.{spec.kind}",

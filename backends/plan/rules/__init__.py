@@ -8,6 +8,7 @@ from backends.plan.models import Plan
 from backends.plan.problems import Findings
 from backends.plan.rules.judging import check_judging
 from backends.plan.rules.names import Names, check_names
+from backends.plan.rules.records import check_records
 from backends.plan.rules.routes import check_routes
 from backends.plan.rules.secrets import check_secrets
 from backends.plan.rules.stores import check_stores
@@ -19,6 +20,15 @@ from backends.plan.rules.writers import check_writers
 def check_rules(plan: Plan, values: dict[str, Any], findings: Findings) -> None:
     """All rules that need nothing but the plan. `values` are the plan's own, with what did not fit the models."""
     names = Names.declared_in(values)
-    for check in (check_names, check_stores, check_secrets, check_routes, check_writers, check_judging, check_windows):
+    for check in (
+        check_names,
+        check_stores,
+        check_secrets,
+        check_routes,
+        check_records,
+        check_writers,
+        check_judging,
+        check_windows,
+    ):
         check(plan, names, findings)
     check_supported(plan, findings)

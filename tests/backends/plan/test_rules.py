@@ -219,7 +219,6 @@ def test_what_is_not_built_is_refused_by_its_field() -> None:
         "workloads[2].quiesce.kubernetes",
         "routes[0].haproxy",
         "routes[1].route53",
-        "routes[2].rfc2136",
         "measures[1].legacy.prometheus",
         "measures[1].target.prometheus",
         "triggers[2]",

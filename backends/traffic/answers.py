@@ -1,0 +1,149 @@
+"""What clients are told of a record, asked one by one: every authority of its zone, and the resolvers that the plan names.
+
+Authorities are the plan's server and every name server of the zone whose address can be found from there (or those that the plan
+names). One that does not answer gives nobody an old answer: it is told, and does not count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backends.plan.records import Record
+from backends.traffic.nameserver import NameServer, NameServerError, RecordSet
+
+REFRESH = 60.0  # seconds after which the zone's name servers are looked up again
+LIMIT = 9.0  # seconds that asking one of them may take
+MOST = 32  # name servers of a zone that are asked
+MARGIN = 5.0  # seconds that a resolver may be late with what ends
+REMEMBERED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one server said: `answer` is None where it did not answer, `error` says how. `serial` is an authority's."""
+
+    server: str
+    is_authority: bool
+    answer: RecordSet | None = None
+    serial: int | None = None
+    error: str = ""
+
+
+class Answerers:
+    """Authorities and resolvers of one record."""
+
+    def __init__(
+        self, record: Record, server: NameServer | None, authorities: Sequence[str] | None, resolvers: Sequence[str]
+    ) -> None:
+        self._record = record
+        self._server = server
+        self._named = tuple(NameServer.at(a) for a in authorities) if authorities is not None else None
+        self._resolvers = tuple(NameServer.at(r) for r in resolvers)
+        self._found: tuple[NameServer, ...] = ()
+        self._lost: tuple[str, ...] = ()
+        self._looked_at: float | None = None
+
+    async def authorities(self) -> tuple[tuple[NameServer, ...], tuple[str, ...]]:
+        """The authorities, and the names of those whose address is not to be found."""
+        first = (self._server,) if self._server is not None else ()
+        if self._named is not None:
+            return _distinct((*first, *self._named)), ()
+        if self._server is not None and (self._looked_at is None or time.monotonic() - self._looked_at > REFRESH):
+            self._found, self._lost = await self._look_up(self._server)
+            self._looked_at = time.monotonic()
+        return _distinct((*first, *self._found)), self._lost
+
+    async def ask(self) -> tuple[Told, ...]:
+        """Everybody, at once."""
+        authorities, lost = await self.authorities()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._ask_authority(s)) for s in authorities]
+            tasks += [group.create_task(self._ask_resolver(s)) for s in self._resolvers]
+        return (*(t.result() for t in tasks), *(Told(name, True, error="its address is not to be found") for name in lost))
+
+    async def _ask_authority(self, server: NameServer) -> Told:
+        try:
+            async with asyncio.timeout(LIMIT):
+                answer = await server.record(self._record.name, self._record.type)
+                serial = await server.serial(self._record.zone)
+        except NameServerError as error:
+            return Told(server.shown, True, error=error.message)
+        except TimeoutError:
+            return Told(server.shown, True, error=f"{server.shown} does not answer")
+        return Told(server.shown, True, answer, serial)
+
+    async def _ask_resolver(self, server: NameServer) -> Told:
+        try:
+            async with asyncio.timeout(LIMIT):
+                answer = await server.record(self._record.name, self._record.type, recursive=True)
+        except NameServerError as error:
+            return Told(server.shown, False, error=error.message)
+        except TimeoutError:
+            return Told(server.shown, False, error=f"{server.shown} does not answer")
+        return Told(server.shown, False, answer)
+
+    async def _look_up(self, server: NameServer) -> tuple[tuple[NameServer, ...], tuple[str, ...]]:
+        """The zone's name servers as `server` knows them, at the port that it has itself."""
+        names = (await server.record(self._record.zone, "NS")).values[:MOST]
+
+        async def look(name: str) -> list[NameServer]:
+            out = []
+            for kind in ("A", "AAAA"):
+                try:
+                    out += [NameServer(a, server.port) for a in (await server.record(name, kind, recursive=True)).values]
+                except NameServerError:
+                    continue
+            return out
+
+        async with asyncio.TaskGroup() as group:
+            tasks = {name: group.create_task(look(name)) for name in names}
+        found = [s for task in tasks.values() for s in task.result()]
+        return tuple(found), tuple(name for name, task in tasks.items() if not task.result())
+
+
+def _distinct(servers: Sequence[NameServer]) -> tuple[NameServer, ...]:
+    return tuple({(s.host, s.port): s for s in servers}.values())
+
+
+def target_share(record: Record, values: Sequence[str]) -> float:
+    """The share of an answer's addresses that are target's."""
+    return sum(v in record.target for v in values) / len(values) if values else 0.0
+
+
+class Served:
+    """Until when an answer with an address of target, given out before, may still be used. Monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def note(self, is_on_target: bool, ttl: float | None) -> None:
+        """Somebody has just been, or could just have been, given this answer."""
+        if is_on_target and ttl is not None:
+            self._until = max(self._until, time.monotonic() + ttl)
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self._until - time.monotonic())
+
+
+class Kept:
+    """Which answers a resolver may still give, because an authority gave them out and their TTL is not over. What was given before we
+    looked may be kept for `ttl` seconds from our beginning."""
+
+    def __init__(self, ttl: float) -> None:
+        self._unseen_until = time.monotonic() + ttl
+        self._until: dict[tuple[str, ...], float] = {}
+
+    def note(self, values: tuple[str, ...], ttl: float) -> None:
+        """An authority gives these values now."""
+        until = max(self._until.pop(values, 0.0), time.monotonic() + ttl)
+        self._until[values] = until
+        if len(self._until) > REMEMBERED:
+            del self._until[next(iter(self._until))]
+
+    def is_too_long(self, values: tuple[str, ...]) -> bool:
+        """Should no resolver give these values any more?"""
+        return time.monotonic() > self._until.get(values, self._unseen_until) + MARGIN
