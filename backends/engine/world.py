@@ -17,7 +17,7 @@ from backends.engine.ssh_choice import with_choice
 from backends.errors import CutoverError
 from backends.plan.models import Plan
 from backends.probes.fleet import GpuFleet
-from backends.probes.hosts import ssh_hosts, ssh_settings, watched_paths
+from backends.probes.hosts import dcgm_pages, ssh_hosts, ssh_settings, watched_paths
 from backends.ssh.pool import SshPool
 from backends.traffic.base import Route
 from backends.traffic.open import open_route
@@ -57,7 +57,7 @@ class LiveWorld:
         hosts = ssh_hosts(plan)
         self.children = Children(state_dir / "children.json")
         self.ssh = SshPool(with_choice(ssh_settings(plan, base), state_dir), [host for _, host in hosts])
-        self.fleet = GpuFleet(self.ssh, hosts, paths=watched_paths(plan))
+        self.fleet = GpuFleet(self.ssh, hosts, paths=watched_paths(plan), dcgm=dcgm_pages(plan))
         self.reader = FileReader(self.ssh)
         self.session = TransferSession(plan, base, state_dir, self.ssh, delete_barred=self._delete_barred)
         self.sides: dict[SideName, SideWatch] = {side: SideWatch(side, plan, self.ssh) for side in SIDES}

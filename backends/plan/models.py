@@ -43,10 +43,11 @@ class GpuNeed(Part):
 
 class Host(Part):
     name: Name
-    address: Text
+    address: Text  # `local` is the engine's own machine: probed without SSH, and nothing else
     user: str | None = None
     port: Port | None = None
     via: str | None = None  # a host of the plan or an alias of the ssh_config
+    dcgm: str | None = None  # the URL of its dcgm-exporter's page, for where neither our agent nor nvidia-smi can read its GPUs
     gpus: GpuNeed | None = None
 
 

@@ -9,6 +9,8 @@ from backends.plan.models import Plan
 from backends.ssh.models import SshHost, SshSettings
 from backends.vocabulary import SIDES, SideName
 
+LOCAL = "local"  # the address of the engine's own machine
+
 
 def ssh_settings(plan: Plan, base: Path) -> SshSettings:
     """The plan's `ssh` block; what it leaves out is the operator's own configuration."""
@@ -26,6 +28,11 @@ def ssh_hosts(plan: Plan) -> tuple[tuple[SideName, SshHost], ...]:
         for side in SIDES
         for host in plan.side(side).hosts
     )
+
+
+def dcgm_pages(plan: Plan) -> dict[str, str]:
+    """The dcgm-exporter of each host that the plan names one for."""
+    return {host.name: host.dcgm for side in SIDES for host in plan.side(side).hosts if host.dcgm is not None}
 
 
 def watched_paths(plan: Plan) -> dict[str, tuple[str, ...]]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from backends.errors import CutoverError
 from backends.probes.agent_link import NoAgent, follow_agent
 from backends.probes.gpus import FIELDS, GpuSample, Trouble, parse_heading, parse_row, query_argv, read_trouble, unknown_field
+from backends.probes.hosts import LOCAL
 from backends.probes.reading import AgentReading
 from backends.probes.watch import HostWatch
 from backends.snapshot import HostView
@@ -38,12 +39,27 @@ async def probe_hosts(
 
 async def _probe(pool: SshPool, side: SideName, host: SshHost, paths: Sequence[str]) -> HostView:
     watch = HostWatch(side, host, PERIOD)
+    if host.address == LOCAL:
+        await _ask_here(watch, paths)
+        return watch.view(time.time())
     try:
         if not await _ask_agent(pool, watch, paths):
             await _ask_smi(pool, watch)
     except CutoverError as error:
         watch.saw_error(error)
     return watch.view(time.time())
+
+
+async def _ask_here(watch: HostWatch, paths: Sequence[str]) -> None:
+    """Two looks at this machine: rates need them."""
+    from backends.probes.local import LocalSource  # pynvml: for who needs it
+
+    running = asyncio.create_task(LocalSource(watch, AGENT_PERIOD, paths=paths).run(), name="this machine")
+    try:
+        await asyncio.wait([running], timeout=2.5 * AGENT_PERIOD)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def _ask_agent(pool: SshPool, watch: HostWatch, paths: Sequence[str]) -> bool:

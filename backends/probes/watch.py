@@ -27,6 +27,7 @@ MAX_GPUS = 256  # a host that names more is not believed
 class _Gpu:
     sample: GpuSample | None  # None: the agent's reading has it
     at: float
+    detail: GpuDetail | None = None
     history: deque[float | None] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
 
@@ -36,7 +37,7 @@ class HostWatch:
     def __init__(self, side: SideName, host: SshHost, period: float) -> None:
         self.host = host
         self._side = side
-        self._period = period
+        self._usual = self._period = period
         self._gpus: dict[str, _Gpu] = {}
         self._heading = Heading()
         self._source = ""
@@ -46,14 +47,14 @@ class HostWatch:
         self._is_failing = False  # it answers, with words in place of figures
         self._answered_at: float | None = None
 
-    def saw_agent(self, reading: AgentReading, now: float) -> None:
+    def saw_agent(self, reading: AgentReading, now: float, source: str = "agent") -> None:
         """A line of the agent came. Its GPUs count where it reads any; else another source's do."""
         self._agent = reading
         self._answered(now)
         hello = reading.hello
         if hello is None or hello.error is not None:
             return
-        self._source, self._error, self._is_failing = "agent", None, False
+        self._source, self._error, self._is_failing, self._period = source, None, False, self._usual
         self._heading = Heading(hello.driver, hello.cuda)
         uses = reading.uses()
         for uuid, utilization in uses:
@@ -62,11 +63,20 @@ class HostWatch:
             for unnamed in [u for u in self._gpus if u.startswith("index ") and u not in dict(uses)]:
                 del self._gpus[unnamed]
 
-    def saw_sample(self, sample: GpuSample, now: float, source: str = "nvidia-smi") -> None:
-        """A row of figures came."""
+    def saw_sample(
+        self,
+        sample: GpuSample,
+        now: float,
+        *,
+        source: str = "nvidia-smi",
+        detail: GpuDetail | None = None,
+        every: float | None = None,
+    ) -> None:
+        """A row of figures came; `every` so many seconds, where that is not the usual period."""
         self._answered(now)
+        self._period = every if every is not None else self._usual
         self._error, self._is_failing, self._source = None, False, source
-        self._note(sample.uuid, sample, sample.utilization, now)
+        self._note(sample.uuid, sample, sample.utilization, now, detail)
 
     def saw_trouble(self, trouble: Trouble, now: float) -> None:
         """nvidia-smi answered in words: the host lives, its GPUs cannot be read."""
@@ -91,8 +101,17 @@ class HostWatch:
         return self._source == "agent"
 
     @property
+    def has_amd(self) -> bool:
+        """Does the agent see AMD's driver and its tool there?"""
+        return self._agent is not None and self._agent.machine().has_amd
+
+    @property
     def gpu_count(self) -> int:
         return len(self._gpus)
+
+    def saw_reading(self, reading: AgentReading) -> None:
+        """What tells of the machine, where another source tells of its GPUs."""
+        self._agent = reading
 
     def saw_heading(self, heading: Heading) -> None:
         """Driver and CUDA, as rarely asked for."""
@@ -124,7 +143,9 @@ class HostWatch:
     def _answered(self, now: float) -> None:
         self._answered_at, self._health = now, None
 
-    def _note(self, uuid: str, sample: GpuSample | None, utilization: float | None, now: float) -> None:
+    def _note(
+        self, uuid: str, sample: GpuSample | None, utilization: float | None, now: float, detail: GpuDetail | None = None
+    ) -> None:
         gpu = self._gpus.get(uuid)
         if gpu is None:
             if len(self._gpus) >= MAX_GPUS:
@@ -132,7 +153,7 @@ class HostWatch:
             gpu = self._gpus[uuid] = _Gpu(sample, now)
         elif missing := self._missing(gpu, now):
             gpu.history.extend([None] * missing)
-        gpu.sample, gpu.at = sample, now
+        gpu.sample, gpu.at, gpu.detail = sample, now, detail
         gpu.history.append(utilization)
 
     def _driver(self) -> str | None:
@@ -173,7 +194,7 @@ class HostWatch:
             details = {sample.uuid: (sample, detail) for sample, detail in self._agent.samples()}
         out: list[GpuView] = []
         for uuid, gpu in self._gpus.items():
-            sample, detail = (gpu.sample, None) if gpu.sample is not None else details.get(uuid, (None, None))
+            sample, detail = (gpu.sample, gpu.detail) if gpu.sample is not None else details.get(uuid, (None, None))
             out.append(self._gpu_view(sample or GpuSample(len(out), uuid), None if brief else detail, gpu, now, brief))
         return sorted(out, key=lambda view: (view.index, view.uuid))
 

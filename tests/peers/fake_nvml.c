@@ -234,8 +234,9 @@ static Return processes(Device device, const char *field, unsigned int *count, P
             sscanf(word, "%u:%llu", &out[found].pid, &used);
             out[found].used = used;
         }
+    int fits = found <= *count;
     *count = found;
-    return OK;
+    return fits ? OK : INSUFFICIENT_SIZE;
 }
 Return nvmlDeviceGetComputeRunningProcesses_v3(Device d, unsigned int *n, Process *out) { return processes(d, "compute", n, out); }
 Return nvmlDeviceGetGraphicsRunningProcesses_v3(Device d, unsigned int *n, Process *out) { return processes(d, "graphics", n, out); }

@@ -6,6 +6,7 @@ from typing import Any
 
 from backends.plan.models import Plan
 from backends.plan.problems import Findings
+from backends.plan.rules.hosts import check_hosts
 from backends.plan.rules.judging import check_judging
 from backends.plan.rules.names import Names, check_names
 from backends.plan.rules.records import check_records
@@ -22,6 +23,7 @@ def check_rules(plan: Plan, values: dict[str, Any], findings: Findings) -> None:
     names = Names.declared_in(values)
     for check in (
         check_names,
+        check_hosts,
         check_stores,
         check_secrets,
         check_routes,

@@ -22,6 +22,8 @@ CASES = [
     ("user: ops,", "user: ops, via: bastion,", "note", "ssh_alias", "legacy.hosts[0].via"),
     ("user: ops,", "user: ops, via: lam-b2,", "note", "ssh_alias", "legacy.hosts[0].via"),
     ("user: ops,", "user: ops, via: gcp-a1,", "error", "via_itself", "legacy.hosts[0].via"),
+    ("user: ops,", "user: ops, dcgm: gcp-a1:9400,", "error", "dcgm_url", "legacy.hosts[0].dcgm"),
+    ("address: 10.0.0.11", "address: local", "error", "local_host", "legacy.hosts[0].address"),
     ("from: corpus-old,", "from: corpus-odl,", "error", "unknown_store", "datasets[0].from"),
     ("datasets: [corpus]\n", "datasets: [corpsu]\n", "error", "unknown_dataset", "workloads[0].datasets[0]"),
     ("- name: jobs\n    workload: pretrain", "- name: jobs\n    workload: pertrain", "error", "unknown_workload", "routes[1].workload"),
