@@ -82,6 +82,7 @@ class HoldView(Model):
 class SeatView(Model):
     holder: str | None = None
     since: datetime | None = None
+    uid: int | None = None  # the holder's, verified
 
 
 class SideView(Model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from backends.errors import CouldNot, UsageError
@@ -31,7 +32,8 @@ def state_dir(state: str | None, name: str | None) -> Path:
 
 
 def make_state_dir(path: Path) -> Path:
-    """Make the folder, mode 0700; its parents as usual."""
+    """Make the folder, mode 0700; its parents as usual. What an engine has opened to its operators' group stays so."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.chmod(path, 0o700)
+    if stat.S_IMODE(path.stat().st_mode) != 0o750:
+        os.chmod(path, 0o700)
     return path

@@ -7,6 +7,7 @@ Start, stop, the screens and the one worker that follows events. Keys are `conso
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -38,7 +39,7 @@ from console.screens.rollback_dialog import RollbackDialog
 from console.screens.start_dialog import StartDialog
 from console.signals import leave_on_signals
 from console.terminal import Terminal
-from console.view import View, this_actor
+from console.view import View, seat_news, this_actor
 from themes.themes import THEMES, VARIABLE_DEFAULTS, tcss
 from widgets.foot import FootBar
 from widgets.panel import Panel
@@ -101,7 +102,7 @@ class CutoverApp(App[int]):
         self.ascii_only = self.terminal.ascii_only
         self.start_engine = start_engine
         self.clock = clock
-        self.view = View(observe=observe, actor=actor or this_actor())
+        self.view = View(observe=observe, actor=actor or this_actor(), uid=os.getuid())
         self.acts = Acts(link, spawn=self._spawn, tell=self.tell)
         self.feed = Feed(link, arrived=self._arrived, lost=self._lost, clock=clock)
         self._gone_at: float | None = None
@@ -156,11 +157,14 @@ class CutoverApp(App[int]):
     @on(SnapshotArrived)
     def _show_snapshot(self, message: SnapshotArrived) -> None:
         was_gone, self._gone_at = self._gone_at, None
+        before = self.view
         self.acts.saw(message.snapshot)
         self.migration = message.snapshot.name
         self._look_at(snapshot=message.snapshot, gone_for=None, gone_reason="")
         if was_gone is not None and self.view.snapshot is not None:
             self.tell("the engine answers", Level.GOOD)
+        if news := seat_news(before, self.view):
+            self.tell(news, Level.HELD)
 
     @on(EngineLost)
     def _show_lost(self, message: EngineLost) -> None:

@@ -52,10 +52,11 @@ def talk(path: Path, body: Callable[[EngineClient], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-def command(path: Path, name: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
+def command(path: Path, name: str, args: dict[str, Any] | None = None, *, key: str = "") -> dict[str, Any]:
     """Give the engine a command and wait for its end. Who is interrupted while waiting is told that the engine goes on."""
+    given = (args or {}) | ({"idempotency_key": key} if key else {})
     try:
-        return talk(path, lambda client: client.command(name, args))
+        return talk(path, lambda client: client.command(name, given))
     except KeyboardInterrupt:
         tell(f"interrupted here; the engine goes on with {name}: cutover status")
         raise

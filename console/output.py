@@ -150,6 +150,9 @@ state_option = click.option(
     envvar="CUTOVER_STATE",
     help="The migration's folder (journal, index, socket). Default: $XDG_STATE_HOME/cutover/NAME.",
 )
+key_option = click.option(
+    "--idempotency-key", "key", default="", help="Act once: the same key answers with the first outcome, also after a restart."
+)
 ssh_options = [
     click.option("-F", "ssh_config", type=click.Path(dir_okay=False), help="Another ssh_config."),
     click.option("--known-hosts", type=click.Path(dir_okay=False), help="Other host keys."),

@@ -9,7 +9,7 @@ import socket
 from dataclasses import dataclass
 
 from backends.escape import plain
-from backends.snapshot import Snapshot, State
+from backends.snapshot import SeatView, Snapshot, State
 from console.keymap import Act
 
 LIFTABLE = (State.ROLLED_BACK, State.ROLLBACK_BLOCKED)
@@ -24,6 +24,7 @@ class View:
     gone_reason: str = ""
     observe: bool = False
     actor: str = ""
+    uid: int | None = None  # of this console, as the engine will see it
 
     @property
     def stale(self) -> bool:
@@ -32,11 +33,14 @@ class View:
 
     @property
     def holds_seat(self) -> bool:
-        """Is the seat ours? The engine names holders by user, with what a client says of itself behind it.
+        """Is the seat ours? Held by a uid, which alone is verified; by name where the engine knows no more.
 
         One that nobody holds goes to whoever acts first.
         """
-        holder = self.snapshot.seat.holder if self.snapshot else None
+        seat = self.snapshot.seat if self.snapshot else SeatView()
+        if seat.holder is not None and seat.uid is not None and self.uid is not None:
+            return seat.uid == self.uid
+        holder = seat.holder
         return holder is None or holder.split(" ")[0] in (self.actor, self.actor.partition("@")[0])
 
     def why_not(self, act: Act) -> str:
@@ -76,6 +80,20 @@ class View:
                 return snapshot.rollback.possible
             case Act.SEAT:
                 return not self.holds_seat
+
+
+def seat_news(before: View, after: View) -> str:
+    """What the operator at this console must be told when the seat has changed hands: both who lost it and who has it."""
+    if before.snapshot is None or after.snapshot is None:
+        return ""
+    old, new = before.snapshot.seat, after.snapshot.seat
+    if new.holder is None or (old.holder, old.uid) == (new.holder, new.uid):
+        return ""
+    if old.holder is not None and before.holds_seat and not after.holds_seat:
+        return f"the seat was taken over by {plain(new.holder, 60)}: T takes it back"
+    if after.holds_seat and old.holder is not None and not before.holds_seat:
+        return f"you hold the seat now; {plain(old.holder, 60)} has been told"
+    return ""
 
 
 def this_actor() -> str:

@@ -40,6 +40,8 @@ class Kind(StrEnum):
     CLOCK_JUMP = "clock.jump"
     NOTE = "note"
     MERGED = "journal.merged"
+    COMMAND = "command"
+    COMMAND_ENDED = "command.ended"
 
 
 _ONWARD = ("preparing", "shifting", "committed", "retiring", "decommissioned")

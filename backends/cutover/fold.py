@@ -97,6 +97,15 @@ class VerdictFold:
 
 
 @dataclass(slots=True)
+class Told:
+    """A command with an idempotency key. `outcome` holds its `answer` or its `error`; None until it has ended."""
+
+    command: str
+    digest: str
+    outcome: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
 class Migration:
     """Everything that the journal says."""
 
@@ -124,6 +133,8 @@ class Migration:
     window_from: float | None = None  # observed time when the dual or the retire window began
     seat: str | None = None
     seat_since: datetime | None = None
+    seat_uid: int | None = None  # verified; None in journals before it was kept
+    commands: dict[str, Told] = field(default_factory=dict)  # idempotency key -> what came of it
     gates: dict[str, VerdictFold] = field(default_factory=dict)
     triggers: dict[str, VerdictFold] = field(default_factory=dict)
     rounds: dict[str, dict[str, Any]] = field(default_factory=dict)  # dataset -> last round in the journal
@@ -360,7 +371,18 @@ def _round(m: Migration, event: Event, data: dict[str, Any]) -> None:
 
 
 def _seat(m: Migration, event: Event, data: dict[str, Any]) -> None:
-    m.seat, m.seat_since = data.get("holder"), event.at
+    m.seat, m.seat_since, m.seat_uid = data.get("holder"), event.at, data.get("uid")
+
+
+def _command(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    if data.get("key"):
+        m.commands.setdefault(data["key"], Told(data["command"], data.get("digest", "")))
+
+
+def _command_ended(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    told = m.commands.get(data.get("key", ""))
+    if told is not None and told.outcome is None:
+        told.outcome = dict(data.get("outcome") or {})
 
 
 _HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
@@ -382,4 +404,6 @@ _HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
     Kind.TRIGGER: _verdict("triggers"),
     Kind.ROUND: _round,
     Kind.SEAT: _seat,
+    Kind.COMMAND: _command,
+    Kind.COMMAND_ENDED: _command_ended,
 }

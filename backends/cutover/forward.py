@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +31,11 @@ class Move:
     to_state: State
     to_phase: Phase | None
     steps: tuple[Step, ...] = ()
+
+    def hash(self, plan_hash: str) -> str:
+        """Binds a confirmation to this move of this plan; not to measurements that move all the time."""
+        body = [plan_hash, self.kind, self.to_state, self.to_phase, [[s.kind, s.args()] for s in self.steps]]
+        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def next_move(world: World, gates: tuple[GateView, ...], soaks: dict[str, SoakView], only: str | None = None) -> Move | Refusal:

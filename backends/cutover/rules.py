@@ -38,6 +38,7 @@ RULES: dict[str, str] = {
     "BUSY": "another operation is in flight",
     "PREVIEW": "the world has changed since the preview",
     "CONFIRM": "the migration's name was not typed",
+    "SEAT": "who commands holds the seat; a hold, a rollback and an evacuation need none",
 }
 
 

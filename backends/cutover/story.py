@@ -16,7 +16,7 @@ _LEVELS = {
     "ERROR": Level.HELD,
 }
 # Told in detail by `history`; left out of the console's short event line.
-QUIET = frozenset({Kind.TICK, Kind.SENT, Kind.OBSERVED, Kind.INTENT})
+QUIET = frozenset({Kind.TICK, Kind.SENT, Kind.OBSERVED, Kind.INTENT, Kind.COMMAND, Kind.COMMAND_ENDED})
 
 
 def view(event: Event) -> EventView:
@@ -94,6 +94,14 @@ def _run_ended(event: Event, data: dict[str, Any]) -> tuple[str, Level | None]:
     return f"{data.get('kind', 'run')} ended: {plain(str(data.get('outcome', '')))}", Level.GOOD if good else Level.HELD
 
 
+def _seat(event: Event, data: dict[str, Any]) -> tuple[str, Level | None]:
+    if not data.get("holder"):
+        return f"seat given up by {plain(event.actor)}", None
+    if data.get("from"):
+        return f"seat taken over by {plain(data['holder'])} from {plain(data['from'])}", Level.HELD
+    return f"seat taken by {plain(data['holder'])}", None
+
+
 def _op(word: str, level: Level | None) -> Any:
     def tell(event: Event, data: dict[str, Any]) -> tuple[str, Level | None]:
         why = data.get("reason") or data.get("detail") or ""
@@ -138,7 +146,9 @@ _TELLERS: dict[str, Any] = {
     Kind.SIDE: _simple("{side} is {health}: {reason}"),
     Kind.ROUND: _round,
     Kind.REFUSED: _simple("{command} refused by {rule}: {reason}", Level.HELD),
-    Kind.SEAT: _simple("seat taken by {holder}"),
+    Kind.SEAT: _seat,
+    Kind.COMMAND: _simple("{command} asked for by uid {uid}"),
+    Kind.COMMAND_ENDED: _simple("{command} answered"),
     Kind.TICK: _simple("observed {observed} s"),
     Kind.CLOCK_JUMP: _simple("the wall clock jumped by {seconds} s; no window moved", Level.HELD),
     Kind.NOTE: _simple("{text}"),

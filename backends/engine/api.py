@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
-import socket
-import struct
 import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from backends.engine.commands import error_body, run_command
+from backends.engine.callers import Roles, caller_of
+from backends.engine.commands import error_body
+from backends.engine.metrics import metrics_of
+from backends.engine.once import run_command
 from backends.engine.snapshots import snapshot_of
 from backends.errors import CouldNot, CutoverError, UsageError
 from backends.escape import plain
 from backends.snapshot import Snapshot
-from backends.verdict import Verdict
-from backends.vocabulary import SIDES, Health
 
 if TYPE_CHECKING:
     from backends.engine.core import Engine
@@ -31,6 +29,7 @@ FASTEST = 0.25  # seconds between two snapshots of a stream: at most 4 a second
 SLOWEST = 2.0  # a stream says so often that it lives
 BODY_LIMIT = 1 << 20
 _STATUS = {2: 400, 3: 409, 4: 502}
+KEY = "Idempotency-Key"
 _PATHS = "GET /v1/snapshot, GET /v1/events, GET /v1/hosts/NAME, POST /v1/commands/NAME, GET /metrics"
 
 
@@ -42,9 +41,10 @@ class Api:
         self._runner: web.AppRunner | None = None
         self._cached: tuple[float, Snapshot, bytes] | None = None
         self._stream_ends = asyncio.Event()
+        self._roles = Roles(engine.plan)
 
     async def start(self, path: Path) -> None:
-        """Listen: socket 0600 in a folder 0700."""
+        """Listen: socket 0600 in a folder 0700; with an `operators_group` 0660 and 0750."""
         app = web.Application(middlewares=[self._guarded], client_max_size=BODY_LIMIT)
         app.router.add_get("/v1/snapshot", self._snapshot)
         app.router.add_get("/v1/events", self._events)
@@ -60,6 +60,7 @@ class Api:
         finally:
             os.umask(old)
         os.chmod(path, 0o600)
+        open_to_group(self._engine.state_dir, path, self._roles.gid)
 
     async def stop(self) -> None:
         self._stream_ends.set()
@@ -68,10 +69,11 @@ class Api:
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        """Only our own user; every error as the contract's object."""
-        uid = peer_uid(request)
-        if uid not in (os.getuid(), 0):
-            body = {"error": {"code": "denied", "message": f"uid {uid} is not the owner", "where": "", "hint": ""}}
+        """Only who has a role here; every error as the contract's object."""
+        caller = caller_of(request)
+        if self._roles.of(caller) == "none":
+            who = f"{plain(caller.user)} (uid {caller.uid})"
+            body = {"error": {"code": "denied", "message": f"{who} is no operator of this migration", "where": "", "hint": ""}}
             return web.json_response(body, status=403)
         try:
             answer: web.StreamResponse = await handler(request)
@@ -118,7 +120,9 @@ class Api:
         except ValueError as error:
             raise UsageError("the command's body is no JSON") from error
         name = request.match_info["name"]
-        task = self._engine.spawn(run_command(self._engine, name, actor_of(request), body), f"command {plain(name, 40)}")
+        caller, key = caller_of(request), request.headers.get(KEY, "")
+        given = run_command(self._engine, name, caller, body, key=key, acts=self._roles.of(caller) == "acts")
+        task = self._engine.spawn(given, f"command {plain(name, 40)}")
         # The tail is detached from the client: one who hangs up stops nothing.
         return web.json_response(await asyncio.shield(task))
 
@@ -136,50 +140,21 @@ class Api:
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
-def peer_uid(request: web.Request) -> int:
-    """The uid of who is at the other end of the socket; -1 where it cannot be told."""
-    sock = request.transport.get_extra_info("socket") if request.transport is not None else None
-    if sock is None:
-        return -1
-    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, _ = struct.unpack("3i", raw)
-    return int(uid)
-
-
-def actor_of(request: web.Request) -> str:
-    """Who commands: the peer's user name; the name that a client gives beside it is shown as unverified."""
-    uid = peer_uid(request)
+def open_to_group(folder: Path, socket: Path, gid: int | None) -> None:
+    """Let the operators' group reach the socket, and nothing else in the folder; without one it is the owner's alone."""
+    if gid is None:
+        os.chmod(folder, 0o700)
+        return
+    for path in folder.iterdir():
+        if path.is_file() and path != socket:
+            os.chmod(path, 0o600)
+    places = [(socket, 0o660), (folder, 0o750)]
+    if socket.parent != folder:  # its path was too long: it lies in a short private folder, which a file here names
+        places += [(socket.parent, 0o750), (folder / "socket.path", 0o640)]
     try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        name = f"uid {uid}"
-    said = request.headers.get("X-Cutover-Actor", "")
-    return f"{name} ({plain(said, 40)}, unverified)" if said and said != name else name
-
-
-def metrics_of(snapshot: Snapshot) -> CollectorRegistry:
-    """The figures that an operator's Prometheus may want."""
-    registry = CollectorRegistry()
-    state = Gauge("cutover_state", "1 for the present state", ["state"], registry=registry)
-    state.labels(snapshot.state.value).set(1)
-    held = Gauge("cutover_held", "Number of holds", registry=registry)
-    held.set(len(snapshot.held))
-    ready = Gauge("cutover_rollback_ready", "1 when rollback is ready", registry=registry)
-    ready.set(1 if snapshot.rollback.ready else 0)
-    weight = Gauge("cutover_route_weight_percent", "Weight on target", ["route", "kind"], registry=registry)
-    for route in snapshot.routes:
-        weight.labels(route.name, "desired").set(route.desired)
-        if route.observed is not None:
-            weight.labels(route.name, "observed").set(route.observed)
-    lag = Gauge("cutover_dataset_lag_bytes", "What target lacks", ["dataset"], registry=registry)
-    for dataset in snapshot.datasets:
-        if dataset.lag.bytes is not None:
-            lag.labels(dataset.name).set(dataset.lag.bytes)
-    trigger = Gauge("cutover_trigger_breached", "1 when the trigger is breached", ["trigger"], registry=registry)
-    for one in snapshot.triggers:
-        trigger.labels(one.name).set(1 if one.verdict is Verdict.BREACH else 0)
-    alive = Gauge("cutover_side_alive", "1 when the side is alive", ["side"], registry=registry)
-    for side in SIDES:
-        if side in snapshot.sides:
-            alive.labels(side).set(1 if snapshot.sides[side].health is Health.ALIVE else 0)
-    return registry
+        for path, mode in places:
+            os.chown(path, -1, gid)
+            os.chmod(path, mode)
+    except PermissionError as error:
+        hint = "be a member of the operators_group, or leave it out of the plan"
+        raise CouldNot(f"the group {gid} cannot be given {error.filename}", where="operators_group", hint=hint) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from backends.engine.errors import EngineGone
 from backends.errors import CouldNot, CutoverError, RefusedByRule
+from backends.escape import plain
 from backends.snapshot import PreviewView, Snapshot
 
 _LINE_LIMIT = 16 << 20
@@ -31,8 +33,10 @@ class RemoteError(CutoverError):
 class EngineClient:
     """One engine. Raises `EngineGone` where nobody answers."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, *, actor: str | None = None) -> None:
+        """`actor` is what the operator calls themselves, which the engine shows as unverified; default `CUTOVER_ACTOR`."""
         self._socket = socket
+        self._actor = os.environ.get("CUTOVER_ACTOR", "") if actor is None else actor
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -49,7 +53,9 @@ class EngineClient:
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.UnixConnector(path=str(self._socket))
-            self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
+            named = {"X-Cutover-Actor": plain(self._actor, 40)} if self._actor.isascii() and self._actor else {}
+            timeout = aiohttp.ClientTimeout(total=None)
+            self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, headers=named)
         return self._session
 
     def _gone(self, error: BaseException | None = None) -> EngineGone:

@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from backends.cutover.events import Kind
 from backends.cutover.rollback import Mode
 from backends.cutover.tokens import check_token
+from backends.engine.callers import Caller
+from backends.engine.errors import PreviewChanged
 from backends.engine.moves import hold
+from backends.engine.seat import give_seat, take_seat
 from backends.engine.snapshots import advance_preview, may_roll_back, rollback_preview
 from backends.errors import CutoverError, RefusedByRule, UsageError
 from backends.escape import plain
@@ -67,21 +70,10 @@ class DownArgs(Args):
     anyway: bool = False
 
 
-class PreviewChanged(RefusedByRule):
-    """The world is not what was previewed: ask again."""
-
-    code = "preview_changed"
-
-    def __init__(self) -> None:
-        super().__init__("PREVIEW", "the world has changed since the preview", hint="look at the new preview and confirm again")
-
-
-async def advance(engine: Engine, actor: str, args: AdvanceArgs) -> dict[str, Any]:
+async def advance(engine: Engine, caller: Caller, args: AdvanceArgs) -> dict[str, Any]:
     """One step forward, to CONFIRMED."""
     _check_route(engine, args.route)
-    if args.preview_hash is not None and args.preview_hash != advance_preview(engine, args.route).hash:
-        raise PreviewChanged
-    move = await engine.advance(actor=actor, reason=args.reason, only=args.route)
+    move = await engine.advance(actor=caller.text, reason=args.reason, only=args.route, preview_hash=args.preview_hash)
     return _now(engine) | {"moved": move.text}
 
 
@@ -91,19 +83,19 @@ def _check_route(engine: Engine, route: str | None) -> None:
         raise UsageError(f"the plan has no route {plain(route)}", hint=f"one of {', '.join(names)}")
 
 
-async def hold_(engine: Engine, actor: str, args: ReasonArgs) -> dict[str, Any]:
+async def hold_(engine: Engine, caller: Caller, args: ReasonArgs) -> dict[str, Any]:
     """Stop forward movement."""
-    await hold(engine, actor, args.reason or "held by hand", actor=actor, anew=True)
+    await hold(engine, caller.text, args.reason or "held by hand", actor=caller.text, anew=True)
     return _now(engine)
 
 
-async def resume(engine: Engine, actor: str, args: ReasonArgs) -> dict[str, Any]:
+async def resume(engine: Engine, caller: Caller, args: ReasonArgs) -> dict[str, Any]:
     """Lift the holds, or arm anew after a rollback."""
-    await engine.resume(actor=actor, reason=args.reason)
+    await engine.resume(actor=caller.text, reason=args.reason)
     return _now(engine)
 
 
-async def rollback(engine: Engine, actor: str, args: RollbackArgs) -> dict[str, Any]:
+async def rollback(engine: Engine, caller: Caller, args: RollbackArgs) -> dict[str, Any]:
     """Take production back; the name must have been typed, and the preview must still hold."""
     if args.confirm != engine.plan.name:
         raise RefusedByRule("CONFIRM", "the migration's name was not typed", hint=f"--confirm {engine.plan.name}")
@@ -115,14 +107,14 @@ async def rollback(engine: Engine, actor: str, args: RollbackArgs) -> dict[str, 
         if args.preview_hash != plan.hash(engine.plan_hash):
             raise PreviewChanged
     reason = args.reason or "asked for by an operator"
-    state = await engine.rollback(mode=args.mode, actor=actor, reason=reason, accept_unknown=args.accept_unknown)
+    state = await engine.rollback(mode=args.mode, actor=caller.text, reason=reason, accept_unknown=args.accept_unknown)
     if state is State.ROLLBACK_BLOCKED:
         blocked = engine.rollback_plan(args.mode, args.accept_unknown).blocked_by
         raise RefusedByRule("SR1", f"rollback_blocked: {'; '.join(blocked) or 'see cutover history'}", hint="cutover status")
     return _now(engine)
 
 
-async def preview(engine: Engine, actor: str, args: PreviewArgs) -> dict[str, Any]:
+async def preview(engine: Engine, caller: Caller, args: PreviewArgs) -> dict[str, Any]:
     """What a command would do now."""
     if args.command == "rollback":
         await engine.know_legacy()
@@ -147,7 +139,7 @@ def _simple_preview(engine: Engine, command: str) -> PreviewView:
     return PreviewView(command="resume", reason=f"lifts {held}" if held else "back to where it was, held")
 
 
-async def sync(engine: Engine, actor: str, args: SyncArgs) -> dict[str, Any]:
+async def sync(engine: Engine, caller: Caller, args: SyncArgs) -> dict[str, Any]:
     """One round of sync now, by the engine's own hand; obeys the writer tokens."""
     names = [d.name for d in engine.plan.datasets]
     if args.dataset is not None and args.dataset not in names:
@@ -162,13 +154,13 @@ async def sync(engine: Engine, actor: str, args: SyncArgs) -> dict[str, Any]:
     return {"ok": True, "datasets": [asdict(r) for r in results]}
 
 
-async def seat(engine: Engine, actor: str, args: SeatArgs) -> dict[str, Any]:
+async def seat(engine: Engine, caller: Caller, args: SeatArgs) -> dict[str, Any]:
     """Take the seat; who had it sees so."""
-    await engine.record(Kind.SEAT, {"holder": actor if args.take else None}, actor=actor)
-    return _now(engine)
+    await (take_seat if args.take else give_seat)(engine, caller)
+    return _now(engine) | {"seat": engine.migration.seat}
 
 
-async def down(engine: Engine, actor: str, args: DownArgs) -> dict[str, Any]:
+async def down(engine: Engine, caller: Caller, args: DownArgs) -> dict[str, Any]:
     """End the engine when nothing is in flight."""
     m = engine.migration
     if engine.is_moving:
@@ -176,7 +168,7 @@ async def down(engine: Engine, actor: str, args: DownArgs) -> dict[str, Any]:
     if m.state in CARRIES and m.exposure != "none" and not args.anyway:
         text = f"{m.state}: target carries traffic and nobody would watch it"
         raise RefusedByRule("STATE", text, hint="--anyway, if that is meant")
-    await engine.record(Kind.ENGINE_STOPPED, {"reason": f"cutover down by {actor}"}, actor=actor)
+    await engine.record(Kind.ENGINE_STOPPED, {"reason": f"cutover down by {caller.text}"}, actor=caller.text)
     engine.stopping.set()
     return _now(engine)
 
@@ -195,7 +187,7 @@ def _now(engine: Engine) -> dict[str, Any]:
     }
 
 
-Handler = Callable[[Any, str, Any], Awaitable[dict[str, Any]]]
+Handler = Callable[[Any, Caller, Any], Awaitable[dict[str, Any]]]
 
 COMMANDS: dict[str, tuple[type[Args], Handler]] = {
     "advance": (AdvanceArgs, advance),
@@ -207,24 +199,6 @@ COMMANDS: dict[str, tuple[type[Args], Handler]] = {
     "seat": (SeatArgs, seat),
     "down": (DownArgs, down),
 }
-
-
-async def run_command(engine: Engine, name: str, actor: str, body: Any) -> dict[str, Any]:
-    """Give a command. Raises `CutoverError`."""
-    if name not in COMMANDS:
-        raise UsageError(f"there is no command {plain(name)}", hint=f"one of {', '.join(COMMANDS)}")
-    if engine.recovering and name not in ("preview", "rollback", "hold"):
-        raise RefusedByRule("BUSY", "the engine is recovering", hint="in a moment")
-    model, handler = COMMANDS[name]
-    try:
-        args = model.model_validate(body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"])
-        raise UsageError(f"{name}: {plain(first['msg'])}", where=plain(where)) from error
-    if engine.recovering:
-        await engine.recovered.wait()
-    return await handler(engine, actor, args)
 
 
 def error_body(error: CutoverError) -> dict[str, Any]:

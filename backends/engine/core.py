@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from backends.cutover.events import Event, Kind, moves_forward
 from backends.cutover.fold import Migration, apply, fold
@@ -22,6 +22,7 @@ from backends.cutover.rollback import Mode, RollbackPlan
 from backends.cutover.rules import Refusal
 from backends.dataset_view import Lag
 from backends.engine.clock import ObservedClock, boot_id, utc_now
+from backends.engine.errors import PreviewChanged
 from backends.engine.follow import Followers
 from backends.engine.guard import Guard
 from backends.engine.journal import Journal
@@ -64,6 +65,7 @@ class Engine:
         self.stopping = asyncio.Event()
         self.recovered = asyncio.Event()
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.keyed: dict[str, tuple[str, asyncio.Task[dict[str, Any]]]] = {}  # idempotency keys of commands under way
         self._forward: asyncio.Task[None] | None = None
         self._backward: asyncio.Task[State] | None = None
         self._backward_mode: Mode = "graceful"
@@ -132,8 +134,8 @@ class Engine:
 
     # Runs
 
-    async def advance(self, *, actor: str, reason: str = "", only: str | None = None) -> Move:
-        """One step forward, to its end. Raises `RefusedByRule`."""
+    async def advance(self, *, actor: str, reason: str = "", only: str | None = None, preview_hash: str | None = None) -> Move:
+        """One step forward, to its end; with `preview_hash` the one that was previewed, or none. Raises `RefusedByRule`."""
         async with self._turn:
             if self.is_going_back:
                 raise RefusedByRule("SR6", "a rollback is under way", hint="wait for its end")
@@ -141,7 +143,9 @@ class Engine:
                 raise RefusedByRule("BUSY", "another advance is in flight", hint="wait for its end")
             move = self.next_move(only)
             if isinstance(move, Refusal):
-                await self._refuse("advance", move, actor)
+                raise RefusedByRule(move.rule, move.reason, hint=move.would_allow)
+            if preview_hash is not None and preview_hash != move.hash(self.plan_hash):
+                raise PreviewChanged
             self._forward = self.spawn(carry_out(self, move, actor=actor, reason=reason), "advance")
         try:
             await asyncio.shield(self._forward)
@@ -215,11 +219,6 @@ class Engine:
             if op.kind == "weight":
                 data["found"] = max(op.args["weight"], self.migration.route(op.args["route"]).confirmed)
             await self.record(Kind.FAILED, data)
-
-    async def _refuse(self, command: str, refusal: Refusal, actor: str) -> NoReturn:
-        data = {"command": command, "rule": refusal.rule, "reason": refusal.reason}
-        await self.record(Kind.REFUSED, data, actor=actor)
-        raise RefusedByRule(refusal.rule, refusal.reason, hint=refusal.would_allow)
 
     async def resume(self, *, actor: str, reason: str) -> None:
         """Lift every hold. After a rollback: arm anew, which needs a reason; after a block: back to where it was, held."""

@@ -6,6 +6,8 @@ EngineError
 ├── JournalBroken   the journal's chain does not hold: never guessed around
 ├── JournalFull     the journal cannot be written (disk full, read-only)
 └── NetworkFolder   the state folder lies on a network file system
+
+PreviewChanged is a refusal: the world is not what was confirmed.
 """
 
 from __future__ import annotations
@@ -26,6 +28,15 @@ class StateLocked(RefusedByRule):
 
     def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
         super().__init__("LOCK", message, where=where, hint=hint)
+
+
+class PreviewChanged(RefusedByRule):
+    """The world is not what was previewed: ask again."""
+
+    code = "preview_changed"
+
+    def __init__(self) -> None:
+        super().__init__("PREVIEW", "the world has changed since the preview", hint="look at the new preview and confirm again")
 
 
 class JournalBroken(EngineError):

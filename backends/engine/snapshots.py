@@ -59,7 +59,7 @@ def snapshot_of(engine: Engine) -> Snapshot:
         held=_holds(m),
         blind=bool(blind),
         blind_reason=blind,
-        seat=SeatView(holder=m.seat, since=m.seat_since),
+        seat=SeatView(holder=m.seat, since=m.seat_since, uid=m.seat_uid),
         sides={s: _side(engine, s) for s in SIDES},
         routes=tuple(_route(engine, r.name) for r in plan.routes),
         datasets=tuple(engine.followers.view(d.name) for d in plan.datasets),
@@ -152,8 +152,8 @@ def advance_preview(engine: Engine, only: str | None = None) -> PreviewView:
             command="advance", allowed=False, refused_by=move.rule, reason=move.reason, would_allow=move.would_allow
         )
     steps = tuple(StepView(text=s.text, seconds=s.seconds) for s in move.steps) or (StepView(text=move.text),)
-    hash_ = f"{engine.plan_hash[:8]}-{engine.migration.state}-{move.text}"
-    return PreviewView(command="advance", hash=hash_, steps=steps, seconds=sum(s.seconds for s in move.steps), reason=move.text)
+    seconds = sum(s.seconds for s in move.steps)
+    return PreviewView(command="advance", hash=move.hash(engine.plan_hash), steps=steps, seconds=seconds, reason=move.text)
 
 
 def rollback_preview(engine: Engine, plan: RollbackPlan) -> PreviewView:
@@ -200,7 +200,7 @@ def snapshot_from_journal(m: Migration, events: list[Event], state_dir: Path) ->
         state=m.state,
         phase=m.phase,
         held=_holds(m),
-        seat=SeatView(holder=m.seat, since=m.seat_since),
+        seat=SeatView(holder=m.seat, since=m.seat_since, uid=m.seat_uid),
         sides=sides,
         routes=routes,
         datasets=tuple(_journal_dataset(m, d.name, d.from_, d.to) for d in (plan.datasets if plan else ())),

@@ -331,6 +331,13 @@ class Backup(Part):
     path: str | None = None
 
 
+class Operators(Part):
+    """Of the `operators_group`: user names or uids. Who is in neither list observes."""
+
+    acts: tuple[Text | Whole, ...] = ()
+    observes: tuple[Text | Whole, ...] = ()
+
+
 class Notify(Part):
     webhook: Text = Field(repr=False)
 
@@ -359,7 +366,8 @@ class Plan(Part):
     triggers: tuple[Trigger, ...] = ()
     windows: Windows = Windows()
     backups: tuple[Backup, ...] = ()
-    operators_group: str | None = None
+    operators_group: Text | None = None
+    operators: Operators = Operators()
     notify: tuple[Notify, ...] = ()
     metrics_file: str | None = None
     simulation: Truth = False  # true in the sandbox's own plan: shown on every screen

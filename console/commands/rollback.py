@@ -10,7 +10,7 @@ import click
 
 from backends.errors import RefusedByRule, UsageError
 from backends.escape import plain
-from console.output import command_body, emit_json, json_option, name_argument, say, state_option, tell
+from console.output import command_body, emit_json, json_option, key_option, name_argument, say, state_option, tell
 
 
 @click.command("rollback")
@@ -20,6 +20,7 @@ from console.output import command_body, emit_json, json_option, name_argument, 
 @click.option("--confirm", help="The migration's name; without it the name is asked for on the terminal.")
 @click.option("--accept-unknown", is_flag=True, help="Go although legacy cannot be seen.")
 @click.option("--reason", default="", help="Into the journal.")
+@key_option
 @state_option
 @json_option
 @command_body
@@ -30,6 +31,7 @@ def command(
     confirm: str | None,
     accept_unknown: bool,
     reason: str,
+    key: str,
     state_dir: str | None,
     as_json: bool,
 ) -> int:
@@ -49,7 +51,7 @@ def command(
         tell("no engine was running: started it")
     if confirm is None:
         confirm, args["preview_hash"] = _ask(path, args)
-    answer = give(path, "rollback", args | {"confirm": confirm, "reason": reason})
+    answer = give(path, "rollback", args | {"confirm": confirm, "reason": reason}, key=key)
     if as_json:
         emit_json(answer)
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from backends.errors import CouldNot, RefusedByRule
 from backends.snapshot import PreviewView, SeatView, StepView
 from console.screens.act_dialog import ActDialog
@@ -188,3 +190,15 @@ async def test_rollback_opens_over_the_palette_and_over_another_dialog() -> None
         await shows(pilot, "ROLLBACK chat-2026 to legacy")
         await pilot.press("escape")
         assert not isinstance(pilot.app.screen, Dialog)
+
+
+async def test_a_seat_that_is_taken_over_is_told_to_both() -> None:
+    ours, theirs = SeatView(holder="ops", uid=os.getuid()), SeatView(holder="eve", uid=os.getuid() + 1)
+    link = MadeLink(soaking().model_copy(update={"seat": ours}))
+    async with opened(link) as pilot:
+        link.tell(soaking().model_copy(update={"seat": theirs}))
+        await shows(pilot, "the seat was taken over by eve: T takes it back")
+        await pilot.press("A")
+        await shows(pilot, "the seat is held by eve: T takes it")
+        link.tell(soaking().model_copy(update={"seat": ours}))
+        await shows(pilot, "you hold the seat now; eve has been told")

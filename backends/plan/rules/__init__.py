@@ -6,6 +6,7 @@ from typing import Any
 
 from backends.plan.models import Plan
 from backends.plan.problems import Findings
+from backends.plan.rules.hands import check_hands
 from backends.plan.rules.hosts import check_hosts
 from backends.plan.rules.judging import check_judging
 from backends.plan.rules.names import Names, check_names
@@ -31,6 +32,7 @@ def check_rules(plan: Plan, values: dict[str, Any], findings: Findings) -> None:
         check_writers,
         check_judging,
         check_windows,
+        check_hands,
     ):
         check(plan, names, findings)
     check_supported(plan, findings)

@@ -226,7 +226,6 @@ def test_what_is_not_built_is_refused_by_its_field() -> None:
         "triggers[2]",
         "windows.no_changes",
         "backups",
-        "operators_group",
         "notify",
         "metrics_file",
     ]
@@ -235,3 +234,17 @@ def test_what_is_not_built_is_refused_by_its_field() -> None:
 def test_each_code_is_one_word_that_scripts_can_rely_on() -> None:
     for text in (FULL.read_text(), *(changed(old, new) for old, new, *_ in CASES)):
         assert all(p.code.replace("_", "").isalpha() and p.code.islower() for p in judged(text).problems)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "field"),
+    [
+        ("operators_group: migrators\n", "", "no_group", "operators"),
+        ("observes: [ben]", "observes: [ann]", "two_roles", "operators.observes[0]"),
+        ("operators: {acts: [ann, 1004], observes: [ben]}\n", "", "nobody_acts", "operators_group"),
+    ],
+)
+def test_roles_are_those_of_one_group(old: str, new: str, code: str, field: str) -> None:
+    text = FULL.read_text()
+    assert old in text
+    assert the(judged(text.replace(old, new)), code).field == field

@@ -1,0 +1,26 @@
+"""Who may act, and with whom: the operators' group and its roles."""
+
+from __future__ import annotations
+
+from backends.escape import plain
+from backends.plan.models import Plan
+from backends.plan.problems import Findings
+from backends.plan.rules.names import Names
+
+
+def check_hands(plan: Plan, _names: Names, findings: Findings) -> None:
+    _check_operators(plan, findings)
+
+
+def _check_operators(plan: Plan, findings: Findings) -> None:
+    listed = plan.operators
+    if (listed.acts or listed.observes) and plan.operators_group is None:
+        message = "found operators without an operators_group, expected the group whose members they are"
+        findings.error(("operators",), "no_group", message, "operators_group: NAME")
+    for i, name in enumerate(listed.observes):
+        if name in listed.acts:
+            message = f"found {plain(str(name), 60)} in acts and in observes, expected one of them"
+            findings.error(("operators", "observes", i), "two_roles", message)
+    if plan.operators_group is not None and not listed.acts:
+        message = "found no operators.acts: the group only observes, and the engine's owner alone acts"
+        findings.note(("operators_group",), "nobody_acts", message)
