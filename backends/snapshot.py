@@ -7,8 +7,9 @@ them escapes them (`backends.escape.plain`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
@@ -25,6 +26,7 @@ __all__ = [
     "FailureView",
     "GateView",
     "GpuDetail",
+    "GpuSums",
     "GpuView",
     "Health",
     "HoldView",
@@ -53,7 +55,12 @@ __all__ = [
     "TriggerView",
     "ValidationView",
     "WorkloadView",
+    "mean_of",
+    "sums_of",
 ]
+
+
+_Figure = TypeVar("_Figure", int, float)
 
 
 class EngineView(Model):
@@ -275,10 +282,27 @@ class GpuView(Model):
     temperature_c: float | None = None
     history: tuple[float | None, ...] = ()  # utilisation, oldest first
     alarm: str | None = None
-    detail: GpuDetail | None = None  # in a host's own view, and in `cutover probe`
+    detail: GpuDetail | None = None
+
+
+class GpuSums(Model):
+    """All GPUs of a host together: what a snapshot of a large fleet carries in place of each. A sum is None where one is not known."""
+
+    count: int
+    name: str = ""
+    utilizations: tuple[float | None, ...] = ()
+    memory_used: int | None = None
+    memory_total: int | None = None
+    power_w: float | None = None
+    power_limit_w: float | None = None
+    temperature_c: float | None = None  # the hottest
+    alarms: tuple[tuple[int, str], ...] = ()  # (index of the GPU, what is wrong)
+    history: tuple[float | None, ...] = ()  # mean utilisation, oldest first
 
 
 class HostView(Model):
+    """A host. `gpus`, `machine` are empty where `sums` stands: `GET /v1/hosts/NAME` has them."""
+
     name: str
     side: SideName
     address: str = ""
@@ -290,9 +314,43 @@ class HostView(Model):
     cuda: str | None = None
     source: str = ""  # what tells of the GPUs: agent, nvidia-smi, nvidia-smi -q -x, dcgm-exporter, nvml, rocm-smi
     alarms: tuple[str, ...] = ()  # of the host itself: clock, disks
-    history: tuple[float | None, ...] = ()  # mean utilisation, where the GPUs carry none of their own
-    machine: MachineView | None = None  # in a host's own view, and in `cutover probe`
+    sums: GpuSums | None = None
+    machine: MachineView | None = None
     gpus: tuple[GpuView, ...] = ()
+
+    def together(self) -> GpuSums:
+        """All its GPUs, whichever way they are carried."""
+        return self.sums if self.sums is not None else sums_of(self.gpus)
+
+
+def sums_of(gpus: tuple[GpuView, ...]) -> GpuSums:
+    """What several GPUs do together. A sum over some would look like less: it is None then."""
+    hottest = [g.temperature_c for g in gpus if g.temperature_c is not None]
+    length = max((len(g.history) for g in gpus), default=0)
+    columns = [[h[-back] for g in gpus if len(h := g.history) >= back] for back in range(length, 0, -1)]
+    return GpuSums(
+        count=len(gpus),
+        name=", ".join(sorted({g.name for g in gpus if g.name})),
+        utilizations=tuple(g.utilization for g in gpus),
+        memory_used=_sum([g.memory_used for g in gpus]),
+        memory_total=_sum([g.memory_total for g in gpus]),
+        power_w=_sum([g.power_w for g in gpus]),
+        power_limit_w=_sum([g.power_limit_w for g in gpus]),
+        temperature_c=max(hottest, default=None),
+        alarms=tuple((g.index, g.alarm) for g in gpus if g.alarm),
+        history=tuple(mean_of(column) for column in columns),
+    )
+
+
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """Of those that are known; None where none is."""
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _sum(values: Sequence[_Figure | None]) -> _Figure | None:
+    known = [v for v in values if v is not None]
+    return None if not known or len(known) < len(values) else sum(known[1:], known[0])
 
 
 class WorkloadView(Model):

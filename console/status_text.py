@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from backends.escape import plain
-from backends.snapshot import DatasetView, HostView, Snapshot, TriggerView
+from backends.snapshot import DatasetView, HostView, Snapshot, TriggerView, mean_of
 from backends.verdict import Verdict
 from themes.meaning import UNICODE, level_of_verdict
 from widgets.figures import duration, share, size
@@ -68,10 +68,11 @@ def _dataset(d: DatasetView) -> str:
 
 
 def _host(h: HostView) -> str:
-    busy = [g.utilization for g in h.gpus if g.utilization is not None]
-    mean = share(sum(busy) / len(busy)) if busy else "-"
-    error = f"  {plain(h.error)}" if h.error else ""
-    return f"host {plain(h.name)} ({h.side}): {h.health}, {len(h.gpus)} GPUs, utilisation {mean}{error}"
+    sums = h.together()
+    busy = mean_of(sums.utilizations)
+    mean = share(busy) if busy is not None else "-"
+    wrong = "".join(f"  {plain(text)}" for text in (h.error, *h.alarms, *(alarm for _, alarm in sums.alarms)) if text)
+    return f"host {plain(h.name)} ({h.side}): {h.health}, {sums.count} GPUs, utilisation {mean}{wrong}"
 
 
 def _next(s: Snapshot) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.strip import Strip
 
-from backends.snapshot import SIDES, GpuView, HostView, Snapshot
+from backends.snapshot import SIDES, GpuSums, GpuView, HostView, Snapshot
 from themes.meaning import level_of_host
 from themes.palette import Palette
 from widgets.bars import bar, sparkline
@@ -73,6 +73,17 @@ def gpu_row(gpu: GpuView, host: HostView, palette: Palette, width: int) -> Row:
     return row.join(sparkline(palette, gpu.history, cells, style, top=1.0)) if cells >= 4 else row
 
 
+def use_row(index: int, host: HostView, sums: GpuSums, palette: Palette) -> Row:
+    """A GPU of a host whose GPUs come together: what it does, and what is wrong with it."""
+    use = sums.utilizations[index] if index < len(sums.utilizations) else None
+    late = is_late(host.age, host.period)
+    row = Row(palette).add(str(index), palette.muted, 2, "right").gap()
+    row.join(bar(palette, use, 10, palette.stale if late else palette.side(host.side)))
+    row.add(share(use, 0), palette.stale if late else palette.text, 6, "right").gap(2)
+    alarm = next((text for number, text in sums.alarms if number == index), None)
+    return row.add(f"{palette.glyphs.breach} {alarm}", palette.breach) if alarm else row
+
+
 def side_line(snapshot: Snapshot, palette: Palette, width: int) -> list[Strip]:
     """A line a side: what its GPUs do together."""
     lines = []
@@ -109,4 +120,6 @@ class GpuGrid(ListPanel[HostView]):
 
     def detail(self, entry: Entry[HostView], palette: Palette, width: int, height: int) -> list[Strip]:
         host = entry.thing
+        if host.sums is not None:
+            return [use_row(index, host, host.sums, palette).strip(width) for index in range(min(height, host.sums.count))]
         return [gpu_row(gpu, host, palette, width).strip(width) for gpu in host.gpus[:height]]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from textual.strip import Strip
 
-from backends.snapshot import SIDES, GpuView, HostView, Level, SideName, Snapshot
+from backends.snapshot import SIDES, GpuView, HostView, Level, SideName, Snapshot, mean_of
 from themes.meaning import level_of_host
 from themes.palette import Palette
 from widgets.bars import bar, heat, sparkline
@@ -39,46 +39,36 @@ class SideFigures:
 def side_figures(hosts: Sequence[HostView], side: SideName) -> SideFigures:
     """Means and sums over the GPUs of a side's hosts that can be seen."""
     mine = [h for h in hosts if h.side == side]
-    gpus = [g for h in mine for g in h.gpus]
-    used, total = _sum(gpus, "memory_used"), _sum(gpus, "memory_total")
+    sums = [h.together() for h in mine]
+    with_gpus = [s for s in sums if s.count]
+    used, total = _sum([s.memory_used for s in with_gpus]), _sum([s.memory_total for s in with_gpus])
     counted = Counter(h.health for h in mine)
     order = sorted(counted, key=lambda h: -[*Level].index(level_of_host(h)))
     ages = [h.age for h in mine if h.age is not None and is_late(h.age, h.period)]
     return SideFigures(
-        gpus=len(gpus),
-        utilization=_mean([g.utilization for g in gpus]),
+        gpus=sum(s.count for s in sums),
+        utilization=mean_of(u for s in sums for u in s.utilizations),
         memory=used / total if used is not None and total else None,
-        power_w=_sum(gpus, "power_w"),
-        power_limit_w=_sum(gpus, "power_limit_w"),
-        temperature_c=max((g.temperature_c for g in gpus if g.temperature_c is not None), default=None),
-        history=mean_of([h.history or mean_history(h.gpus) for h in mine]),
+        power_w=_sum([s.power_w for s in with_gpus]),
+        power_limit_w=_sum([s.power_limit_w for s in with_gpus]),
+        temperature_c=max((s.temperature_c for s in sums if s.temperature_c is not None), default=None),
+        history=mean_history([s.history for s in sums]),
         healths=tuple((h, counted[h]) for h in order),
         age=max(ages, default=None),
-        alarms=sum(g.alarm is not None for g in gpus),
+        alarms=sum(len(s.alarms) for s in sums),
     )
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    seen = [v for v in values if v is not None]
-    return sum(seen) / len(seen) if seen else None
-
-
-def _sum(gpus: Sequence[GpuView], field: str) -> float | None:
+def _sum(values: Sequence[float | None]) -> float | None:
     """A sum over all, or nothing: a sum over some would look like less."""
-    values = [getattr(g, field) for g in gpus]
-    return None if not values or any(v is None for v in values) else float(sum(values))
+    return None if not values or any(v is None for v in values) else float(sum(v for v in values if v is not None))
 
 
-def mean_history(gpus: Sequence[GpuView]) -> tuple[float | None, ...]:
-    """Utilisation of all, sample by sample from the newest back; what none has is missing."""
-    return mean_of([g.history for g in gpus])
-
-
-def mean_of(histories: Sequence[tuple[float | None, ...]]) -> tuple[float | None, ...]:
-    """Histories of any length, laid together at their newest ends."""
+def mean_history(histories: Sequence[tuple[float | None, ...]]) -> tuple[float | None, ...]:
+    """Of several, sample by sample from the newest back; what none has is missing."""
     length = max((len(h) for h in histories), default=0)
     padded = [(None,) * (length - len(h)) + h for h in histories]
-    return tuple(_mean(column) for column in zip(*padded, strict=True))
+    return tuple(mean_of(column) for column in zip(*padded, strict=True))
 
 
 def gpu_rows(hosts: Sequence[HostView], palette: Palette, width: int, height: int) -> list[Strip]:
@@ -178,7 +168,7 @@ def heat_rows(hosts: Sequence[HostView], palette: Palette, width: int, height: i
 
 def _block(hosts: Sequence[HostView], palette: Palette, width: int, height: int) -> list[Row]:
     """One side in so many lines and cells."""
-    if sum(len(h.gpus) or 1 for h in hosts) <= height and width >= 24:
+    if sum(h.together().count or 1 for h in hosts) <= height and width >= 24 and not any(h.sums for h in hosts):
         names = min(max((len(h.name) for h in hosts), default=0), 12)
         return [row for h in hosts for row in _gpu_lines(h, palette, width, names)]
     if len(hosts) <= height:
@@ -215,7 +205,7 @@ def gpu_line(gpu: GpuView, host: HostView, palette: Palette, width: int, names: 
 def _cells_of(host: HostView, palette: Palette) -> Row:
     """Eight cells a host; a host that is not seen shows its sign instead."""
     level = level_of_host(host.health)
-    if level is not Level.GOOD or not host.gpus:
+    if level is not Level.GOOD or not host.together().count:
         return Row(palette).add(palette.glyphs.of(level) * 8, palette.of(level))
     return heat_cells(host, palette).to(CELLS)
 
@@ -227,12 +217,13 @@ def heat_cells(host: HostView, palette: Palette) -> Row:
     """A host's GPUs in eight cells at most: of more, neighbours share a cell, which shows their mean and any alarm."""
     late = is_late(host.age, host.period)
     style = palette.stale if late else palette.side(host.side)
-    each = -(-len(host.gpus) // CELLS) or 1
+    sums = host.together()
+    alarmed = {index for index, _ in sums.alarms}
+    each = -(-sums.count // CELLS) or 1
     row = Row(palette)
-    for i in range(0, len(host.gpus), each):
-        group = host.gpus[i : i + each]
-        alarmed = any(g.alarm for g in group)
-        row.add(heat(palette, _mean([g.utilization for g in group])), palette.breach if alarmed else style)
+    for i in range(0, len(sums.utilizations), each):
+        group = range(i, min(i + each, len(sums.utilizations)))
+        row.add(heat(palette, mean_of(sums.utilizations[n] for n in group)), palette.breach if alarmed & {*group} else style)
     return row
 
 
@@ -257,5 +248,5 @@ class GpusPanel(Panel):
     def heading(self, snapshot: Snapshot | None) -> str:
         if snapshot is None or not snapshot.hosts:
             return self.TITLE
-        numbers = [f"{sum(len(h.gpus) for h in snapshot.hosts if h.side == side)} {side}" for side in SIDES]
+        numbers = [f"{sum(h.together().count for h in snapshot.hosts if h.side == side)} {side}" for side in SIDES]
         return f"GPUs: {', '.join(numbers)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.strip import Strip
 
-from backends.snapshot import HostView, Snapshot
+from backends.snapshot import HostView, Snapshot, mean_of
 from themes.meaning import level_of_host
 from themes.palette import Palette
 from widgets.columns import Cell, Column, cells_row, fact, head_row
@@ -28,8 +28,8 @@ COLUMNS = (
 
 def gpu_words(host: HostView) -> str:
     """`8 x H100-SXM5-80GB`."""
-    names = sorted({g.name for g in host.gpus if g.name})
-    return f"{len(host.gpus)} × {', '.join(names) or 'unnamed'}" if host.gpus else "-"
+    sums = host.together()
+    return f"{sums.count} × {sums.name or 'unnamed'}" if sums.count else "-"
 
 
 def host_row(host: HostView, palette: Palette, width: int) -> Row:
@@ -60,7 +60,8 @@ def host_detail(host: HostView, palette: Palette, width: int, height: int) -> li
     ]
     if host.error:
         rows.insert(0, fact(palette, "error", host.error, palette.of(level)))
-    rows += [fact(palette, "alarm", f"GPU {g.index}: {g.alarm}", palette.breach) for g in host.gpus if g.alarm]
+    rows += [fact(palette, "alarm", alarm, palette.breach) for alarm in host.alarms]
+    rows += [fact(palette, "alarm", f"GPU {index}: {alarm}", palette.breach) for index, alarm in host.together().alarms]
     return [row.strip(width) for row in rows[:height]]
 
 
@@ -104,5 +105,4 @@ def host_entries(snapshot: Snapshot) -> list[Entry[HostView]]:
 
 
 def _busy(host: HostView) -> float:
-    seen = [g.utilization for g in host.gpus if g.utilization is not None]
-    return sum(seen) / len(seen) if seen else 0.0
+    return mean_of(host.together().utilizations) or 0.0

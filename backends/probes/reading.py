@@ -15,7 +15,7 @@ import orjson
 from backends.escape import plain
 from backends.probes.gpus import MAX_MEMORY, MAX_POWER_W, TEMPERATURES_C, GpuSample
 from backends.probes.xid import xid_words
-from backends.snapshot import DiskView, GpuDetail, MachineView, MigView, ProcessView
+from backends.snapshot import DiskView, GpuDetail, GpuSums, MachineView, MigView, ProcessView
 
 MAX_GPUS = 256
 MAX_KEYS = 64
@@ -26,11 +26,12 @@ _PING_KEPT = 8
 COUNTER = 1 << 62
 
 # nvmlClocksEventReasons (nvml.h). What is no fault is not told: idle, and clocks that were asked for.
+HARDWARE_THERMAL = 0x0000000000000040
 THROTTLE = (
     (0x0000000000000004, "power cap"),
     (0x0000000000000008, "hardware slowdown"),
     (0x0000000000000020, "thermal, software"),
-    (0x0000000000000040, "thermal, hardware"),
+    (HARDWARE_THERMAL, "thermal, hardware"),
     (0x0000000000000080, "power brake"),
 )
 _COMPUTE_MODES = ("default", "exclusive thread", "prohibited", "exclusive process")
@@ -149,8 +150,47 @@ class AgentReading:
 
     def samples(self) -> list[tuple[GpuSample, GpuDetail]]:
         """Every GPU as it is now."""
-        driver = self.hello.driver if self.hello is not None else None
-        return [_sample(name, gpu, driver) for name, gpu in self._gpus.items()]
+        return [(self._sample(name, gpu), _detail(gpu)) for name, gpu in self._gpus.items()]
+
+    def sums(self, history: tuple[float | None, ...]) -> GpuSums:
+        """All GPUs together: of thousands of them, far less work than each by itself."""
+        raws = [(name, gpu, gpu.raw) for name, gpu in self._gpus.items()]
+        power = _total([_number(raw.get("mw"), 0, MAX_POWER_W * 1000) for _, _, raw in raws])
+        limit = _total([_number(raw.get("cap"), 0, MAX_POWER_W * 1000) for _, _, raw in raws])
+        used = _total([_whole(raw.get("used"), 0, MAX_MEMORY) for _, _, raw in raws])
+        total = _total([_whole(raw.get("total"), 0, MAX_MEMORY) for _, _, raw in raws])
+        hottest = [t for _, _, raw in raws if (t := _number(raw.get("temp"), *TEMPERATURES_C)) is not None]
+        alarms = [(int(name[1:]), alarm) for name, gpu, _ in raws if (alarm := _alarm(int(name[1:]), gpu)) is not None]
+        return GpuSums(
+            count=len(raws),
+            name=", ".join(sorted({name for _, _, raw in raws if (name := _text(raw.get("name")))})),
+            utilizations=tuple(_share(raw.get("util")) for _, _, raw in raws),
+            memory_used=int(used) if used is not None else None,
+            memory_total=int(total) if total is not None else None,
+            power_w=power / 1000 if power is not None else None,
+            power_limit_w=limit / 1000 if limit is not None else None,
+            temperature_c=max(hottest, default=None),
+            alarms=tuple(alarms),
+            history=history,
+        )
+
+    def _sample(self, name: str, gpu: _Gpu) -> GpuSample:
+        raw = gpu.raw
+        index = int(name[1:])
+        power, cap = _number(raw.get("mw"), 0, MAX_POWER_W * 1000), _number(raw.get("cap"), 0, MAX_POWER_W * 1000)
+        return GpuSample(
+            index=index,
+            uuid=_uuid(name, raw),
+            name=_text(raw.get("name")) or "",
+            driver=self.hello.driver if self.hello is not None else None,
+            utilization=_share(raw.get("util")),
+            memory_used=_whole(raw.get("used"), 0, MAX_MEMORY),
+            memory_total=_whole(raw.get("total"), 0, MAX_MEMORY),
+            power_w=power / 1000 if power is not None else None,
+            power_limit_w=cap / 1000 if cap is not None else None,
+            temperature_c=_number(raw.get("temp"), *TEMPERATURES_C),
+            alarm=_alarm(index, gpu),
+        )
 
     def machine(self) -> MachineView:
         """The host itself."""
@@ -200,27 +240,6 @@ def machine_alarms(machine: MachineView) -> tuple[str, ...]:
     return tuple(out)
 
 
-def _sample(name: str, gpu: _Gpu, driver: str | None) -> tuple[GpuSample, GpuDetail]:
-    raw = gpu.raw
-    index = int(name[1:])
-    detail = _detail(gpu)
-    power, cap = _number(raw.get("mw"), 0, MAX_POWER_W * 1000), _number(raw.get("cap"), 0, MAX_POWER_W * 1000)
-    sample = GpuSample(
-        index=index,
-        uuid=_uuid(name, raw),
-        name=_text(raw.get("name")) or "",
-        driver=driver,
-        utilization=_share(raw.get("util")),
-        memory_used=_whole(raw.get("used"), 0, MAX_MEMORY),
-        memory_total=_whole(raw.get("total"), 0, MAX_MEMORY),
-        power_w=power / 1000 if power is not None else None,
-        power_limit_w=cap / 1000 if cap is not None else None,
-        temperature_c=_number(raw.get("temp"), *TEMPERATURES_C),
-        alarm=_alarm(index, raw, detail),
-    )
-    return sample, detail
-
-
 def _detail(gpu: _Gpu) -> GpuDetail:
     raw = gpu.raw
     reasons = _whole(raw.get("why"), 0, 1 << 63) or 0
@@ -260,8 +279,17 @@ def _detail(gpu: _Gpu) -> GpuDetail:
     )
 
 
-def _alarm(index: int, raw: dict[str, Any], detail: GpuDetail) -> str | None:
+_TELLING = ("lost", "xid", "ecc2")  # where all of these are nothing, rows and reasons alone can be an alarm
+
+
+def _alarm(index: int, gpu: _Gpu) -> str | None:
     """The worst that is known of a GPU, with its cure."""
+    raw = gpu.raw
+    reasons = raw.get("why")
+    is_hot = isinstance(reasons, int) and bool(reasons & HARDWARE_THERMAL)
+    if not is_hot and not any(raw.get(key) for key in _TELLING) and not any(_list(raw.get("rows"))[2:]):
+        return None
+    detail = _detail(gpu)
     lost = _whole(raw.get("lost"), 1, 1 << 20)
     if lost == RESET_REQUIRED:
         return f"requires a reset: drain it, then nvidia-smi --gpu-reset -i {index}"
@@ -276,7 +304,7 @@ def _alarm(index: int, raw: dict[str, Any], detail: GpuDetail) -> str | None:
         return "a row remap waits for a reset: drain it, then reset the GPU"
     if detail.ecc_uncorrected:
         return f"{detail.ecc_uncorrected} uncorrected ECC errors since the driver was loaded: results may be wrong; drain and reset it"
-    if "thermal, hardware" in detail.throttled:
+    if is_hot:
         return "slowed down by heat: look at its cooling"
     return None
 
@@ -362,6 +390,12 @@ def _share(value: Any, most: int = 100) -> float | None:
 def _kib(value: Any) -> float | None:
     whole = _whole(value, 0, 1 << 40)
     return whole * 1024.0 if whole is not None else None
+
+
+def _total(values: list[float | None]) -> float | None:
+    """A sum over all, or nothing."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None
 
 
 def _truth(value: Any) -> bool | None:

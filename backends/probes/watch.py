@@ -12,7 +12,7 @@ from backends.errors import CutoverError
 from backends.escape import plain
 from backends.probes.gpus import GpuSample, Heading, Trouble
 from backends.probes.reading import AgentReading, machine_alarms
-from backends.snapshot import GpuDetail, GpuView, HostView
+from backends.snapshot import GpuDetail, GpuSums, GpuView, HostView, MachineView, sums_of
 from backends.ssh.errors import AuthFailed, HostKeyChanged, HostKeyRefused
 from backends.ssh.models import SshHost
 from backends.vocabulary import SideName
@@ -20,6 +20,7 @@ from backends.vocabulary import SideName
 HISTORY = 60
 LATE = 5.0
 SILENT = 15.0
+MACHINE_EVERY = 5.0  # seconds between two looks at a machine for the alarms of a large fleet
 MAX_GPUS = 256  # a host that names more is not believed
 
 
@@ -46,6 +47,11 @@ class HostWatch:
         self._error: str | None = None
         self._is_failing = False  # it answers, with words in place of figures
         self._answered_at: float | None = None
+        self._means: deque[float | None] = deque(maxlen=HISTORY)  # utilisation of all GPUs, line by line of the agent
+        self._means_at = 0.0
+        self._machine_at = 0.0
+        self._last_machine: MachineView | None = None
+        self._sums: GpuSums | None = None  # made of the agent's last line
 
     def saw_agent(self, reading: AgentReading, now: float, source: str = "agent") -> None:
         """A line of the agent came. Its GPUs count where it reads any; else another source's do."""
@@ -57,8 +63,12 @@ class HostWatch:
         self._source, self._error, self._is_failing, self._period = source, None, False, self._usual
         self._heading = Heading(hello.driver, hello.cuda)
         uses = reading.uses()
+        self._means.extend([None] * self._missing(self._means_at, now))
         for uuid, utilization in uses:
             self._note(uuid, None, utilization, now)
+        known = [use for _, use in uses if use is not None]
+        self._means.append(round(sum(known) / len(known), 3) if known else None)
+        self._means_at, self._sums = now, None
         if len(self._gpus) > len(uses):  # one that was lost from the start has said its UUID since
             for unnamed in [u for u in self._gpus if u.startswith("index ") and u not in dict(uses)]:
                 del self._gpus[unnamed]
@@ -118,10 +128,9 @@ class HostWatch:
         self._heading = Heading(heading.driver or self._heading.driver, heading.cuda or self._heading.cuda)
 
     def view(self, now: float, *, brief: bool = False) -> HostView:
-        """The host for the snapshot. `brief`: without what only its own screen shows, one history for all its GPUs."""
+        """The host for the snapshot. `brief`: its GPUs together in place of each, the machine's alarms in place of the machine."""
         age = max(0.0, now - self._answered_at) if self._answered_at is not None else None
-        machine = self._agent.machine() if self._agent is not None else None
-        gpus = tuple(self._gpu_views(now, brief))
+        machine = self._machine(brief)
         at = f"{self.host.user}@{self.host.address}" if self.host.user else self.host.address
         return HostView(
             name=self.host.name,
@@ -135,9 +144,9 @@ class HostWatch:
             cuda=self._heading.cuda,
             source=self._source,
             alarms=machine_alarms(machine) if machine is not None else (),
-            history=self._mean_history(now) if brief else (),
+            sums=self._sums_now(now) if brief else None,
             machine=None if brief else machine,
-            gpus=gpus,
+            gpus=() if brief else self._gpu_views(now),
         )
 
     def _answered(self, now: float) -> None:
@@ -151,7 +160,7 @@ class HostWatch:
             if len(self._gpus) >= MAX_GPUS:
                 return
             gpu = self._gpus[uuid] = _Gpu(sample, now)
-        elif missing := self._missing(gpu, now):
+        elif missing := self._missing(gpu.at, now):
             gpu.history.extend([None] * missing)
         gpu.sample, gpu.at, gpu.detail = sample, now, detail
         gpu.history.append(utilization)
@@ -170,36 +179,46 @@ class HostWatch:
             return "live"
         return "late" if age <= SILENT * max(1.0, self._period) else "silent"
 
-    def _missing(self, gpu: _Gpu, now: float) -> int:
-        """How many samples of this GPU should have come since the last."""
-        gap = now - gpu.at
+    def _missing(self, at: float, now: float) -> int:
+        """How many samples should have come since the last, at `at`."""
+        gap = now - at
         return min(HISTORY, round(gap / self._period) - 1) if gap > 2.5 * self._period else 0
 
     def _history(self, gpu: _Gpu, now: float) -> list[float | None]:
-        return [*gpu.history, *[None] * self._missing(gpu, now)][-HISTORY:]
+        return [*gpu.history, *[None] * self._missing(gpu.at, now)][-HISTORY:]
 
-    def _mean_history(self, now: float) -> tuple[float | None, ...]:
-        """Of all GPUs, sample by sample from the newest back; missing where none has one."""
-        columns = [self._history(gpu, now) for gpu in self._gpus.values()]
-        length = max((len(column) for column in columns), default=0)
-        out: list[float | None] = []
-        for back in range(length, 0, -1):
-            known = [value for c in columns if len(c) >= back and (value := c[-back]) is not None]
-            out.append(round(sum(known) / len(known), 3) if known else None)
-        return tuple(out)
+    def _machine(self, brief: bool) -> MachineView | None:
+        """What changes slowly is looked at anew every few lines only, where there are many hosts."""
+        if self._agent is None:
+            return None
+        if not brief:
+            return self._agent.machine()
+        if self._means_at - self._machine_at >= MACHINE_EVERY or self._last_machine is None:
+            self._machine_at, self._last_machine = self._means_at, self._agent.machine()
+        return self._last_machine
 
-    def _gpu_views(self, now: float, brief: bool) -> list[GpuView]:
+    def _sums_now(self, now: float) -> GpuSums:
+        """Made once for each line of the agent, however often it is shown."""
+        if self._agent is None or not self.reads_by_agent or any(gpu.sample is not None for gpu in self._gpus.values()):
+            return sums_of(self._gpu_views(now))
+        missing = self._missing(self._means_at, now)
+        if self._sums is None or missing:
+            history = tuple([*self._means, *[None] * missing][-HISTORY:])
+            self._sums = self._agent.sums(history)
+        return self._sums
+
+    def _gpu_views(self, now: float) -> tuple[GpuView, ...]:
         details: dict[str, tuple[GpuSample, GpuDetail]] = {}
         if self._agent is not None and any(gpu.sample is None for gpu in self._gpus.values()):
             details = {sample.uuid: (sample, detail) for sample, detail in self._agent.samples()}
         out: list[GpuView] = []
         for uuid, gpu in self._gpus.items():
             sample, detail = (gpu.sample, gpu.detail) if gpu.sample is not None else details.get(uuid, (None, None))
-            out.append(self._gpu_view(sample or GpuSample(len(out), uuid), None if brief else detail, gpu, now, brief))
-        return sorted(out, key=lambda view: (view.index, view.uuid))
+            out.append(self._gpu_view(sample or GpuSample(len(out), uuid), detail, gpu, now))
+        return tuple(sorted(out, key=lambda view: (view.index, view.uuid)))
 
-    def _gpu_view(self, sample: GpuSample, detail: GpuDetail | None, gpu: _Gpu, now: float, brief: bool) -> GpuView:
-        history = () if brief else tuple(self._history(gpu, now))
+    def _gpu_view(self, sample: GpuSample, detail: GpuDetail | None, gpu: _Gpu, now: float) -> GpuView:
+        history = tuple(self._history(gpu, now))
         is_gone = self._answered_at is not None and self._answered_at - gpu.at > LATE * max(1.0, self._period)
         if is_gone:  # the host answers without it: its last figures say nothing about now
             alarm = sample.alarm or f"no figures for {now - gpu.at:.0f} s while the host answers: see dmesg for Xid errors"

@@ -16,6 +16,7 @@ import uvloop
 from tests.bench import page
 from tests.bench.contenders import OURS
 from tests.bench.contents import WrongCopy
+from tests.bench.fleet import bench_fleet
 from tests.bench.hub import hub
 from tests.bench.kill import kill
 from tests.bench.million import million, million_changed
@@ -42,7 +43,7 @@ CASES: dict[str, Case] = {
     "hub": hub,
     "kill": kill,
 }
-ALONE = {"resume": bench_resume, "rollback": bench_rollback}  # with servers of their own, no peers
+ALONE = {"resume": bench_resume, "rollback": bench_rollback, "fleet": bench_fleet}  # with servers of their own, no peers
 TMPFS = Path("/dev/shm")
 
 
