@@ -85,26 +85,27 @@ async def _take(
     quiet: float,
 ) -> None:
     noise = 0
-    rows = aiter(lines)
-    while True:
-        try:
-            async with asyncio.timeout(HELLO_LIMIT if reading.hello is None else quiet):
-                line = await anext(rows)
-        except StopAsyncIteration:
-            return
-        except TimeoutError as error:
-            if reading.hello is None:
-                raise NoAgent(f"{plain(host)} does not run our probe: it says nothing") from error
-            raise LinkLost(f"the probe on {plain(host)} says nothing any more") from error
-        what = reading.take(line, clock())
-        if what == "broken":
-            raise LinkLost(f"the probe on {plain(host)} says what it cannot have said")
-        if what == "noise":
-            noise += 1
-            if reading.hello is None and noise > NOISE_LIMIT:
-                raise NoAgent(f"{plain(host)} does not run our probe: it says {plain(line, 100)}")
-            continue
-        seen(reading, what)
+    loop = asyncio.get_running_loop()
+    put_off = loop.time()
+    try:
+        async with asyncio.timeout(HELLO_LIMIT) as limit:
+            async for line in lines:
+                what = reading.take(line, clock())
+                if what == "broken":
+                    raise LinkLost(f"the probe on {plain(host)} says what it cannot have said")
+                if what == "noise":
+                    noise += 1
+                    if reading.hello is None and noise > NOISE_LIMIT:
+                        raise NoAgent(f"{plain(host)} does not run our probe: it says {plain(line, 100)}")
+                    continue
+                if loop.time() - put_off > 1.0 or what == "hello":  # a timer for each line of hundreds of hosts costs
+                    put_off = loop.time()
+                    limit.reschedule(put_off + quiet)
+                seen(reading, what)
+    except TimeoutError as error:
+        if reading.hello is None:
+            raise NoAgent(f"{plain(host)} does not run our probe: it says nothing") from error
+        raise LinkLost(f"the probe on {plain(host)} says nothing any more") from error
 
 
 async def _ask_clock(lines: RemoteLines, clock: Callable[[], float]) -> None:

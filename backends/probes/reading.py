@@ -279,16 +279,14 @@ def _detail(gpu: _Gpu) -> GpuDetail:
     )
 
 
-_TELLING = ("lost", "xid", "ecc2")  # where all of these are nothing, rows and reasons alone can be an alarm
-
-
 def _alarm(index: int, gpu: _Gpu) -> str | None:
     """The worst that is known of a GPU, with its cure."""
     raw = gpu.raw
     reasons = raw.get("why")
     is_hot = isinstance(reasons, int) and bool(reasons & HARDWARE_THERMAL)
-    if not is_hot and not any(raw.get(key) for key in _TELLING) and not any(_list(raw.get("rows"))[2:]):
-        return None
+    rows = raw.get("rows")
+    if not (is_hot or raw.get("lost") or raw.get("xid") or raw.get("ecc2") or (isinstance(rows, list) and any(rows[2:]))):
+        return None  # at once: it is asked of thousands
     detail = _detail(gpu)
     lost = _whole(raw.get("lost"), 1, 1 << 20)
     if lost == RESET_REQUIRED:
