@@ -38,6 +38,20 @@ class RouteFold:
 
 
 @dataclass(slots=True)
+class TtlFold:
+    """A record's TTL in seconds: `before` we changed it, `now` as it was last confirmed (None: never set), since which observed time."""
+
+    before: int
+    now: int | None = None
+    since: float = 0.0
+    is_meant: bool = False  # somewhere between INTENT and its end, or never known to have failed
+
+    @property
+    def may_be_changed(self) -> bool:
+        return self.is_meant or (self.now is not None and self.now != self.before)
+
+
+@dataclass(slots=True)
 class Token:
     """Who may write a dataset; `epoch` rises at each handover."""
 
@@ -120,6 +134,7 @@ class Migration:
     holds: list[Hold] = field(default_factory=list)
     routes: dict[str, RouteFold] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
+    ttls: dict[str, TtlFold] = field(default_factory=dict)  # of routes by DNS, once they were noted
     quiesced: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that we stopped
     started: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that we started
     ops: dict[str, Op] = field(default_factory=dict)  # open ones
@@ -164,13 +179,14 @@ class Migration:
 
     @property
     def has_effects(self) -> bool:
-        """Is there anything that a rollback would undo: weight, a stopped writer, a token away from legacy?"""
+        """Is there anything that a rollback would undo: weight, a stopped writer, a token away from legacy, a lowered TTL?"""
         return (
             self.exposure != "none"
             or any(r.foreign is not None for r in self.routes.values())
             or any(t.writer != "legacy" for t in self.tokens.values())
             or any(side == "legacy" for _, side in self.quiesced)
             or any(side == "target" for _, side in self.started)
+            or any(t.may_be_changed for t in self.ttls.values())
         )
 
 
@@ -243,6 +259,8 @@ def _intent(m: Migration, event: Event, data: dict[str, Any]) -> None:
     if op.kind == "weight":
         route = m.route(op.args["route"])
         route.desired, route.in_flight = op.args["weight"], True
+    elif op.kind == "ttl" and op.args["route"] in m.ttls:
+        m.ttls[op.args["route"]].is_meant = True
 
 
 def _sent(m: Migration, event: Event, data: dict[str, Any]) -> None:
@@ -270,6 +288,11 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         route.since, route.since_at = event.observed, event.at.timestamp()
         if op.direction == "forward":
             m.last_shift = event.observed
+    elif op.kind == "note_ttl":
+        noted = m.ttls.setdefault(op.args["route"], TtlFold(data["ttl"]))
+        noted.before = max(noted.before, data["ttl"])
+    elif op.kind == "ttl":
+        _ttl_set(m, op, event, data)
     elif op.kind == "quiesce":
         _quiesced(m, op.args["workload"], op.args["side"])
     elif op.kind == "resume":
@@ -288,6 +311,14 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
             m.started.discard((op.args["workload"], "target"))
     elif op.kind == "settle_gap" and data.get("settled"):
         m.unsettled.discard(op.args["dataset"])
+
+
+def _ttl_set(m: Migration, op: Op, event: Event, data: dict[str, Any]) -> None:
+    if op.direction == "forward":
+        noted = m.ttls.setdefault(op.args["route"], TtlFold(data["ttl"]))
+        noted.now, noted.since, noted.is_meant = data["ttl"], event.observed, False
+    elif not data.get("left"):
+        m.ttls.pop(op.args["route"], None)
 
 
 def _quiesced(m: Migration, workload: str, side: str) -> None:

@@ -11,8 +11,10 @@ from backends.cutover.fold import Migration
 from backends.cutover.rules import Refusal, held_refusal, refusal_of
 from backends.cutover.states import TABLE, next_phase
 from backends.cutover.steps.base import Step
+from backends.cutover.steps.ttl import SetTtl
 from backends.cutover.steps.weight import SetWeight
 from backends.cutover.steps.writer import LastRound, Quiesce, Resume, SetToken
+from backends.cutover.ttl import lowering_steps
 from backends.cutover.world import World
 from backends.plan.models import Plan, Route, Workload
 from backends.snapshot import GateView, SoakView
@@ -54,6 +56,8 @@ def next_move(world: World, gates: tuple[GateView, ...], soaks: dict[str, SoakVi
         return Refusal(
             "SR2", f"nobody writes {', '.join(adrift)}: a handover was left half way", "cutover rollback brings it home"
         )
+    if m.phase is Phase.STAGING and (steps := lowering_steps(world.plan, m)):
+        return Move("phase", _lowering(steps), State.PREPARING, Phase.STAGING, steps)
     blocked = _gates(m.phase, gates)
     if blocked is not None:
         return blocked
@@ -78,7 +82,8 @@ def _move(world: World, soaks: dict[str, SoakView], only: str | None) -> Move | 
     if m.state is State.PREPARING:
         following = next_phase(m.phase)
         if following is not None:
-            return Move("phase", f"phase {following}", State.PREPARING, following)
+            steps = lowering_steps(plan, m) if following is Phase.STAGING else ()
+            return Move("phase", f"phase {following}" + _lowering(steps, ", "), State.PREPARING, following, steps)
         return _arm(world)
     if m.state is State.ARMED or m.state is State.SOAKING:
         return _shift(world, soaks, only)
@@ -94,6 +99,11 @@ def _move(world: World, soaks: dict[str, SoakView], only: str | None) -> Move | 
         "retire",
         Move("decommission", "decommission legacy", State.DECOMMISSIONED, Phase.DECOMMISSION),
     )
+
+
+def _lowering(steps: tuple[Step, ...], before: str = "") -> str:
+    texts = [s.text for s in steps if isinstance(s, SetTtl)]
+    return before + ", ".join(texts) if texts else ""
 
 
 def _arm(world: World) -> Move | Refusal:
@@ -170,8 +180,13 @@ def route_steps(plan: Plan, route: Route, m: Migration) -> list[Step]:
         return []
     workload = workload_of(plan, route)
     if workload is None or not workload.writes or m.route(route.name).confirmed > 0:
-        return [SetWeight(route.name, weight, m.route(route.name).confirmed)]
-    return [*handover_steps(plan, workload, m), SetWeight(route.name, weight, direction="safety")]
+        return [SetWeight(route.name, weight, m.route(route.name).confirmed, limit=weight_limit(route))]
+    return [*handover_steps(plan, workload, m), SetWeight(route.name, weight, direction="safety", limit=weight_limit(route))]
+
+
+def weight_limit(route: Route) -> float:
+    """Seconds in which a weight has to be seen at every authority: secondaries of a zone follow by transfer, Route 53 within a minute."""
+    return {"rfc2136": 60.0, "route53": 180.0}.get(route.kind, 20.0)
 
 
 def handover_steps(plan: Plan, workload: Workload, m: Migration) -> list[Step]:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backends.cutover.fold import Migration
-from backends.cutover.forward import quiesce_limit
+from backends.cutover.forward import quiesce_limit, weight_limit
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.side import CheckSide
 from backends.cutover.steps.weight import Drain, SetWeight
 from backends.cutover.steps.writer import Compare, Fence, LastRound, Quiesce, Resume, SettleGap, SetToken
+from backends.cutover.ttl import restoring_steps
 from backends.cutover.world import World
 from backends.dataset_view import Lag
 from backends.plan.models import Plan, Workload
@@ -71,18 +72,18 @@ def _steps(world: World, mode: Mode, accept_unknown: bool) -> list[Step]:
     exposed = [r for r in plan.routes if _touched(m, r.name)]
     steps: list[Step] = [CheckSide("legacy", accept_unknown)]
     first = exposed if mode == "emergency" else [r for r in exposed if r.workload not in writing]
-    steps += [SetWeight(r.name, 0, direction="backward") for r in first]
+    steps += [SetWeight(r.name, 0, direction="backward", limit=weight_limit(r)) for r in first]
     for workload in plan.workloads:
         if workload.writes:
             steps += _handback(plan, m, workload, mode)
             if mode == "graceful":
                 routes = [r for r in exposed if r.workload == workload.name]
-                steps += [SetWeight(r.name, 0, direction="backward") for r in routes]
+                steps += [SetWeight(r.name, 0, direction="backward", limit=weight_limit(r)) for r in routes]
     steps += [Drain(r.name) for r in exposed]
     if mode == "graceful":
         back = [d for w in writers_on_target(plan, m) for d in w.writes if m.token(d).epoch % 2 == 1]
         steps += [Compare(d) for d in dict.fromkeys(back) if _has_reverse(plan, d)]
-    return steps
+    return [*steps, *restoring_steps(plan, m)]
 
 
 def _touched(m: Migration, route: str) -> bool:

@@ -12,6 +12,7 @@ import time
 from collections import deque
 
 from backends.cutover.events import Kind
+from backends.cutover.ttl import ttl_gates
 from backends.engine.desk import Desk
 from backends.engine.follow import Followers
 from backends.engine.moves import hold
@@ -200,7 +201,8 @@ class Judge:
                 told = m.gates.get(gate.name)
                 at = told.at if told is not None else None
                 out.append(view.model_copy(update={"current": phase is m.phase, "at": at}))
-        return tuple(out)
+        lowered = ttl_gates(self._engine.plan, m, self._engine.observed_now())
+        return (*out, *(view.model_copy(update={"current": view.phase is m.phase}) for view in lowered))
 
     def is_blind(self) -> str:
         """Which figures are silent while clients are on the target; empty where none are."""

@@ -33,6 +33,8 @@ async def change_state(engine: Desk, state: State, phase: Phase | None = None, *
 async def settle_state(engine: Desk, reason: str = "") -> None:
     """After a run: the state that the weights say."""
     m = engine.migration
+    if m.state is State.PREPARING:
+        return  # an advance between phases touches no weight
     settled = {"none": State.ARMED, "some": State.SOAKING, "all": State.DUAL}[m.exposure]
     if m.state is not settled:
         await change_state(engine, settled, reason=reason)
@@ -51,17 +53,24 @@ async def carry_out(engine: Desk, move: Move, *, actor: str, reason: str) -> Non
     if move.kind == "arm":
         await _arm(engine, actor)
     if move.kind != "shift":
+        if move.steps:
+            await _perform(engine, move, actor=actor, reason=reason)
         await change_state(engine, move.to_state, move.to_phase, reason=reason, actor=actor)
         return
     await _check_scripts(engine)
     await change_state(engine, State.SHIFTING, reason=move.text, actor=actor)
+    await _perform(engine, move, actor=actor, reason=reason)
+    await settle_state(engine)
+
+
+async def _perform(engine: Desk, move: Move, *, actor: str, reason: str) -> None:
+    """The steps of an advance, and what undoes them where one fails."""
     try:
         await engine.runner.run("advance", move.steps, actor=actor, reason=reason or move.text)
     except (StepFailed, RefusedByRule) as error:
         await abandon(engine, error.message, by="advance")
         raise
     await engine.runner.end("confirmed")
-    await settle_state(engine)
 
 
 async def _arm(engine: Desk, actor: str) -> None:
@@ -142,7 +151,7 @@ async def _set_back(engine: Desk) -> None:
         if route.foreign is not None or route.confirmed == args["expected"]:
             continue
         try:
-            step = SetWeight(args["route"], args["expected"], direction="backward")
+            step = SetWeight(args["route"], args["expected"], direction="backward", limit=args.get("limit", 20.0))
             await engine.runner.perform(step, run=run.id, index=2000 + index)
         except CutoverError as error:
             await hold(engine, f"route {args['route']}", error.message)

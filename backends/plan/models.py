@@ -243,6 +243,12 @@ class Route(Part):
     probe: Probe | None = None
 
     @property
+    def ttl(self) -> float | None:
+        """Seconds that an answer may be kept, of a route by DNS; None of others."""
+        by_dns = self.rfc2136 or self.route53
+        return by_dns.ttl if by_dns is not None else None
+
+    @property
     def kind(self) -> str:
         """Which of the five it is."""
         kinds = ("command", "sandbox", "haproxy", "route53", "rfc2136")

@@ -4,7 +4,7 @@ and at the data plane (where clients go)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from backends.errors import CouldNot
 
@@ -87,3 +87,16 @@ class Route(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class HasTtl(Protocol):
+    """A route by DNS: what it answers may be kept for a while."""
+
+    async def ttl(self) -> tuple[int, str]:
+        """The longest TTL, in seconds, that any authority gives out, and that in words. Raises `RouteError`."""
+        ...
+
+    async def set_ttl(self, ttl: int) -> None:
+        """Another TTL for what is there. Safe to repeat. Raises `RouteError`."""
+        ...

@@ -6,11 +6,13 @@ from typing import Any
 
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.side import CheckSide
+from backends.cutover.steps.ttl import NoteTtl, SetTtl
 from backends.cutover.steps.weight import Drain, SetWeight
 from backends.cutover.steps.writer import Compare, Fence, LastRound, Quiesce, Resume, SettleGap, SetToken
 
 _KINDS: dict[str, Any] = {
-    cls.kind: cls for cls in (CheckSide, Compare, Drain, Fence, LastRound, Quiesce, Resume, SetToken, SettleGap, SetWeight)
+    cls.kind: cls
+    for cls in (CheckSide, Compare, Drain, Fence, LastRound, NoteTtl, Quiesce, Resume, SetToken, SettleGap, SetTtl, SetWeight)
 }
 
 

@@ -18,6 +18,7 @@ class SetWeight(Fields):
     weight: int  # 0..100
     expected: int | None = None
     direction: Direction = "forward"
+    limit: float = 20.0  # seconds until it has to be seen everywhere; DNS takes longer (`forward.weight_limit`)
     kind: ClassVar[str] = "weight"
     outlives_us: ClassVar[bool] = False
 
@@ -28,10 +29,6 @@ class SetWeight(Fields):
     @property
     def seconds(self) -> float:
         return 1.0
-
-    @property
-    def limit(self) -> float:
-        return 20.0
 
     async def send(self, world: World) -> None:
         await world.routes[self.route].set(self.weight, self.expected)
