@@ -98,6 +98,7 @@ class Armed:
     plan_hash: str
     weights: dict[str, int]
     scripts: dict[str, str]
+    pins: dict[str, dict[str, Any]] = field(default_factory=dict)  # what a route keeps beside its weight
 
 
 @dataclass(slots=True)
@@ -248,7 +249,7 @@ def _released(m: Migration, event: Event, data: dict[str, Any]) -> None:
 
 
 def _armed(m: Migration, event: Event, data: dict[str, Any]) -> None:
-    m.armed = Armed(data["plan_hash"], dict(data["weights"]), dict(data.get("scripts", {})))
+    m.armed = Armed(data["plan_hash"], dict(data["weights"]), dict(data.get("scripts", {})), dict(data.get("pins", {})))
 
 
 def _intent(m: Migration, event: Event, data: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from backends.cutover.steps.writer import Compare, Fence, LastRound, Quiesce, Re
 from backends.cutover.ttl import restoring_steps
 from backends.cutover.world import World
 from backends.dataset_view import Lag
-from backends.plan.models import Plan, Workload
+from backends.plan.models import Plan, Route, Workload
 from backends.vocabulary import Health
 
 Mode = Literal["graceful", "emergency"]
@@ -79,11 +79,18 @@ def _steps(world: World, mode: Mode, accept_unknown: bool) -> list[Step]:
             if mode == "graceful":
                 routes = [r for r in exposed if r.workload == workload.name]
                 steps += [SetWeight(r.name, 0, direction="backward", limit=weight_limit(r)) for r in routes]
-    steps += [Drain(r.name) for r in exposed]
+    steps += [drain_step(r) for r in exposed]
     if mode == "graceful":
         back = [d for w in writers_on_target(plan, m) for d in w.writes if m.token(d).epoch % 2 == 1]
         steps += [Compare(d) for d in dict.fromkeys(back) if _has_reverse(plan, d)]
     return [*steps, *restoring_steps(plan, m)]
+
+
+def drain_step(route: Route) -> Drain:
+    """Of a route by DNS: one TTL, and as much again for authorities that were late."""
+    if route.ttl is None:
+        return Drain(route.name)
+    return Drain(route.name, limit=2 * route.ttl + 60.0, expected_seconds=route.ttl)
 
 
 def _touched(m: Migration, route: str) -> bool:

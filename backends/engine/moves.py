@@ -76,6 +76,7 @@ async def _perform(engine: Desk, move: Move, *, actor: str, reason: str) -> None
 async def _arm(engine: Desk, actor: str) -> None:
     """Pin what is there: the plan, its scripts, the routes' weights. Refused where target already carries weight."""
     weights: dict[str, int] = {}
+    pins: dict[str, dict[str, Any]] = {}
     for name, route in engine.world.routes.items():
         async with asyncio.timeout(15):
             observed = await route.read()
@@ -87,9 +88,13 @@ async def _arm(engine: Desk, actor: str) -> None:
                 f"route {name} {seen}, which the plan does not say",
                 hint="set it to 0, or find out who set it",
             )
+        async with asyncio.timeout(15):
+            pins[name] = await route.pin()
     scripts = await asyncio.to_thread(script_hashes, engine)
-    data = {"plan_hash": engine.plan_hash, "weights": weights, "scripts": scripts}
+    data = {"plan_hash": engine.plan_hash, "weights": weights, "scripts": scripts, "pins": pins}
     await engine.record(Kind.ARMED, data, actor=actor)
+    for name, pinned in pins.items():
+        engine.world.routes[name].restore(pinned)
     failpoint("armed.after")
 
 

@@ -68,6 +68,8 @@ class LiveWorld:
         for spec in self.plan.routes:
             route = open_route(spec, base=self.base, children=self.children)
             self._stack.push_async_callback(route.close)
+            if self.migration.armed is not None:
+                route.restore(self.migration.armed.pins.get(spec.name, {}))
             self._routes[spec.name] = route
         for workload in self.plan.workloads:
             control = open_workload(workload, self.ssh, base=self.base, children=self.children)

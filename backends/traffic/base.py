@@ -3,8 +3,9 @@ and at the data plane (where clients go)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from backends.errors import CouldNot
 
@@ -67,6 +68,21 @@ class Finding:
     cure: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Who may still reach the target: open `sessions` where they are counted, and for how many `seconds` an answer that was given out before
+    may still be used."""
+
+    sessions: int | None = None
+    seconds: float = 0.0
+    detail: str = ""
+
+    @property
+    def has_left(self) -> bool:
+        """Nobody is left, as far as can be known."""
+        return self.sessions in (None, 0) and self.seconds <= 0
+
+
 class Route(Protocol):
     @property
     def name(self) -> str: ...
@@ -86,7 +102,32 @@ class Route(Protocol):
         """Look once at authority and data plane; the caller repeats until its deadline."""
         ...
 
+    async def pin(self) -> dict[str, Any]:
+        """What must be known after a restart, or come back on a rollback, beside the weight; JSON, journaled at arming."""
+        ...
+
+    def restore(self, pinned: Mapping[str, Any]) -> None:
+        """What was pinned, when it is armed and when an engine starts."""
+        ...
+
+    async def clients(self) -> Clients:
+        """Who may still reach the target. Raises `RouteError`."""
+        ...
+
     async def close(self) -> None: ...
+
+
+class PlainRoute:
+    """What a route does that has nothing beside its weight."""
+
+    async def pin(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, pinned: Mapping[str, Any]) -> None:
+        """Nothing was pinned."""
+
+    async def clients(self) -> Clients:
+        return Clients()
 
 
 @runtime_checkable

@@ -19,13 +19,13 @@ from pathlib import Path
 from backends.children import ChildFailed, Children, ChildResult
 from backends.escape import plain
 from backends.plan.models import CommandRoute as CommandSpec
-from backends.traffic.base import Confirmation, ForeignChange, Observed, RouteError
+from backends.traffic.base import Confirmation, ForeignChange, Observed, PlainRoute, RouteError
 
 SHOWN = 200
 _INTERPRETER = re.compile(r"(python|perl|ruby|node|bash|dash|sh|zsh|ksh)[\d.]*")
 
 
-class CommandRoute:
+class CommandRoute(PlainRoute):
     """Weight by command."""
 
     kind = "command"

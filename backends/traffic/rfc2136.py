@@ -8,14 +8,15 @@ is no part of that comparison.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from backends.plan.models import Rfc2136Route as Rfc2136Spec
 from backends.plan.records import Record, parse_record, values_at
 from backends.plan.references import resolve
 from backends.traffic.answers import Answerers, Kept, Served, Told, target_share
-from backends.traffic.base import Confirmation, Finding, ForeignChange, Observed, RouteError
+from backends.traffic.base import Clients, Confirmation, Finding, ForeignChange, Observed, PlainRoute, RouteError
 from backends.traffic.nameserver import NameServer, NameServerError, RecordSet, Unmet, Update
 from backends.traffic.tsig import TsigKey, parse_key
 
@@ -28,7 +29,7 @@ class CannotSay(RouteError):
     code = "cannot_say"
 
 
-class Rfc2136Route:
+class Rfc2136Route(PlainRoute):
     """Weight by the addresses of a record."""
 
     kind = "rfc2136"
@@ -81,6 +82,20 @@ class Rfc2136Route:
         is_there = None if not others else not lagging and not too_long
         detail = f"{observed.detail}; {_words(told, wanted, lagging, behind, too_long)}"
         return Confirmation(observed.is_at(weight), is_there, self._share(told), detail)
+
+    async def pin(self) -> dict[str, Any]:
+        found = await self._look()
+        return {"ttl": found.ttl, "values": list(found.values)}
+
+    def restore(self, pinned: Mapping[str, Any]) -> None:
+        """What was given out before we came is not known: as if it were a moment ago, with the longer of the TTLs."""
+        self._served.note(True, max(self._ttl, pinned.get("ttl") or 0))
+
+    async def clients(self) -> Clients:
+        left = self._served.left
+        if left <= 0:
+            return Clients(None, 0.0, "no answer that names target may be used any more")
+        return Clients(None, left, f"an answer that names target may be used for {left:.0f} s more")
 
     async def ttl(self) -> tuple[int, str]:
         """The longest TTL, in seconds, that any authority gives out with the record, and that in words."""

@@ -13,7 +13,7 @@ import aiohttp
 from backends.escape import plain
 from backends.plan.models import Probe
 from backends.plan.models import SandboxRoute as SandboxSpec
-from backends.traffic.base import Confirmation, ForeignChange, Observed, RouteError
+from backends.traffic.base import Confirmation, ForeignChange, Observed, PlainRoute, RouteError
 
 ADMIN_TIMEOUT = 5.0
 MAX_ANSWER = 1 << 16
@@ -23,7 +23,7 @@ AT_ONCE = 10
 RAREST = 0.001  # a share that comes up less often than this by chance is not the weight's
 
 
-class SandboxRoute:
+class SandboxRoute(PlainRoute):
     """Weight at the sandbox's front door."""
 
     kind = "sandbox"

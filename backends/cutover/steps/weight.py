@@ -41,10 +41,12 @@ class SetWeight(Fields):
 
 @dataclass(frozen=True, slots=True)
 class Drain(Fields):
-    """Wait until no client of a route is seen on the target any more."""
+    """Wait until no client of a route is on the target any more: no session, no answer of DNS that may still be used."""
 
     route: str
     direction: Direction = "backward"
+    limit: float = 30.0
+    expected_seconds: float = 1.0
     kind: ClassVar[str] = "drain"
     outlives_us: ClassVar[bool] = False
 
@@ -54,14 +56,14 @@ class Drain(Fields):
 
     @property
     def seconds(self) -> float:
-        return 1.0
-
-    @property
-    def limit(self) -> float:
-        return 30.0
+        return self.expected_seconds
 
     async def observe(self, world: World) -> Seen:
-        seen = await world.routes[self.route].confirm(0)
+        route = world.routes[self.route]
+        seen = await route.confirm(0)
+        left = await route.clients()
+        if not left.has_left:
+            return Seen(False, left.detail)
         if seen.data_plane is None:
             return Seen(seen.authority, "the plan gives no way to look at clients")
         return Seen(seen.is_confirmed, seen.detail)

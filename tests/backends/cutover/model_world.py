@@ -24,7 +24,7 @@ from backends.engine.process import _recovered
 from backends.engine.runner import Runner
 from backends.plan.models import Plan
 from backends.snapshot import GateView, Health, Lag, SideName
-from backends.traffic.base import Confirmation, ForeignChange, Observed, RouteError
+from backends.traffic.base import Confirmation, ForeignChange, Observed, PlainRoute, RouteError
 from backends.workloads.base import RunState, WorkloadError
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ def plan_of(**more: Any) -> Plan:
     return Plan.model_validate(plan | more)
 
 
-class ModelRoute:
+class ModelRoute(PlainRoute):
     """A weight. `failing`: how many calls still fail; `slow`: seconds until the authority answers; `deaf`: it takes nothing."""
 
     kind = "model"

@@ -344,3 +344,42 @@ async def test_the_ttl_is_set_without_touching_the_values(authority: Server) -> 
     before = await serial(authority)
     await chat.set_ttl(60)
     assert await serial(authority) == before
+
+
+async def test_an_answer_that_named_target_may_be_used_until_its_ttl_is_over(
+    authority: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = route(authority)
+    await chat.read()
+    assert (await chat.clients()).has_left, "nobody was ever sent to target"
+    await chat.set(100, expected=0)
+    await chat.read()
+    await chat.set(0, expected=100)
+    left = await chat.clients()
+    assert 50 < left.seconds <= 60
+    assert not left.has_left
+    now = asyncio.get_running_loop().time()
+    monkeypatch.setattr("backends.traffic.answers.time.monotonic", lambda: now + 61)
+    assert (await chat.clients()).has_left
+
+
+async def test_after_a_restart_the_whole_ttl_is_waited_again(authority: Server) -> None:
+    pinned = await route(authority).pin()
+    assert pinned == {"ttl": 60, "values": [LEGACY]}
+    again = route(authority)
+    again.restore(pinned | {"ttl": 300})
+    assert 290 < (await again.clients()).seconds <= 300
+
+
+async def test_a_lagging_authority_still_sends_clients_to_target(tmp_path: Path) -> None:
+    need(knotd_path(), "knotd (knot)")
+    zone = Zone((f"chat 60 IN A {TARGET}",), servers=("ns1", "ns2"), addresses=("ns1 IN A 127.0.0.1", "ns2 IN A 127.0.0.2"))
+    async with knot(tmp_path / "one", zone) as primary:
+        at = f"127.0.0.1@{primary.port}"
+        async with knot(tmp_path / "two", zone, address="127.0.0.2", port=primary.port, primary=at):
+            chat = route(primary)
+            await chat.set(0, expected=100)
+            first = (await chat.clients()).seconds
+            await asyncio.sleep(0.3)
+            assert not (await chat.confirm(0)).is_confirmed
+            assert (await chat.clients()).seconds > first - 0.2, "the TTL begins anew with each answer of the one that lags"
