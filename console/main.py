@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "probe": ("console.commands.probe", "GPUs and hosts as they are now"),
     "sync": ("console.commands.sync", "copy what the target lacks, proven"),
     "verify": ("console.commands.verify", "prove both sides equal, object by object"),
+    "load": ("console.commands.load", "open-loop load on both sides, answers compared"),
     "compare": ("console.commands.compare", "compare one metric, legacy against target"),
     "up": ("console.commands.up", "start the engine and open the console"),
     "attach": ("console.commands.attach", "open the console on a running engine"),

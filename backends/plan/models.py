@@ -144,6 +144,24 @@ class Quiesce(Part):
     target: CommandQuiesce | None = None
 
 
+class Load(Part):
+    """What `cutover load` sends to both sides, and how alike the answers must be. Requests a second, seconds, fractions."""
+
+    legacy: Text
+    target: Text
+    method: Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,20}$")] = "GET"
+    headers: dict[str, str] = Field(default_factory=dict, repr=False)  # values may be references
+    body: str | None = None
+    replay: str | None = None  # an access log or JSON Lines, relative to the plan, with its own timing
+    rate: Annotated[Number, Field(gt=0, le=100_000)] = 10.0
+    for_: Duration = Field(default=60.0, alias="for")
+    timeout: Duration = 30.0
+    stream: Literal["openai"] | None = None
+    ignore: tuple[Text, ...] = ()  # JSON paths that may differ: id, created, usage.total_tokens
+    text: Share = 1.0  # share of a text that must agree
+    number: Share = 0.0  # relative difference that numbers may have
+
+
 class Workload(Part):
     name: Name
     class_: WorkloadClass = Field(alias="class")
@@ -155,6 +173,7 @@ class Workload(Part):
     datasets: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     quiesce: Quiesce | None = None
+    load: Load | None = None
     rollback_loses_writes: Literal["accepted"] | None = None
 
 

@@ -9,6 +9,7 @@ from backends.plan.problems import Findings
 from backends.plan.rules.hands import check_hands
 from backends.plan.rules.hosts import check_hosts
 from backends.plan.rules.judging import check_judging
+from backends.plan.rules.load import check_load
 from backends.plan.rules.names import Names, check_names
 from backends.plan.rules.records import check_records
 from backends.plan.rules.routes import check_routes
@@ -31,6 +32,7 @@ def check_rules(plan: Plan, values: dict[str, Any], findings: Findings) -> None:
         check_records,
         check_writers,
         check_judging,
+        check_load,
         check_windows,
         check_hands,
     ):
