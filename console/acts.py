@@ -18,7 +18,7 @@ from backends.snapshot import Level, PreviewView, Snapshot
 from console.link import Args, EngineLink
 
 PREVIEW_ANSWER = 10.0
-RUNS = {"advance": "advance", "rollback": "rollback"}  # command -> the kind of run that it starts
+RUNS = {"advance": "advance", "rollback": "rollback", "evacuate": "evacuate"}  # command -> the kind of run that it starts
 
 
 @dataclass(eq=False)

@@ -35,7 +35,7 @@ from console.screens.base import CutoverScreen
 from console.screens.help import HelpDialog
 from console.screens.modal import Dialog
 from console.screens.modes import MODES
-from console.screens.rollback_dialog import RollbackDialog
+from console.screens.rollback_dialog import EvacuateDialog, RollbackDialog
 from console.screens.start_dialog import StartDialog
 from console.signals import leave_on_signals
 from console.terminal import Terminal
@@ -292,7 +292,7 @@ class CutoverApp(App[int]):
 
     def action_rollback(self) -> None:
         """Open the preview of the rollback, no more."""
-        if isinstance(self.screen, RollbackDialog | StartDialog):
+        if isinstance(self.screen, RollbackDialog | StartDialog) and not isinstance(self.screen, EvacuateDialog):
             return
         why_not = self.view.why_not(Act.ROLLBACK)
         if why_not:
@@ -301,6 +301,19 @@ class CutoverApp(App[int]):
             self._open_start()
         else:
             self._open_rollback()
+
+    def action_evacuate(self) -> None:
+        """Open the preview of the evacuation, no more."""
+        if isinstance(self.screen, EvacuateDialog):
+            return
+        why_not = self.view.why_not(Act.EVACUATE)
+        if why_not:
+            self.tell(why_not, Level.HELD)
+            return
+        dialog = EvacuateDialog(
+            self.migration or "", ask=self.acts.preview, send=self.acts.send, view=self.view, clock=self.clock
+        )  # fmt: skip
+        self._open(dialog, after=lambda: self.action_look("run"))
 
     def _open_rollback(self) -> None:
         self._open(

@@ -18,6 +18,7 @@ class Act(StrEnum):
     HOLD = "hold"
     RESUME = "resume"
     ROLLBACK = "rollback"
+    EVACUATE = "evacuate"
     SEAT = "seat"
 
 
@@ -59,6 +60,7 @@ ACTS: tuple[Key, ...] = (
     Key("H", "H", "hold", "act('hold')", "stop forward movement; `y` confirms. Rollback stays possible", Act.HOLD),
     Key("U", "U", "resume", "act('resume')", "lift the hold, or arm anew after a rollback; asks for the reason", Act.RESUME),
     Key("R", "R", "ROLLBACK", "rollback", "preview the rollback; typing the migration's name does it", Act.ROLLBACK),
+    Key("E", "E", "evacuate", "evacuate", "legacy is dead: preview moving all to target; typing the name does it", Act.EVACUATE),
     Key("T", "T", "seat", "act('seat')", "take the seat: the right to command the engine", Act.SEAT),
 )
 

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "hold": ("console.commands.hold", "stop forward movement"),
     "resume": ("console.commands.resume", "lift the hold; after a rollback: arm anew"),
     "rollback": ("console.commands.rollback", "take production back to legacy"),
+    "evacuate": ("console.commands.evacuate", "all weight to a living target, legacy being dead"),
     "seat": ("console.commands.seat", "who may command, and taking it over"),
     "history": ("console.commands.history", "the journal, read by people"),
     "report": ("console.commands.report", "the after-action report"),

@@ -9,7 +9,7 @@ import socket
 from dataclasses import dataclass
 
 from backends.escape import plain
-from backends.snapshot import SeatView, Snapshot, State
+from backends.snapshot import Health, SeatView, Snapshot, State
 from console.keymap import Act
 
 LIFTABLE = (State.ROLLED_BACK, State.ROLLBACK_BLOCKED)
@@ -49,6 +49,8 @@ class View:
             return f"this console only watches: {self.seat_words()}"
         if act is Act.ROLLBACK:
             return ""
+        if act is Act.EVACUATE and self.gone_for is None and self.snapshot is not None and not may_evacuate(self.snapshot):
+            return "an evacuation is for a dead legacy and a living target"
         if self.gone_for is not None:
             return f"engine gone since {self.gone_for:.0f} s: `cutover up` brings it back"
         if self.snapshot is None:
@@ -78,8 +80,19 @@ class View:
                 return bool(snapshot.held) or snapshot.state in LIFTABLE
             case Act.ROLLBACK:
                 return snapshot.rollback.possible
+            case Act.EVACUATE:
+                return may_evacuate(snapshot)
             case Act.SEAT:
                 return not self.holds_seat
+
+
+def may_evacuate(snapshot: Snapshot) -> bool:
+    """Is legacy dead or unseen, target alive, and not all there yet? Then an evacuation is offered; the engine decides."""
+    if all(route.desired == 100 for route in snapshot.routes):
+        return False
+    legacy, target = snapshot.sides.get("legacy"), snapshot.sides.get("target")
+    known = legacy is not None and target is not None
+    return known and legacy.health is not Health.ALIVE and target.health is Health.ALIVE  # type: ignore[union-attr]
 
 
 def seat_news(before: View, after: View) -> str:

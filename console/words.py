@@ -28,7 +28,7 @@ def preview_facts(preview: PreviewView) -> str:
     parts = [preview.mode] if preview.mode else []
     if preview.seconds is not None:
         parts.append(f"{figures.duration(preview.seconds)} expected")
-    if preview.command == "rollback":
+    if preview.command in ("rollback", "evacuate"):
         parts.append(gap_words(preview.gap))
     if preview.steps:
         parts.append(f"{len(preview.steps)} step{'' if len(preview.steps) == 1 else 's'}")

@@ -50,6 +50,8 @@ _ONWARD = ("preparing", "shifting", "committed", "retiring", "decommissioned")
 def moves_forward(kind: str, data: dict[str, Any]) -> bool:
     """Does this event open the way to an effect that must not be before it is in the journal? All others may be merged into it later:
     holds, verdicts and everything on the way back."""
+    if data.get("evacuate"):
+        return False  # legacy is dead: what brings production to the living side waits for no disk
     if kind in (Kind.CREATED, Kind.PLAN_LOADED, Kind.ARMED, Kind.RELEASED):
         return True
     if kind == Kind.INTENT:

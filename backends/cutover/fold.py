@@ -143,6 +143,10 @@ class Migration:
     armed: Armed | None = None
     needs_resume: bool = False  # rolled back: every advance is refused until `resume --reason`
     unfenced: bool = False
+    unfenced_legacy: set[str] = field(default_factory=set)  # workloads that an evacuation could not stop there
+    forced: set[str] = field(default_factory=set)  # datasets handed to target without a last round: legacy may hold what it lacks
+    evacuating: bool = False  # begun, and to be gone on with after any restart
+    evacuated: bool = False  # done, and legacy not seen alive since
     unsettled: set[str] = field(default_factory=set)  # datasets of which only target may hold something, after an emergency
     observed: float = 0.0
     last_shift: float | None = None  # observed time of the last forward weight change
@@ -223,6 +227,11 @@ def _plan(m: Migration, event: Event, data: dict[str, Any]) -> None:
 def _state(m: Migration, event: Event, data: dict[str, Any]) -> None:
     before, m.state = m.state, State(data["state"])
     m.phase = Phase(data["phase"]) if data.get("phase") else None
+    m.evacuating = bool(data.get("evacuate"))
+    if m.evacuating:
+        m.needs_resume = False
+    if m.state is State.ROLLING_BACK:
+        m.evacuated = False
     if m.state is State.ROLLBACK_BLOCKED and before is not State.ROLLBACK_BLOCKED:
         m.before_block = State(data["came_from"]) if data.get("came_from") else before
     if m.state in (State.DUAL, State.RETIRING) and before is not State.ROLLBACK_BLOCKED:
@@ -302,10 +311,14 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         token = m.token(op.args["dataset"])
         if op.args["writer"] == "legacy" and token.epoch % 2 == 1 and m.open_run is not None and m.open_run.mode == "emergency":
             m.unsettled.add(op.args["dataset"])
+        _forced(m, op.args["dataset"], token, op.args["writer"], op.args["epoch"])
         token.writer, token.epoch = op.args["writer"], op.args["epoch"]
         token.was_target = token.was_target or token.writer == "target"
         if token.writer == "target" and m.run is not None:
             m.run.committed = True
+    elif op.kind == "fence" and op.args.get("side") == "legacy":
+        m.quiesced.add((op.args["workload"], "legacy"))  # as far as it could be: whoever leads home starts it
+        (m.unfenced_legacy.add if data.get("unfenced") else m.unfenced_legacy.discard)(op.args["workload"])
     elif op.kind == "fence":
         m.unfenced = bool(data.get("unfenced", False))
         if not m.unfenced:
@@ -322,6 +335,14 @@ def _ttl_set(m: Migration, op: Op, event: Event, data: dict[str, Any]) -> None:
         m.ttls.pop(op.args["route"], None)
 
 
+def _forced(m: Migration, dataset: str, token: Token, writer: Writer, epoch: int) -> None:
+    """An evacuation hands a dataset over without a last round; it is so until legacy writes it again."""
+    if writer == "legacy":
+        m.forced.discard(dataset)
+    elif writer == "target" and epoch > token.epoch and m.open_run is not None and m.open_run.kind == "evacuate":
+        m.forced.add(dataset)
+
+
 def _quiesced(m: Migration, workload: str, side: str) -> None:
     if (workload, side) in m.started:
         m.started.discard((workload, side))
@@ -330,6 +351,8 @@ def _quiesced(m: Migration, workload: str, side: str) -> None:
 
 
 def _resumed(m: Migration, workload: str, side: str) -> None:
+    if side == "legacy":
+        m.unfenced_legacy.discard(workload)
     if (workload, side) in m.quiesced:
         m.quiesced.discard((workload, side))
     else:
@@ -387,6 +410,7 @@ def _run_ended(m: Migration, event: Event, data: dict[str, Any]) -> None:
     if m.run is not None and m.run.id == data["id"]:
         m.run.ended_at, m.run.outcome = event.at, data.get("outcome", "")
         m.run.status = ["skipped" if s in ("waiting", "running") else s for s in m.run.status]
+        m.evacuated = m.evacuated or (m.run.kind == "evacuate" and m.run.outcome == "evacuated")
 
 
 def _verdict(into: str) -> Any:
@@ -396,6 +420,11 @@ def _verdict(into: str) -> Any:
         )
 
     return handler
+
+
+def _side(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    if data.get("side") == "legacy" and data.get("health") == "alive":
+        m.evacuated = False
 
 
 def _round(m: Migration, event: Event, data: dict[str, Any]) -> None:
@@ -435,6 +464,7 @@ _HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
     Kind.GATE: _verdict("gates"),
     Kind.TRIGGER: _verdict("triggers"),
     Kind.ROUND: _round,
+    Kind.SIDE: _side,
     Kind.SEAT: _seat,
     Kind.COMMAND: _command,
     Kind.COMMAND_ENDED: _command_ended,

@@ -136,6 +136,11 @@ def _blocked(world: World, mode: Mode, accept_unknown: bool) -> tuple[str, ...]:
         out.append(f"the proof of legacy's health is {legacy.age or 0:.0f} s old: only with --accept-unknown")
     if mode == "graceful" and writers_on_target(world.plan, world.migration) and target.health is Health.DEAD:
         out.append(f"target writes and is dead ({target.reason}): only --emergency can go")
+    if mode == "graceful" and world.migration.forced:
+        names = ", ".join(sorted(world.migration.forced))
+        out.append(
+            f"{names} was handed over by force: legacy may hold what target lacks; only --emergency, which overwrites nothing"
+        )
     return tuple(out)
 
 

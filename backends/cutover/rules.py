@@ -151,6 +151,9 @@ def _resume(step: Resume, world: World) -> Refusal | None:
 
 
 def _round(step: LastRound, world: World) -> Refusal | None:
+    if step.reverse and step.dataset in world.migration.forced:
+        text = f"{step.dataset} was handed over by force: legacy may hold what a copy would overwrite"
+        return Refusal("SR2", text, "an emergency rollback, which overwrites nothing")
     onto = "legacy" if step.reverse else "target"
     if world.migration.token(step.dataset).writer == onto:
         return Refusal("SR2", f"{onto} writes {step.dataset}: nothing is copied onto it", "quiesce its writer")

@@ -20,6 +20,7 @@ class Row:
     forward: tuple[State, ...]
     backward: tuple[State, ...]
     is_exposed: bool = False  # clients may be on the target
+    evacuates: bool = False  # `evacuate` may take it to shifting
 
 
 _BACK = (State.ROLLING_BACK, State.ROLLBACK_BLOCKED)
@@ -34,6 +35,7 @@ TABLE: dict[State, Row] = {
             Phase.DEVELOPMENT,
             (State.PREPARING, State.ARMED),
             _BACK,
+            evacuates=True,
         ),
         Row(
             State.ARMED,
@@ -41,6 +43,7 @@ TABLE: dict[State, Row] = {
             Phase.CUTOVER,
             (State.SHIFTING,),
             (*_BACK, State.PREPARING),
+            evacuates=True,
         ),
         Row(
             State.SHIFTING,
@@ -49,6 +52,7 @@ TABLE: dict[State, Row] = {
             (State.SOAKING, State.DUAL, State.ARMED),
             _BACK,
             is_exposed=True,
+            evacuates=True,
         ),
         Row(
             State.SOAKING,
@@ -57,6 +61,7 @@ TABLE: dict[State, Row] = {
             (State.SHIFTING,),
             _BACK,
             is_exposed=True,
+            evacuates=True,
         ),
         Row(
             State.DUAL,
@@ -96,6 +101,7 @@ TABLE: dict[State, Row] = {
             Phase.STAGING,
             (State.PREPARING,),
             _BACK,  # somebody else may have put weight on target since
+            evacuates=True,
         ),
         Row(
             State.RECONCILING,
@@ -103,6 +109,7 @@ TABLE: dict[State, Row] = {
             Phase.CUTOVER,
             (),
             (State.ROLLED_BACK, State.ROLLING_BACK),
+            evacuates=True,
         ),
         Row(
             State.ROLLBACK_BLOCKED,
@@ -111,6 +118,7 @@ TABLE: dict[State, Row] = {
             (State.SOAKING, State.DUAL, State.COMMITTED, State.RETIRING, State.PREPARING, State.ARMED),
             _BACK,
             is_exposed=True,
+            evacuates=True,
         ),
         Row(State.DECOMMISSIONED, "the end", Phase.DECOMMISSION, (), ()),
     )
@@ -122,7 +130,7 @@ PHASES = (Phase.DEVELOPMENT, Phase.TESTING, Phase.STAGING)
 def may_follow(before: State, after: State) -> bool:
     """Does the table allow this change of state?"""
     row = TABLE[before]
-    return after in row.forward or after in row.backward
+    return after in row.forward or after in row.backward or (row.evacuates and after is State.SHIFTING)
 
 
 def next_phase(phase: Phase | None) -> Phase | None:

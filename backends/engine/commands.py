@@ -15,7 +15,7 @@ from backends.engine.callers import Caller
 from backends.engine.errors import PreviewChanged
 from backends.engine.moves import hold
 from backends.engine.seat import give_seat, take_seat
-from backends.engine.snapshots import advance_preview, may_roll_back, rollback_preview
+from backends.engine.snapshots import advance_preview, evacuate_preview, may_roll_back, rollback_preview
 from backends.errors import CutoverError, RefusedByRule, UsageError
 from backends.escape import plain
 from backends.snapshot import PreviewView
@@ -47,8 +47,14 @@ class RollbackArgs(ReasonArgs):
     accept_unknown: bool = False
 
 
+class EvacuateArgs(ReasonArgs):
+    confirm: str = ""
+    preview_hash: str | None = None
+    accept_unknown: bool = False
+
+
 class PreviewArgs(Args):
-    command: Literal["advance", "hold", "resume", "rollback"]
+    command: Literal["advance", "hold", "resume", "rollback", "evacuate"]
     mode: Mode = "graceful"
     accept_unknown: bool = False
     route: str | None = None
@@ -114,11 +120,25 @@ async def rollback(engine: Engine, caller: Caller, args: RollbackArgs) -> dict[s
     return _now(engine)
 
 
+async def evacuate(engine: Engine, caller: Caller, args: EvacuateArgs) -> dict[str, Any]:
+    """All weight to a living target; the name must have been typed, and the preview must still hold."""
+    if args.confirm != engine.plan.name:
+        raise RefusedByRule("CONFIRM", "the migration's name was not typed", hint=f"--confirm {engine.plan.name}")
+    reason = args.reason or "asked for by an operator"
+    await engine.evacuate(
+        actor=caller.text, reason=reason, accept_unknown=args.accept_unknown, preview_hash=args.preview_hash
+    )  # fmt: skip
+    return _now(engine)
+
+
 async def preview(engine: Engine, caller: Caller, args: PreviewArgs) -> dict[str, Any]:
     """What a command would do now."""
     if args.command == "rollback":
         await engine.know_legacy()
         view = rollback_preview(engine, engine.rollback_plan(args.mode, args.accept_unknown))
+    elif args.command == "evacuate":
+        await engine.know_sides()
+        view = evacuate_preview(engine, engine.evacuation_plan(args.accept_unknown))
     elif args.command == "advance":
         _check_route(engine, args.route)
         view = advance_preview(engine, args.route)
@@ -147,6 +167,9 @@ async def sync(engine: Engine, caller: Caller, args: SyncArgs) -> dict[str, Any]
     results = []
     for name in [args.dataset] if args.dataset else names:
         check_token(engine.migration.token(name).writer, name, args.direction)
+        if args.direction == "reverse" and name in engine.migration.forced:
+            text = f"{name} was handed over by force: legacy may hold what a copy would overwrite"
+            raise RefusedByRule("SR2", text, hint="an emergency rollback, which overwrites nothing")
         result = await engine.world.round(
             name, args.direction, dry_run=args.dry_run, retry_failed=args.retry_failed, accept_empty=args.accept_empty
         )
@@ -194,6 +217,7 @@ COMMANDS: dict[str, tuple[type[Args], Handler]] = {
     "hold": (ReasonArgs, hold_),
     "resume": (ReasonArgs, resume),
     "rollback": (RollbackArgs, rollback),
+    "evacuate": (EvacuateArgs, evacuate),
     "preview": (PreviewArgs, preview),
     "sync": (SyncArgs, sync),
     "seat": (SeatArgs, seat),

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from backends.cutover.evacuate import EvacuationPlan, forced, plan_evacuation
 from backends.cutover.events import Event, Kind, moves_forward
 from backends.cutover.fold import Migration, apply, fold
 from backends.cutover.forward import Move, next_move
@@ -23,6 +24,7 @@ from backends.cutover.rules import Refusal
 from backends.dataset_view import Lag
 from backends.engine.clock import ObservedClock, boot_id, utc_now
 from backends.engine.errors import PreviewChanged
+from backends.engine.evacuation import carry_over, give_up
 from backends.engine.follow import Followers
 from backends.engine.guard import Guard
 from backends.engine.journal import Journal
@@ -33,7 +35,7 @@ from backends.engine.world import LiveWorld
 from backends.errors import CutoverError, RefusedByRule
 from backends.plan.models import Plan
 from backends.snapshot import EngineView, SoakView
-from backends.vocabulary import Phase, State
+from backends.vocabulary import Phase, SideName, State
 
 RECENT = 400
 YOUNG = 30.0  # seconds after its start in which an engine may not have seen a side yet
@@ -66,8 +68,9 @@ class Engine:
         self.recovered = asyncio.Event()
         self.tasks: set[asyncio.Task[Any]] = set()
         self.keyed: dict[str, tuple[str, asyncio.Task[dict[str, Any]]]] = {}  # idempotency keys of commands under way
-        self._forward: asyncio.Task[None] | None = None
+        self._forward: asyncio.Task[Any] | None = None
         self._backward: asyncio.Task[State] | None = None
+        self._evacuation: asyncio.Task[State] | None = None
         self._backward_mode: Mode = "graceful"
         self._turn = asyncio.Lock()
         self._back_turn = asyncio.Lock()
@@ -129,6 +132,13 @@ class Engine:
         """What target holds and legacy does not yet, over the datasets that target writes."""
         return self.followers.reverse_lag()
 
+    def forward_gap(self) -> Lag:
+        """What legacy alone holds of the datasets that an evacuation would hand over by force."""
+        return self.followers.forward_gap(forced(self.plan, self.migration))
+
+    def evacuation_plan(self, accept_unknown: bool = False, goes_on: bool = False) -> EvacuationPlan:
+        return plan_evacuation(self.world, self.forward_gap(), accept_unknown=accept_unknown, goes_on=goes_on)
+
     def rollback_plan(self, mode: Mode, accept_unknown: bool = False) -> RollbackPlan:
         return rollback_plan(self, mode, accept_unknown)
 
@@ -173,6 +183,10 @@ class Engine:
             if mode == self._backward_mode or mode == "graceful":
                 return running
             await self._stop(running, "turned into an emergency rollback")
+        if self.is_evacuating and (blocked := self.rollback_plan(mode, accept_unknown).blocked_by):
+            reason = f"an evacuation is under way: {'; '.join(blocked)}"
+            await self.record(Kind.REFUSED, {"command": "rollback", "rule": "SR1", "reason": reason}, actor=actor)
+            return None
         await self._stop(self._forward, "superseded by a rollback")
         await self.know_legacy()
         plan = self.rollback_plan(mode, accept_unknown)
@@ -184,10 +198,47 @@ class Engine:
         self._backward = self.spawn(self._limited(body, limit), "rollback")
         return self._backward
 
+    async def evacuate(
+        self, *, actor: str, reason: str, accept_unknown: bool = False, preview_hash: str | None = None, goes_on: bool = False
+    ) -> State:
+        """All weight to a living target, legacy being dead; returns the state that it ends in. Cancels what moves forward, joins an
+        evacuation under way. `goes_on`: it was confirmed and begun before a restart. Raises `RefusedByRule`."""
+        async with self._turn:
+            if not self.is_evacuating:
+                await self._begin_evacuation(actor, reason, accept_unknown, preview_hash, goes_on)
+            task = self._evacuation
+        assert task is not None
+        return await asyncio.shield(task)
+
+    async def _begin_evacuation(
+        self, actor: str, reason: str, accept_unknown: bool, preview_hash: str | None, goes_on: bool
+    ) -> None:
+        if self.is_going_back:
+            raise RefusedByRule("SR6", "a rollback is under way", hint="wait for its end")
+        await self.know_sides()
+        for stopped in (False, True):
+            plan = self.evacuation_plan(accept_unknown, goes_on)
+            if plan.refused_by:
+                if goes_on:
+                    await give_up(self, plan.reason)
+                raise RefusedByRule(plan.refused_by, plan.reason, hint=plan.would_allow)
+            if preview_hash is not None and not stopped and preview_hash != plan.hash(self.plan_hash):
+                raise PreviewChanged
+            await self._stop(self._forward, "superseded by an evacuation")
+        self._evacuation = self.spawn(carry_over(self, plan, actor=actor, reason=reason), "evacuation")
+        self._forward = self._evacuation
+
     async def know_legacy(self) -> None:
         """An engine that has just started has no proof of legacy's health yet: look, before a rollback is judged by that."""
-        if self.world.side("legacy").age is None and self.uptime() < YOUNG:
-            await self.world.look_at_side("legacy")
+        await self._know("legacy")
+
+    async def know_sides(self) -> None:
+        """The same of both: an evacuation rests on what each of them is."""
+        await asyncio.gather(self._know("legacy"), self._know("target"))
+
+    async def _know(self, side: SideName) -> None:
+        if self.world.side(side).age is None and self.uptime() < YOUNG:
+            await self.world.look_at_side(side)
 
     async def _limited(self, body: Coroutine[Any, Any, State], limit: float | None) -> State:
         """A triggered graceful rollback stops and tells when its time is over."""
@@ -269,6 +320,11 @@ class Engine:
     def is_going_back(self) -> bool:
         """Is a rollback under way, or begun and not yet in the state?"""
         return self._backward is not None and not self._backward.done()
+
+    @property
+    def is_evacuating(self) -> bool:
+        """Is an evacuation under way?"""
+        return self._evacuation is not None and not self._evacuation.done()
 
     def uptime(self) -> float:
         """Seconds since this engine started, by the boot clock."""

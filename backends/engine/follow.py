@@ -90,6 +90,8 @@ class Followers:
             return None
         if direction == "forward" and m.state is State.ROLLBACK_BLOCKED:
             return None
+        if direction == "reverse" and follower.spec.name in m.forced:
+            return None  # legacy may hold what a copy would overwrite
         if follower.last_at is None or direction != follower.direction:
             return direction
         if follower.error is None and direction in follower.last and follower.last[direction].was_cut:
@@ -196,6 +198,21 @@ class Followers:
             objects += max(last.lag_objects, waiting)
             bytes_ += last.lag_bytes
             seconds = max(seconds, last.lag_seconds, since)
+        return Lag(objects=objects, bytes=bytes_, seconds=round(seconds, 1))
+
+    def forward_gap(self, names: list[str]) -> Lag:
+        """What legacy alone holds of these datasets, by the last look; unknown where one was never looked at."""
+        objects = bytes_ = 0
+        seconds = 0.0
+        for name in names:
+            follower = self.all[name]
+            lag = _lag(follower, "forward")
+            if lag.objects is None:
+                return Lag()
+            since = time.time() - follower.last_wall if follower.last_wall is not None else 0.0
+            objects += lag.objects
+            bytes_ += lag.bytes or 0
+            seconds = max(seconds, lag.seconds or 0.0, since)
         return Lag(objects=objects, bytes=bytes_, seconds=round(seconds, 1))
 
     def view(self, name: str) -> DatasetView:

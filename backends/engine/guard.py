@@ -10,6 +10,7 @@ from backends.cutover.forward import Move
 from backends.cutover.health import Decision, decide
 from backends.cutover.rollback import writers_on_target
 from backends.engine.desk import Desk
+from backends.engine.evacuation import fence_legacy
 from backends.engine.moves import block, change_state, hold
 from backends.engine.runner import StepFailed
 from backends.errors import CutoverError
@@ -57,6 +58,8 @@ class Guard:
             if self._engine.migration.state is State.RECONCILING and now - settled >= SETTLE_PERIOD:
                 await self._settle()
                 settled = time.monotonic()
+            if now - settled >= SETTLE_PERIOD and await self._fenced_legacy():
+                settled = time.monotonic()
             self._engine.touch()
             await asyncio.sleep(PERIOD)
 
@@ -92,8 +95,10 @@ class Guard:
         engine = self._engine
         if decision.action == "rollback":
             await self._emergency(words)
-        elif decision.action == "blocked" and not engine.is_going_back:
-            await block(engine, words)
+        elif decision.action == "blocked":
+            m = engine.migration
+            if not (engine.is_going_back or engine.is_evacuating or m.evacuating or m.evacuated):
+                await block(engine, words)
         elif decision.action == "hold":
             await hold(engine, "health", words)
         elif words != self._said:
@@ -141,6 +146,15 @@ class Guard:
         await engine.runner.end("settled" if done else "not yet")
         if done:
             await change_state(engine, State.ROLLED_BACK, reason="target is fenced and the gap is settled")
+
+    async def _fenced_legacy(self) -> bool:
+        """After an evacuation: was a legacy that answers again asked to stop what writes there?"""
+        engine = self._engine
+        alive = engine.world.side("legacy").health is Health.ALIVE
+        if not engine.migration.unfenced_legacy or not alive or engine.is_moving or engine.migration.open_run is not None:
+            return False
+        await fence_legacy(engine)
+        return True
 
     async def adopt(self, name: str, weight: int, reason: str) -> None:
         """From now on this weight is ours: an operator lifted the hold, or it is what we had set."""

@@ -149,6 +149,9 @@ async def _recovered(engine: Engine) -> None:
     outcome = await recover(engine)
     engine.recovering = False
     engine.recovered.set()
+    if outcome == "evacuate":
+        going = engine.evacuate(actor="engine", reason="an evacuation goes on after a restart", goes_on=True)
+        await engine.by_itself(going, "evacuation after a restart")
     if outcome == "rollback":
         m = engine.migration
         mode: Mode = "emergency" if m.run is not None and m.run.mode == "emergency" else "graceful"

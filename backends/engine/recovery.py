@@ -27,13 +27,14 @@ LOOK_LIMIT = 15.0
 
 
 async def recover(engine: Engine) -> str | None:
-    """Settle what was open. Returns `rollback` where one has to go on."""
+    """Settle what was open. Returns `rollback` or `evacuate` where one has to go on."""
     m = engine.migration
     told: list[str] = []
     await engine.world.orphans_gone()
-    if m.ops or m.open_run is not None or m.state is State.ROLLING_BACK:
+    if m.ops or m.open_run is not None or m.state is State.ROLLING_BACK or m.evacuating:
         # The rules ask for a proof of health, and this engine has none yet.
-        await asyncio.gather(*(_seen_alive(engine, side) for side in SIDES))
+        sides: tuple[SideName, ...] = ("target",) if m.evacuating else SIDES
+        await asyncio.gather(*(_seen_alive(engine, side) for side in sides))
     for op in list(m.ops.values()):
         told.append(await _settle(engine, op))
     run = m.open_run
@@ -44,6 +45,10 @@ async def recover(engine: Engine) -> str | None:
     elif m.state is State.ROLLING_BACK:
         told.append("the rollback goes on")
         outcome = "rollback"
+    elif m.evacuating:
+        await engine.runner.end("interrupted by a restart, goes on")
+        told.append("the evacuation goes on")
+        outcome = "evacuate"
     else:
         outcome = None
         await _settle_run(engine, told)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from backends.cutover.evacuate import EvacuationPlan
 from backends.cutover.events import Event
 from backends.cutover.fold import Migration, RunFold
 from backends.cutover.forward import next_weight
@@ -169,6 +170,15 @@ def rollback_preview(engine: Engine, plan: RollbackPlan) -> PreviewView:
         command="rollback", mode=plan.mode, hash=plan.hash(engine.plan_hash),
         steps=tuple(StepView(text=s.text, seconds=s.seconds) for s in plan.steps), allowed=rule is None, refused_by=rule,
         reason=reason, would_allow=cure, seconds=plan.seconds, gap=plan.gap, warnings=plan.warnings,
+    )  # fmt: skip
+
+
+def evacuate_preview(engine: Engine, plan: EvacuationPlan) -> PreviewView:
+    """What an evacuation would do now: the executor's own steps."""
+    return PreviewView(
+        command="evacuate", hash=plan.hash(engine.plan_hash), steps=tuple(StepView(text=s.text, seconds=s.seconds) for s in plan.steps),
+        allowed=not plan.refused_by, refused_by=plan.refused_by or None, reason=plan.reason, would_allow=plan.would_allow,
+        seconds=plan.seconds, gap=plan.gap, warnings=plan.warnings,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,12 @@ def command(
     path = folder(state_dir, name)
     args: dict[str, Any] = {"mode": "emergency" if emergency else "graceful", "accept_unknown": accept_unknown}
     if dry_run:
-        return _dry_run(path, args, as_json)
-    _may_begin(path, confirm)
+        return show_steps(path, "rollback", args, as_json)
+    may_begin(path, confirm, "rollback")
     if ensure_engine(path):
         tell("no engine was running: started it")
     if confirm is None:
-        confirm, args["preview_hash"] = _ask(path, args)
+        confirm, args["preview_hash"] = ask_name(path, "rollback", args)
     answer = give(path, "rollback", args | {"confirm": confirm, "reason": reason}, key=key)
     if as_json:
         emit_json(answer)
@@ -59,36 +60,40 @@ def command(
     return 0
 
 
-def _may_begin(path: Path, confirm: str | None) -> None:
+def may_begin(path: Path, confirm: str | None, what: str) -> None:
     """What is wrong with the call itself is said before an engine is started for it."""
     from backends.engine.journal import migration_name
+    from backends.engine.paths import journal_of
+    from console.engine import snapshot
 
     if confirm is None and not sys.stdin.isatty():
-        raise UsageError("the rollback must be confirmed", hint="--confirm NAME, or a terminal to type it on")
-    name = migration_name(path)
+        raise UsageError(f"the {what} must be confirmed", hint="--confirm NAME, or a terminal to type it on")
+    name = migration_name(path) if os.access(journal_of(path), os.R_OK) else snapshot(path).name  # of the operators' group
     if confirm is not None and confirm != name:
         raise RefusedByRule("CONFIRM", f"{plain(confirm)} is not the migration's name", hint=f"--confirm {plain(name)}")
 
 
-def _preview(path: Path, args: dict[str, Any]) -> Any:
+def _preview(path: Path, command: str, args: dict[str, Any]) -> Any:
     from console.engine import talk
 
-    return talk(path, lambda client: client.preview("rollback", args))
+    return talk(path, lambda client: client.preview(command, args))
 
 
-def _preview_or_journal(path: Path, args: dict[str, Any]) -> Any:
+def _preview_or_journal(path: Path, command: str, args: dict[str, Any]) -> Any:
     """A dry run changes nothing: where no engine runs none is started, and the journal says what would be done."""
     from backends.engine.errors import EngineGone
     from backends.engine.offline import preview_offline
 
     try:
-        return _preview(path, args)
+        return _preview(path, command, args)
     except EngineGone:
+        if command != "rollback":
+            raise  # whether legacy is dead and target alive is in no journal
         return preview_offline(path, args["mode"])
 
 
-def _dry_run(path: Path, args: dict[str, Any], as_json: bool) -> int:
-    preview = _preview_or_journal(path, args)
+def show_steps(path: Path, command: str, args: dict[str, Any], as_json: bool) -> int:
+    preview = _preview_or_journal(path, command, args)
     if as_json:
         emit_json(preview)
     else:
@@ -105,7 +110,7 @@ def preview_lines(preview: Any) -> list[str]:
     """The steps, the seconds, the gap and the warnings, in words."""
     from widgets.figures import duration
 
-    lines = [f"rollback {preview.mode}, about {duration(preview.seconds)}, {len(preview.steps)} steps:"]
+    lines = [f"{f'{preview.command} {preview.mode}'.strip()}, about {duration(preview.seconds)}, {len(preview.steps)} steps:"]
     lines += [f"  {i}. {plain(step.text)}" for i, step in enumerate(preview.steps, 1)]
     lines.append(f"  {gap_line(preview)}")
     lines += [f"  note: {plain(w)}" for w in preview.warnings]
@@ -117,6 +122,9 @@ def gap_line(preview: Any) -> str:
     from widgets.figures import duration, size
 
     gap = preview.gap
+    if preview.command == "evacuate":
+        held = "not known" if gap.objects is None else f"{gap.objects} objects, {size(gap.bytes)}" if gap.objects else "none"
+        return f"gap: {held}, which legacy alone holds by the last look; it stays there"
     if preview.mode != "emergency":
         return "gap: none, the last objects are copied back first"
     if gap.objects is None:
@@ -126,14 +134,19 @@ def gap_line(preview: Any) -> str:
     return f"gap: {gap.objects} objects, {size(gap.bytes)}, the oldest of {duration(gap.seconds)} ago, at the last look; kept"
 
 
-def _ask(path: Path, args: dict[str, Any]) -> tuple[str, str]:
+def ask_name(path: Path, command: str, args: dict[str, Any]) -> tuple[str, str]:
     """Show the steps and ask for the migration's name, on the terminal only."""
     from console.engine import snapshot
 
-    preview = _preview(path, args)
+    preview = _preview(path, command, args)
     for line in preview_lines(preview):
         tell(line)
     if not preview.allowed:
         raise RefusedByRule(preview.refused_by or "STATE", preview.reason, hint=preview.would_allow)
-    typed = click.prompt(f"type {snapshot(path).name} to roll back", err=True, default="", show_default=False)
+    typed = click.prompt(
+        f"type {snapshot(path).name} to {'roll back' if command == 'rollback' else command}",
+        err=True,
+        default="",
+        show_default=False,
+    )
     return typed.strip(), preview.hash

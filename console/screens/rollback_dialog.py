@@ -25,7 +25,7 @@ from console.screens.act_dialog import Ask, Send
 from console.screens.line import Line
 from console.screens.modal import Dialog, TypedInput
 from console.screens.steps import FullSteps
-from console.view import View
+from console.view import View, may_evacuate
 from console.words import gone_words, preview_facts, refusal_words, what_changed
 
 Mode = Literal["graceful", "emergency"]
@@ -35,8 +35,10 @@ UNKNOWN_WORD = "accept-unknown"
 class RollbackDialog(Dialog[bool]):
     """True when the engine has taken the rollback up."""
 
+    COMMAND: ClassVar[str] = "rollback"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+e", "switch_mode", "mode", show=False, priority=True),
+        Binding("ctrl+t", "evacuate", "evacuate", show=False, priority=True),
         Binding("ctrl+u", "accept_unknown", "accept unknown", show=False, priority=True),
     ]
 
@@ -54,22 +56,32 @@ class RollbackDialog(Dialog[bool]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Line(f"ROLLBACK {plain(self.migration, 60)} to legacy", id="dialog-title")
+            yield Line(self._title(), id="dialog-title")
             yield Line("asking the engine …", id="dialog-facts")
             yield Line("", id="dialog-refusal", classes="-gone")
             with VerticalScroll(id="dialog-scroll", can_focus=False):
                 yield FullSteps(id="dialog-steps")
-            with Horizontal(classes="line", id="dialog-modes"):
-                yield Line("mode ")
-                yield Button("graceful", id="graceful", compact=True)
-                yield Button("emergency", id="emergency", compact=True)
-                yield Line("  ^E switches", classes="quiet")
+            yield from self._choices()
             yield Line("", id="dialog-unknown", classes="-gone")
             with Horizontal(classes="line", id="dialog-ask"):
                 yield Line("", id="dialog-prompt")
                 yield TypedInput(id="dialog-typed", compact=True, disabled=True)
             yield Line("", id="dialog-said")
             yield Line("Enter alone is never yes · pasted text is refused · PgDn more · Esc back", id="dialog-hint")
+
+    def _title(self) -> str:
+        return f"ROLLBACK {plain(self.migration, 60)} to legacy"
+
+    def _choices(self) -> ComposeResult:
+        with Horizontal(classes="line", id="dialog-modes"):
+            yield Line("mode ")
+            yield Button("graceful", id="graceful", compact=True)
+            yield Button("emergency", id="emergency", compact=True)
+            yield Line("  ^E switches", classes="quiet")
+
+    def _args(self) -> Args:
+        """What is asked for, in the preview as in the command."""
+        return {"mode": self.mode, "accept_unknown": self.accepts_unknown}
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -83,13 +95,13 @@ class RollbackDialog(Dialog[bool]):
         typed = self.query_one(TypedInput)
         typed.disabled = True
         typed.value = ""
-        for name in ("graceful", "emergency"):
-            self.query_one(f"#{name}", Button).set_class(name == self.mode, "-chosen")
+        for button in self.query(Button):
+            button.set_class(button.id == self.mode, "-chosen")
         self.run_worker(self._asking(why), group="preview", exclusive=True)
 
     async def _asking(self, why: str) -> None:
         try:
-            new = await self._ask("rollback", {"mode": self.mode, "accept_unknown": self.accepts_unknown})
+            new = await self._ask(self.COMMAND, self._args())
         except (CutoverError, OSError, TimeoutError) as error:
             self._say(f"no preview: {plain(str(error) or 'no answer from the engine', 300)}")
             self.ask_anew()
@@ -105,6 +117,7 @@ class RollbackDialog(Dialog[bool]):
         said = [plain(warning, 200) for warning in preview.warnings]
         if not preview.allowed:
             said.insert(0, refusal_words(preview))
+        said += self._ways_out()
         self._put("#dialog-refusal", "\n".join(said))
         self._put("#dialog-unknown", self._unknown_words())
         self.query_one("#dialog-prompt", Line).update(f"type {self.wanted} and Enter: ")
@@ -115,6 +128,16 @@ class RollbackDialog(Dialog[bool]):
             typed.focus()
         self._say("")
         self.ask_anew()
+
+    def _ways_out(self) -> list[str]:
+        """Where legacy cannot take production back, a living target can take it whole."""
+        offered = self._view.snapshot is not None and may_evacuate(self._view.snapshot)
+        return ["legacy is dead or unseen and target is alive: ^T previews the evacuation to target"] if offered else []
+
+    def action_evacuate(self) -> None:
+        """The other way to safety, previewed in its own dialog."""
+        if self._ways_out() and not self._sending:
+            self.app.call_later(self.app.run_action, "evacuate")
 
     def _unknown_words(self) -> str:
         snapshot = self._view.snapshot
@@ -143,7 +166,7 @@ class RollbackDialog(Dialog[bool]):
     async def _look_again(self) -> None:
         """Ask quietly; only a preview of another hash disturbs the hand."""
         try:
-            new = await self._ask("rollback", {"mode": self.mode, "accept_unknown": self.accepts_unknown})
+            new = await self._ask(self.COMMAND, self._args())
         except (CutoverError, OSError, TimeoutError):
             return  # the next snapshot, or the engine's refusal, tells
         if self.preview is None or new.hash != self.preview.hash or new.allowed != self.preview.allowed:
@@ -189,15 +212,9 @@ class RollbackDialog(Dialog[bool]):
         self.run_worker(self._order(self.preview), group="order", exclusive=True)
 
     async def _order(self, preview: PreviewView) -> None:
-        args: Args = {
-            "mode": self.mode,
-            "confirm": self.migration,
-            "preview_hash": preview.hash,
-            "accept_unknown": self.accepts_unknown,
-            "reason": "by hand, from the console",
-        }
+        confirmed: Args = {"confirm": self.migration, "preview_hash": preview.hash, "reason": "by hand, from the console"}
         try:
-            await self._send("rollback", args)
+            await self._send(self.COMMAND, self._args() | confirmed)
         except (CutoverError, OSError, TimeoutError) as error:
             self._sending = False
             if isinstance(error, CutoverError) and says_changed(error):
@@ -215,6 +232,27 @@ class RollbackDialog(Dialog[bool]):
 
     def _say(self, text: str) -> None:
         self.query_one("#dialog-said", Line).update(text)
+
+
+class EvacuateDialog(RollbackDialog):
+    """The same hand for the other way: all to target. True when the engine has taken the evacuation up."""
+
+    COMMAND: ClassVar[str] = "evacuate"
+
+    def _title(self) -> str:
+        return f"EVACUATE {plain(self.migration, 60)}: all of it to target"
+
+    def _choices(self) -> ComposeResult:
+        yield Line("writers are handed over by force: the loss is shown above", classes="quiet")
+
+    def _args(self) -> Args:
+        return {"accept_unknown": self.accepts_unknown}
+
+    def action_switch_mode(self) -> None:
+        """There is one mode."""
+
+    def _ways_out(self) -> list[str]:
+        return []
 
 
 def world_of(snapshot: Snapshot | None) -> tuple[object, ...]:

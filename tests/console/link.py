@@ -30,6 +30,35 @@ def rollback_preview(mode: str = "graceful", hash: str = "h1", **more: Any) -> P
     return PreviewView(**(fields | more))
 
 
+def blocked_preview() -> PreviewView:
+    """What it says of a rollback to a dead legacy."""
+    refused = {"allowed": False, "refused_by": "SR1", "reason": "legacy is dead: connection refused"}
+    return rollback_preview(**refused, would_allow="legacy alive and seen")
+
+
+def evacuate_preview() -> PreviewView:
+    """What it says of an evacuation."""
+    return PreviewView(
+        command="evacuate",
+        hash="e1",
+        steps=(
+            StepView(text="see that target is alive and can take the load", seconds=0.5),
+            StepView(text="route chat: weight 100 % on target", seconds=1),
+            StepView(text="fence legacy: stop pretrain there", seconds=2),
+            StepView(text="dataset checkpoints: writer none, epoch 0", seconds=0.1),
+            StepView(text="dataset checkpoints: writer target, epoch 1", seconds=0.1),
+            StepView(text="start pretrain on target", seconds=2),
+            StepView(text="route jobs: weight 100 % on target", seconds=1),
+        ),
+        seconds=6.7,
+        gap=Lag(objects=2, bytes=9 << 30, seconds=41),
+        warnings=(
+            "checkpoints: the writer is handed to target by force; 2 objects that legacy alone holds stay there, by the last look",
+            "when legacy comes back, only an emergency rollback leads home: it overwrites nothing there",
+        ),
+    )
+
+
 class MadeLink:
     """Satisfies `EngineLink`. `tell` sends a snapshot, `go` ends the engine, `come` brings it back."""
 

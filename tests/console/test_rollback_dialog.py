@@ -14,8 +14,8 @@ from backends.snapshot import Health, PreviewView, RunView, Snapshot, State, Ste
 from console.screens.modal import TypedInput
 from console.screens.rollback_dialog import RollbackDialog
 from tests.console.console_pilot import SIZES, Pilots, app_of, opened, shows, text_of, type_in, until
-from tests.console.link import STEPS, MadeLink, rollback_preview
-from tests.fixtures.snapshots import AT, rollback_blocked, rolled_back, soaking
+from tests.console.link import STEPS, MadeLink, blocked_preview, evacuate_preview, rollback_preview
+from tests.fixtures.snapshots import AT, legacy_died, rollback_blocked, rolled_back, soaking
 
 
 def dialog_of(pilot: Pilots) -> RollbackDialog:
@@ -292,4 +292,34 @@ async def test_the_mouse_opens_the_preview_and_no_more() -> None:
         button = next(b for b in pilot.app.screen.query("FootButton") if b.has_class("-danger"))
         await pilot.click(button)
         await until(pilot, lambda: isinstance(pilot.app.screen, RollbackDialog))
+        assert link.ordered == []
+
+
+async def test_an_evacuation_is_confirmed_by_the_name_and_bound_to_its_preview() -> None:
+    link = MadeLink(legacy_died())
+    link.previews = lambda command, args: evacuate_preview() if command == "evacuate" else blocked_preview()
+    async with opened(link) as pilot:
+        await pilot.press("R")
+        await shows(pilot, "legacy is dead: connection refused", "^T previews the evacuation")
+        await pilot.press("ctrl+t")
+        await shows(pilot, "EVACUATE chat-2026", "legacy alone holds stay there", "gap 2 objects 9.00 GiB")
+        await pilot.press("enter")
+        await shows(pilot, "Enter alone is never yes")
+        await type_in(pilot, "chat-2026")
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(link.ordered))
+        name, args = link.ordered[0]
+        assert (name, args["confirm"], args["preview_hash"]) == ("evacuate", "chat-2026", "e1")
+
+
+async def test_while_legacy_lives_no_evacuation_is_offered() -> None:
+    link = MadeLink(soaking())
+    async with opened(link) as pilot:
+        await pilot.press("E")
+        await shows(pilot, "an evacuation is for a dead legacy and a living target")
+        await pilot.press("R")
+        await shows(pilot, "ROLLBACK chat-2026 to legacy")
+        await pilot.press("ctrl+t")
+        await pilot.pause()
+        assert "^T previews" not in text_of(pilot)
         assert link.ordered == []

@@ -149,17 +149,18 @@ class Compare(Fields):
 
 @dataclass(frozen=True, slots=True)
 class Fence(Fields):
-    """After an emergency: stop a workload on the target. While that cannot be done the migration is `unfenced`, and goes on."""
+    """By force: stop a workload on the side that is left. While that cannot be done that side is unfenced, and the rest goes on."""
 
     workload: str
     direction: Direction = "backward"
     limit: float = 30.0
+    side: SideName = "target"
     kind: ClassVar[str] = "fence"
     outlives_us: ClassVar[bool] = True
 
     @property
     def text(self) -> str:
-        return f"fence target: stop {self.workload} there"
+        return f"fence {self.side}: stop {self.workload} there"
 
     @property
     def seconds(self) -> float:
@@ -168,12 +169,12 @@ class Fence(Fields):
     async def observe(self, world: World) -> Seen:
         control = world.controls[self.workload]
         try:
-            await control.quiesce("target")
-            state = await control.state("target")
+            await control.quiesce(self.side)
+            state = await control.state(self.side)
         except WorkloadError as error:
             return Seen(True, f"unfenced: {error.message}", extra=(("unfenced", True),))
         fenced = state == "quiesced"
-        return Seen(True, f"{self.workload} on target: {state}", extra=(("unfenced", not fenced),))
+        return Seen(True, f"{self.workload} on {self.side}: {state}", extra=(("unfenced", not fenced),))
 
 
 @dataclass(frozen=True, slots=True)

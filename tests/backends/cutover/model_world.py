@@ -322,6 +322,9 @@ class _Followers:
     def reverse_lag(self) -> Lag:
         return self.lag
 
+    def forward_gap(self, names: list[str]) -> Lag:
+        return self.lag
+
 
 class ModelEngine:
     """The real `Engine` on a model world, killed and started again at will. Everything runs on a loop of its own."""
