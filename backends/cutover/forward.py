@@ -210,7 +210,8 @@ def handover_steps(plan: Plan, workload: Workload, m: Migration) -> list[Step]:
 
 def quiesce_limit(workload: Workload) -> float:
     """Time limit of stopping or starting a workload, from its plan, seconds."""
-    return workload.quiesce.timeout if workload.quiesce is not None else 60.0
+    ways = workload.quiesce.ways if workload.quiesce is not None else ()
+    return max((way.limit for way in ways), default=60.0) + 5.0  # its own limit tells more than ours does
 
 
 def compensation_steps(plan: Plan, m: Migration) -> list[Step]:

@@ -116,8 +116,8 @@ def script_hashes(engine: Desk) -> dict[str, str]:
     plan, base = engine.plan, engine.base
     argvs = [a for r in plan.routes if r.command for a in (r.command.set, r.command.get)]
     for workload in plan.workloads:
-        if (q := workload.quiesce) is not None:
-            argvs += [a for a in (q.command, q.resume, q.status) if a and q.on == "engine"]
+        for way in workload.quiesce.ways if workload.quiesce is not None else ():
+            argvs += [a for a in (way.command, way.resume, way.status, way.drain, way.idle, way.step) if a and way.on == "engine"]
     out: dict[str, str] = {}
     for argv in argvs:
         path = Path(argv[0])

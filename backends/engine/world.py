@@ -26,7 +26,7 @@ from backends.transfer.session import TransferSession
 from backends.validation.files import FileReader
 from backends.vocabulary import SIDES, SideName
 from backends.workloads.base import WorkloadControl
-from backends.workloads.control import open_workload
+from backends.workloads.open import open_workload
 
 ROUNDS_TO_ZERO = 20
 ORPHAN_LIMIT = 90.0

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints, WithJsonSchema
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
+from backends.plan.parts import Argv, Number, Part, Text, Truth, Whole
 from backends.plan.units import Duration, Limit, Rate, Share, Size, TierBound
+from backends.plan.ways import Quiesce
 from backends.vocabulary import Phase
-
-# Numbers and truths are never made out of text, nor 1 out of `true`.
-Whole = Annotated[int, Strict()]
-Number = Annotated[float, Strict()]
-Truth = Annotated[bool, Strict()]
-Text = Annotated[str, StringConstraints(min_length=1)]
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 MigrationName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
@@ -27,10 +23,6 @@ Price = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
 WorkloadClass = Literal["realtime", "batch", "training", "pipeline"]
 MeasureKind = Literal["loss", "throughput", "step_time", "latency", "error_rate", "memory", "value"]
 Axis = Literal["epoch", "step", "samples", "time"]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
 
 class GpuNeed(Part):
@@ -114,34 +106,6 @@ class Framework(Part):
 class RunsOn(Part):
     legacy: tuple[str, ...] = ()
     target: tuple[str, ...] = ()
-
-
-Argv = Annotated[tuple[Text, ...], Field(min_length=1)]
-
-
-class CommandQuiesce(Part):
-    """Commands that stop, start and ask a workload. `status` exits 0 when running, 3 when quiesced."""
-
-    command: Argv
-    resume: Argv | None = None
-    status: Argv | None = None
-    on: Literal["hosts", "engine"] = "hosts"
-    timeout: Duration = 60.0
-
-
-class Quiesce(Part):
-    """Exactly one way; a side may have its own under `legacy` and `target`."""
-
-    systemd: str | None = None
-    slurm: str | None = None
-    kubernetes: str | None = None
-    command: Argv | None = None
-    resume: Argv | None = None
-    status: Argv | None = None
-    on: Literal["hosts", "engine"] = "hosts"
-    timeout: Duration = 60.0
-    legacy: CommandQuiesce | None = None
-    target: CommandQuiesce | None = None
 
 
 class Load(Part):

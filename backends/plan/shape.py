@@ -53,6 +53,10 @@ _EXPECTED = {
 _PATTERNS = {
     "^[a-z0-9-]{1,40}$": "1 to 40 of a-z, 0-9 and -",
     "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$": "1 to 64 letters, digits, `.`, `_` or `-`, a letter or digit first",
+    r"^[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,250}$": "the name of a unit, such as trainer.service",
+    "^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}$": "a name as Slurm has it: letters, digits, `_`, `.`, `+` and `-`",
+    "^(SIG)?[A-Z][A-Z0-9]{1,9}$": "the name of a signal, such as USR1",
+    "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$": "a name as Kubernetes has it: a to z, 0-9, `.` and `-`",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +11,8 @@ from backends.cutover.steps.base import Fields, Seen
 from backends.cutover.world import World
 from backends.vocabulary import SideName
 from backends.workloads.base import WorkloadError
+
+TELLING = 2.0  # seconds of a limit that are kept for saying what was not done in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,8 @@ class Quiesce(Fields):
         await world.controls[self.workload].quiesce(self.side)
 
     async def observe(self, world: World) -> Seen:
-        state = await world.controls[self.workload].state(self.side)
-        return Seen(state == "quiesced", f"{self.workload} on {self.side}: {state}")
+        seen = await world.controls[self.workload].look(self.side)
+        return Seen(seen.state == "quiesced", f"{self.workload} on {self.side}: {seen.text}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,11 @@ class Resume(Fields):
         return 2.0
 
     async def send(self, world: World) -> None:
-        await world.controls[self.workload].resume(self.side)
+        await world.controls[self.workload].resume(self.side, {})
 
     async def observe(self, world: World) -> Seen:
-        state = await world.controls[self.workload].state(self.side)
-        return Seen(state == "running", f"{self.workload} on {self.side}: {state}")
+        seen = await world.controls[self.workload].look(self.side)
+        return Seen(seen.state == "running", f"{self.workload} on {self.side}: {seen.text}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +172,15 @@ class Fence(Fields):
     async def observe(self, world: World) -> Seen:
         control = world.controls[self.workload]
         try:
-            await control.quiesce(self.side)
-            state = await control.state(self.side)
+            async with asyncio.timeout(self.limit - TELLING):
+                await control.quiesce(self.side)
+                seen = await control.look(self.side)
         except WorkloadError as error:
             return Seen(True, f"unfenced: {error.message}", extra=(("unfenced", True),))
-        fenced = state == "quiesced"
-        return Seen(True, f"{self.workload} on {self.side}: {state}", extra=(("unfenced", not fenced),))
+        except TimeoutError:
+            return Seen(True, f"unfenced: {self.workload} has not stopped within the limit", extra=(("unfenced", True),))
+        fenced = seen.state == "quiesced"
+        return Seen(True, f"{self.workload} on {self.side}: {seen.text}", extra=(("unfenced", not fenced),))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,11 @@ from pathlib import Path as FilePath
 
 from backends.escape import plain
 from backends.plan.document import Path
-from backends.plan.models import CommandQuiesce, Plan, Quiesce
+from backends.plan.models import Plan
 from backends.plan.problems import Findings
+from backends.plan.ways import Way
+
+ARGVS = ("command", "resume", "status", "drain", "idle", "step")
 
 
 def check_scripts(plan: Plan, base: FilePath, findings: Findings) -> None:
@@ -43,8 +46,8 @@ def _programs(plan: Plan) -> Iterator[tuple[Path, str, bool]]:
                     yield from _of_quiesce((*path, side), own)
 
 
-def _of_quiesce(path: Path, way: Quiesce | CommandQuiesce) -> Iterator[tuple[Path, str, bool]]:
-    for field in ("command", "resume", "status"):
+def _of_quiesce(path: Path, way: Way) -> Iterator[tuple[Path, str, bool]]:
+    for field in ARGVS:
         argv = getattr(way, field)
         if argv:
             yield (*path, field, 0), argv[0], way.on == "engine"

@@ -22,10 +22,9 @@ def check_supported(plan: Plan, findings: Findings) -> None:
 
 def _check_workloads(plan: Plan, findings: Findings) -> None:
     for i, workload in enumerate(plan.workloads):
-        for kind in ("systemd", "slurm", "kubernetes"):
-            if workload.quiesce is not None and getattr(workload.quiesce, kind) is not None:
-                hint = "use command and resume with the commands that do it"
-                findings.not_yet(("workloads", i, "quiesce", kind), f"quiesce by {kind}", hint)
+        if workload.quiesce is not None and any(way.kubernetes is not None for way in workload.quiesce.ways):
+            hint = "use command and resume with the commands that do it"
+            findings.not_yet(("workloads", i, "quiesce", "kubernetes"), "quiesce by kubernetes", hint)
 
 
 def _check_routes(plan: Plan, findings: Findings) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from backends.plan.document import Path
-from backends.plan.models import Plan, Quiesce, Workload
+from backends.plan.models import Plan, Workload
 from backends.plan.problems import Findings
 from backends.plan.rules.names import Names
-
-KINDS = ("systemd", "slurm", "kubernetes", "command")
+from backends.plan.ways import WAYS, Quiesce, Way
+from backends.vocabulary import SIDES
 
 
 def check_writers(plan: Plan, names: Names, findings: Findings) -> None:
@@ -28,21 +28,34 @@ def check_writers(plan: Plan, names: Names, findings: Findings) -> None:
 
 
 def _check_quiesce(path: Path, quiesce: Quiesce, workload: Workload, findings: Findings) -> None:
-    kinds = [kind for kind in KINDS if getattr(quiesce, kind) is not None]
     both_sides = quiesce.legacy is not None and quiesce.target is not None
-    # What is written and does not fit has its own problem already.
-    has_misfit = not kinds and any((*path, kind) in findings.places.left_out for kind in (*KINDS, "legacy", "target"))
-    if len(kinds) > 1 or not (kinds or both_sides or has_misfit):
-        found = " and ".join(f"`{k}`" for k in kinds) if kinds else "none"
-        message = f"found {found}, expected exactly one of {', '.join(KINDS)} (or one for each side)"
-        findings.error(path, "one_kind", message)
-    for side in ("legacy", "target"):
-        own = getattr(quiesce, side)
-        on = own.on if own is not None else quiesce.on
-        has_command = own is not None or quiesce.command is not None
-        if has_command and on == "hosts" and not getattr(workload.runs_on, side):
-            message = f"the command of `{workload.name}` runs on its hosts, and runs_on.{side} names none"
+    _check_way(path, quiesce, findings, may_be_none=both_sides)
+    for side in SIDES:
+        own = quiesce.legacy if side == "legacy" else quiesce.target
+        if own is not None:
+            _check_way((*path, side), own, findings)
+        way = quiesce.way(side)
+        needs_host = way is not None and (way.kind != "kubernetes" or way.step is not None)
+        if way is not None and needs_host and way.on == "hosts" and not getattr(workload.runs_on, side):
+            message = f"the commands of `{workload.name}` run on its hosts, and runs_on.{side} names none"
             findings.error(path, "no_hosts", message, f"name hosts in runs_on.{side}, or write on: engine")
+
+
+def _check_way(path: Path, way: Way, findings: Findings, *, may_be_none: bool = False) -> None:
+    kinds = [kind for kind in WAYS if getattr(way, kind) is not None]
+    # What is written and does not fit has its own problem already.
+    has_misfit = not kinds and any((*path, kind) in findings.places.left_out for kind in (*WAYS, "legacy", "target"))
+    if len(kinds) > 1 or not (kinds or may_be_none or has_misfit):
+        found = " and ".join(f"`{k}`" for k in kinds) if kinds else "none"
+        message = f"found {found}, expected exactly one of {', '.join(WAYS)} (or one for each side)"
+        findings.error(path, "one_kind", message)
+    for field in ("resume", "status", "drain", "idle"):
+        if getattr(way, field) is not None and way.kind not in ("command", "none"):
+            message = f"found `{field}` beside `{way.kind}`, which needs none: nothing runs it"
+            findings.warning((*path, field), "not_used", message, "leave it out, or use command")
+    if way.drain is not None and way.idle is None:
+        message = "found `drain` without `idle`: nothing shows when what runs has ended"
+        findings.note((*path, "drain"), "no_idle", message, "give idle: exits 0 when nothing runs, 3 when something does")
 
 
 def _check_stoppable(path: Path, workload: Workload, findings: Findings) -> None:
@@ -52,12 +65,9 @@ def _check_stoppable(path: Path, workload: Workload, findings: Findings) -> None
             message = f"`{workload.name}` writes and has no `quiesce`: its writer could not be handed over"
             findings.error(path, "writer_not_stoppable", message, "add quiesce: {command: […], resume: […]}")
         return
-    if quiesce.systemd or quiesce.slurm or quiesce.kubernetes:
-        return
-    for side in ("legacy", "target"):
-        own = getattr(quiesce, side)
-        resume = own.resume if own is not None else quiesce.resume
-        if resume is None:
+    for side in SIDES:
+        way = quiesce.way(side)
+        if way is not None and way.kind == "command" and way.resume is None:
             message = f"`{workload.name}` writes and has no `resume` on {side}: once stopped it could not be started"
             findings.error((*path, "quiesce"), "writer_not_resumable", message, "add resume: […] beside command")
             return

@@ -25,7 +25,7 @@ from backends.engine.runner import Runner
 from backends.plan.models import Plan
 from backends.snapshot import GateView, Health, Lag, SideName
 from backends.traffic.base import Confirmation, ForeignChange, Observed, PlainRoute, RouteError
-from backends.workloads.base import RunState, WorkloadError
+from backends.workloads.base import NoWay, Outcome, Standing, WorkloadError
 
 T = TypeVar("T")
 BEGINNING = datetime(2026, 3, 14, tzinfo=UTC)
@@ -156,15 +156,15 @@ class ModelControl:
         self.slow = 0.0
         self._world = world
 
-    async def quiesce(self, side: SideName) -> str:
+    async def quiesce(self, side: SideName) -> Outcome:
         return await self._turn(side, False)
 
-    async def resume(self, side: SideName) -> str:
+    async def resume(self, side: SideName, pinned: Mapping[str, Any]) -> Outcome:
         if side not in self.stuck:
             self._world.note_writer(side, self.running)
         return await self._turn(side, True)
 
-    async def _turn(self, side: SideName, running: bool) -> str:
+    async def _turn(self, side: SideName, running: bool) -> Outcome:
         self._world.lives()
         if self.slow:
             await asyncio.sleep(self.slow)
@@ -175,13 +175,25 @@ class ModelControl:
         if side in self.stuck:
             raise WorkloadError(f"{self.name} on {side} does not listen")
         self.running[side] = running
-        return "done"
+        return Outcome("done")
 
-    async def state(self, side: SideName) -> RunState:
+    async def look(self, side: SideName) -> Standing:
         self._world.lives()
         if side in self.stuck or side in self.half:
-            return "unknown"
-        return "running" if self.running[side] else "quiesced"
+            return Standing("unknown")
+        return Standing("running" if self.running[side] else "quiesced")
+
+    async def stop_new_work(self, side: SideName) -> Outcome:
+        raise NoWay(f"{self.name}: nothing says how")
+
+    async def drain(self, side: SideName) -> Outcome:
+        return await self.stop_new_work(side)
+
+    async def pin(self, side: SideName) -> dict[str, Any]:
+        return {}
+
+    async def step(self, side: SideName) -> int | None:
+        return None
 
 
 class ModelWorld:

@@ -219,8 +219,6 @@ def test_what_is_not_built_is_refused_by_its_field() -> None:
     assert told == [
         "stores.s3.secret_key",
         "transfer.workers",
-        "workloads[0].quiesce.systemd",
-        "workloads[1].quiesce.slurm",
         "workloads[2].quiesce.kubernetes",
         "routes[0].haproxy",
         "routes[1].route53",

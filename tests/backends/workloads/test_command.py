@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from backends.children import Children
-from backends.errors import NotYetSupported
-from backends.plan.models import Workload
 from backends.ssh.models import SshHost
 from backends.ssh.pool import SshPool
-from backends.workloads.base import WorkloadControl, WorkloadError
-from backends.workloads.control import open_workload
+from backends.workloads.base import NoWay, StillRunning, WorkloadError
+from backends.workloads.open import open_workload
+from tests.backends.workloads.conftest import control, workload
 from tests.peers.openssh import OpenSsh, openssh
 from tests.peers.process import free_ports
 
@@ -23,6 +22,9 @@ case "$1" in
   stop) echo quiesced >"$state" ;;
   start) echo running >"$state" ;;
   status) cat "$state"; grep -q running "$state" || exit 3 ;;
+  drain) touch "$(dirname "$0")/closed" ;;
+  idle) [ ! -e "$(dirname "$0")/job" ] || exit 3 ;;
+  step) echo 1200 ;;
   fail) echo 'queue is \033[31mbusy' >&2; exit 9 ;;
 esac
 """
@@ -43,17 +45,6 @@ def trainctl(tmp_path: Path) -> str:
     return str(path)
 
 
-def workload(quiesce: dict[str, object] | None) -> Workload:
-    return Workload.model_validate(
-        {
-            "name": "pretrain",
-            "class": "training",
-            "runs_on": {"legacy": ["box"], "target": ["box", "gone"]},
-            "quiesce": quiesce,
-        }
-    )
-
-
 @pytest.fixture
 async def pool(sshd: OpenSsh) -> AsyncIterator[SshPool]:
     hosts = [sshd.host(), SshHost("gone", "127.0.0.1", None, free_ports(1)[0])]
@@ -61,20 +52,14 @@ async def pool(sshd: OpenSsh) -> AsyncIterator[SshPool]:
         yield opened
 
 
-def control(pool: SshPool, base: Path, **quiesce: object) -> WorkloadControl:
-    opened = open_workload(workload(quiesce), pool, base=base, children=Children())
-    assert opened is not None
-    return opened
-
-
 async def test_a_workload_on_hosts_is_stopped_asked_and_started(pool: SshPool, trainctl: str, tmp_path: Path) -> None:
     pretrain = control(pool, tmp_path, command=[trainctl, "stop"], resume=[trainctl, "start"], status=[trainctl, "status"])
-    assert await pretrain.state("legacy") == "running"
-    assert await pretrain.quiesce("legacy") == f"pretrain stopped on legacy (box) by `{trainctl} stop`"
-    assert await pretrain.state("legacy") == "quiesced"
+    assert (await pretrain.look("legacy")).state == "running"
+    assert (await pretrain.quiesce("legacy")).text == f"pretrain stopped on legacy (box) by `{trainctl} stop`"
+    assert (await pretrain.look("legacy")).state == "quiesced"
     await pretrain.quiesce("legacy")
-    await pretrain.resume("legacy")
-    assert await pretrain.state("legacy") == "running"
+    await pretrain.resume("legacy", {})
+    assert (await pretrain.look("legacy")).state == "running"
 
 
 async def test_one_host_that_fails_is_a_failure_and_named(pool: SshPool, trainctl: str, tmp_path: Path) -> None:
@@ -82,48 +67,75 @@ async def test_one_host_that_fails_is_a_failure_and_named(pool: SshPool, trainct
     with pytest.raises(WorkloadError, match=r"pretrain on target is not stopped: gone \(127.0.0.1:.*refused"):
         await pretrain.quiesce("target")
     assert (tmp_path / "state").read_text() == "quiesced\n"  # the one that could be reached was stopped all the same
-    assert await pretrain.state("target") == "unknown"
+    assert (await pretrain.look("target")).state == "unknown"
 
 
 async def test_a_command_that_fails_is_told_with_its_words(pool: SshPool, trainctl: str, tmp_path: Path) -> None:
     pretrain = control(pool, tmp_path, command=[trainctl, "fail"])
     with pytest.raises(WorkloadError, match=r"fail` on box ended with 9: queue is \\x1b\[31mbusy"):
         await pretrain.quiesce("legacy")
-    assert await pretrain.state("legacy") == "unknown"
+    assert (await pretrain.look("legacy")).state == "unknown"
 
 
 async def test_commands_on_the_engines_machine_run_in_the_plans_folder(pool: SshPool, trainctl: str, tmp_path: Path) -> None:
     pretrain = control(
         pool, tmp_path, command=["./trainctl", "stop"], status=["./trainctl", "status"], on="engine", timeout="20s"
     )
-    assert await pretrain.quiesce("target") == "pretrain stopped on target (the engine's machine) by `./trainctl stop`"
-    assert await pretrain.state("target") == "quiesced"
+    assert (await pretrain.quiesce("target")).text == "pretrain stopped on target (the engine's machine) by `./trainctl stop`"
+    assert (await pretrain.look("target")).state == "quiesced"
 
 
 async def test_without_status_the_state_is_what_the_last_command_left(pool: SshPool, trainctl: str, tmp_path: Path) -> None:
     pretrain = control(pool, tmp_path, command=["./trainctl", "stop"], resume=["./trainctl", "start"], on="engine")
-    assert await pretrain.state("legacy") == "unknown"
+    assert (await pretrain.look("legacy")).state == "unknown"
     await pretrain.quiesce("legacy")
-    assert await pretrain.state("legacy") == "quiesced"
-    await pretrain.resume("legacy")
-    assert await pretrain.state("legacy") == "running"
+    assert (await pretrain.look("legacy")).state == "quiesced"
+    await pretrain.resume("legacy", {})
+    assert (await pretrain.look("legacy")).state == "running"
 
 
 async def test_a_side_has_its_own_way(pool: SshPool, trainctl: str, tmp_path: Path) -> None:
     own = {"command": [trainctl, "stop"], "on": "engine", "timeout": "20s"}
     pretrain = control(pool, tmp_path, legacy=own)
-    assert "the engine's machine" in await pretrain.quiesce("legacy")
+    assert "the engine's machine" in (await pretrain.quiesce("legacy")).text
     with pytest.raises(WorkloadError, match="does not say how it is stopped on target"):
         await pretrain.quiesce("target")
     with pytest.raises(WorkloadError, match="no command that starts it on legacy"):
-        await pretrain.resume("legacy")
+        await pretrain.resume("legacy", {})
 
 
 def test_without_quiesce_there_is_nothing_to_stop(tmp_path: Path, pool: SshPool) -> None:
     assert open_workload(workload(None), pool, base=tmp_path, children=Children()) is None
 
 
-@pytest.mark.parametrize("kind", ["systemd", "slurm", "kubernetes"])
-def test_a_kind_to_come_is_refused_not_ignored(tmp_path: Path, pool: SshPool, kind: str) -> None:
-    with pytest.raises(NotYetSupported, match=kind):
-        open_workload(workload({kind: "x"}), pool, base=tmp_path, children=Children())
+async def test_new_work_is_stopped_and_what_runs_awaited(pool: SshPool, trainctl: str, tmp_path: Path) -> None:
+    pretrain = control(pool, tmp_path, command=[trainctl, "stop"], drain=[trainctl, "drain"], idle=[trainctl, "idle"])
+    (tmp_path / "job").touch()
+    stopped = await pretrain.stop_new_work("legacy")
+    assert stopped.standing.is_idle is False
+    assert (tmp_path / "closed").exists()
+    (tmp_path / "job").unlink()
+    drained = await pretrain.drain("legacy")
+    assert drained.text == f"pretrain taking no new work on legacy (box) by `{trainctl} drain`; nothing of it runs any more"
+
+
+async def test_what_is_not_idle_in_time_is_told_as_still_running(pool: SshPool, trainctl: str, tmp_path: Path) -> None:
+    asked = {"drain": [trainctl, "drain"], "idle": [trainctl, "idle"], "timeout": "1s"}
+    pretrain = control(pool, tmp_path, command=[trainctl, "stop"], **asked)
+    (tmp_path / "job").touch()
+    with pytest.raises(StillRunning, match="takes no new work, and is not idle after 1 s"):
+        await pretrain.drain("legacy")
+
+
+async def test_without_a_way_to_stop_new_work_nothing_is_stopped_instead(pool: SshPool, trainctl: str, tmp_path: Path) -> None:
+    pretrain = control(pool, tmp_path, command=[trainctl, "stop"], status=[trainctl, "status"])
+    with pytest.raises(NoWay, match="no command that stops new work on legacy"):
+        await pretrain.stop_new_work("legacy")
+    assert (await pretrain.look("legacy")).state == "running"
+
+
+async def test_the_step_of_training_is_a_number_or_an_error(pool: SshPool, trainctl: str, tmp_path: Path) -> None:
+    assert await control(pool, tmp_path, command=["true"], step=[trainctl, "step"]).step("legacy") == 1200
+    assert await control(pool, tmp_path, command=["true"]).step("legacy") is None
+    with pytest.raises(WorkloadError, match="not a step"):
+        await control(pool, tmp_path, command=["true"], step=[trainctl, "status"]).step("legacy")
