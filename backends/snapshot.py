@@ -38,6 +38,7 @@ __all__ = [
     "Phase",
     "PlanView",
     "PointView",
+    "PreflightView",
     "PreviewView",
     "ProcessView",
     "ProofCounts",
@@ -353,6 +354,18 @@ def _sum(values: Sequence[_Figure | None]) -> _Figure | None:
     return None if not known or len(known) < len(values) else sum(known[1:], known[0])
 
 
+class PreflightView(Model):
+    """One thing that a rollback needs: what was seen of it, and what would mend it."""
+
+    name: str
+    verdict: Verdict
+    evidence: str = ""
+    cure: str = ""
+    needed: bool = True  # arming waits for it
+    waived_by: str = ""  # who signed for it, and why
+    age: float | None = None  # seconds since it was measured
+
+
 class WorkloadView(Model):
     name: str
     kind: str  # class of the plan: realtime, batch, training, pipeline
@@ -449,6 +462,7 @@ class Snapshot(Model):
     hosts: tuple[HostView, ...] = ()
     workloads: tuple[WorkloadView, ...] = ()
     rollback: ReadinessView = ReadinessView()
+    preflight: tuple[PreflightView, ...] = ()
     run: RunView | None = None
     next: PreviewView | None = None  # what `advance` would do now
     window_elapsed: float | None = None  # dual or retire window, observed seconds

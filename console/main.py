@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "attach": ("console.commands.attach", "open the console on a running engine"),
     "status": ("console.commands.status", "the state, on one screen, without a console"),
     "advance": ("console.commands.advance", "one step forward"),
+    "sign": ("console.commands.sign", "answer for what no machine can check"),
     "hold": ("console.commands.hold", "stop forward movement"),
     "resume": ("console.commands.resume", "lift the hold; after a rollback: arm anew"),
     "rollback": ("console.commands.rollback", "take production back to legacy"),

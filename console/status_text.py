@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from backends.escape import plain
 from backends.snapshot import DatasetView, HostView, Snapshot, TriggerView, mean_of
 from backends.verdict import Verdict
+from backends.vocabulary import Phase
 from themes.meaning import UNICODE, level_of_verdict
 from widgets.figures import duration, share, size
 
@@ -30,6 +31,7 @@ def status_lines(s: Snapshot) -> Iterator[str]:
         seen = "-" if route.observed is None else f"{route.observed} %"
         foreign = f"  FOREIGN {plain(route.foreign)}" if route.foreign else ""
         yield f"route {plain(route.name)}: {route.desired} % on target, observed {seen}{foreign}"
+    yield from _preflight(s)
     for gate in s.gates:
         if gate.current or s.engine is None:
             yield f"{_glyph(gate.verdict)} gate {plain(gate.name)}: {gate.verdict}  {plain(gate.reason)}"
@@ -52,6 +54,16 @@ def _rollback(s: Snapshot) -> Iterator[str]:
         yield f"ROLLBACK NOT READY: {why}"
     for warning in r.warnings:
         yield f"  note: {plain(warning)}"
+
+
+def _preflight(s: Snapshot) -> Iterator[str]:
+    """What is proven needs no line; before staging nothing has been tried."""
+    if s.phase not in (Phase.STAGING, Phase.CUTOVER, Phase.DECOMMISSION):
+        return
+    for item in s.preflight:
+        if item.verdict is not Verdict.PASS:
+            waived = f"  (waived by {plain(item.waived_by)})" if item.waived_by else ""
+            yield f"{_glyph(item.verdict)} preflight {plain(item.name)}: {item.verdict}  {plain(item.evidence)}{waived}"
 
 
 def _trigger(t: TriggerView) -> str:

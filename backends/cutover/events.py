@@ -36,6 +36,7 @@ class Kind(StrEnum):
     ROUND = "sync.round"
     REFUSED = "refused"
     SEAT = "seat"
+    SIGNED = "signed"
     TICK = "tick"
     CLOCK_JUMP = "clock.jump"
     NOTE = "note"
@@ -52,7 +53,7 @@ def moves_forward(kind: str, data: dict[str, Any]) -> bool:
     holds, verdicts and everything on the way back."""
     if data.get("evacuate"):
         return False  # legacy is dead: what brings production to the living side waits for no disk
-    if kind in (Kind.CREATED, Kind.PLAN_LOADED, Kind.ARMED, Kind.RELEASED):
+    if kind in (Kind.CREATED, Kind.PLAN_LOADED, Kind.ARMED, Kind.RELEASED, Kind.SIGNED):
         return True
     if kind == Kind.INTENT:
         return bool(data["direction"] == "forward")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from backends.cutover.events import Event, Kind
 from backends.vocabulary import Phase, State
 
+WAIVE = "preflight:"  # what the item of a signature begins with that waives what preflight could not prove
 Writer = Literal["legacy", "none", "target"]
 Direction = Literal["forward", "backward", "safety"]
 StepStatus = Literal["waiting", "running", "confirmed", "failed", "skipped"]
@@ -20,6 +21,15 @@ StepStatus = Literal["waiting", "running", "confirmed", "failed", "skipped"]
 
 @dataclass(slots=True)
 class Hold:
+    by: str
+    reason: str
+    at: datetime
+
+
+@dataclass(slots=True)
+class Signature:
+    """What no machine can check, or what a person takes upon himself: who, why, when."""
+
     by: str
     reason: str
     at: datetime
@@ -159,6 +169,7 @@ class Migration:
     triggers: dict[str, VerdictFold] = field(default_factory=dict)
     rounds: dict[str, dict[str, Any]] = field(default_factory=dict)  # dataset -> last round in the journal
     rollbacks: int = 0
+    signed: dict[str, Signature] = field(default_factory=dict)  # item -> who signed it
 
     @property
     def is_held(self) -> bool:
@@ -245,6 +256,7 @@ def _state(m: Migration, event: Event, data: dict[str, Any]) -> None:
         m.needs_resume = False
         m.armed = None
         m.gates.clear()
+        m.signed = {item: s for item, s in m.signed.items() if not item.startswith(WAIVE)}
 
 
 def _held(m: Migration, event: Event, data: dict[str, Any]) -> None:
@@ -446,6 +458,13 @@ def _command_ended(m: Migration, event: Event, data: dict[str, Any]) -> None:
         told.outcome = dict(data.get("outcome") or {})
 
 
+def _signed(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    if data.get("withdrawn"):
+        m.signed.pop(data["item"], None)
+    else:
+        m.signed[data["item"]] = Signature(event.actor, data.get("reason", ""), event.at)
+
+
 _HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
     Kind.CREATED: _created,
     Kind.PLAN_LOADED: _plan,
@@ -468,4 +487,5 @@ _HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
     Kind.SEAT: _seat,
     Kind.COMMAND: _command,
     Kind.COMMAND_ENDED: _command_ended,
+    Kind.SIGNED: _signed,
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backends.cutover.fold import Migration
+from backends.cutover.preflight import preflight_refusal
 from backends.cutover.rules import Refusal, held_refusal, refusal_of
 from backends.cutover.states import TABLE, next_phase
 from backends.cutover.steps.base import Step
@@ -107,12 +108,9 @@ def _lowering(steps: tuple[Step, ...], before: str = "") -> str:
 
 
 def _arm(world: World) -> Move | Refusal:
-    legacy = world.side("legacy")
-    if world.plan.routes and not legacy.is_fresh:
-        return Refusal("PREFLIGHT", f"legacy is {legacy.health}: {legacy.reason}", "a probe of legacy that answers")
-    for w in world.plan.workloads:
-        if w.writes and w.name not in world.controls:
-            return Refusal("PREFLIGHT", f"{w.name} writes and cannot be stopped", "workloads[].quiesce")
+    refusal = preflight_refusal(world)
+    if refusal is not None:
+        return refusal
     return Move("arm", "arm: pin the plan and the routes' weights", State.ARMED, Phase.CUTOVER)
 
 

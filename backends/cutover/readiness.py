@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backends.cutover.preflight import lowered
 from backends.cutover.rollback import plan_rollback, writers_on_target
 from backends.cutover.states import TABLE
 from backends.cutover.world import World
@@ -21,12 +22,13 @@ def readiness(world: World, *, reverse_lag: Lag, journal_note: str = "", stale_r
         blocked.append("legacy has been decommissioned")
     if m.state is State.RECONCILING:
         blocked.append("already rolled back: reconciling")
+    broken, doubtful = lowered(world)
     seconds = rollback.seconds + _reverse_seconds(reverse_lag)
     return ReadinessView(
-        ready=possible and not blocked,
+        ready=possible and not blocked and not broken,
         possible=possible,
-        blocked_by=tuple(blocked),
-        warnings=_warnings(world, journal_note, stale_routes) + rollback.warnings,
+        blocked_by=(*blocked, *broken),
+        warnings=_warnings(world, journal_note, stale_routes) + rollback.warnings + doubtful,
         seconds_to_safe=seconds if not blocked else None,
         gap=reverse_lag if writers_on_target(world.plan, m) else Lag(objects=0, bytes=0, seconds=0.0),
         reverse_lag=reverse_lag,

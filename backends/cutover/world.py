@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from backends.cutover.fold import Migration
 from backends.plan.models import Plan
 from backends.traffic.base import Route
 from backends.vocabulary import Health, SideName
 from backends.workloads.base import WorkloadControl
+
+if TYPE_CHECKING:
+    from backends.cutover.preflight import Proof
 
 HEALTH_AGE = 60.0  # seconds that a proof of health is good for (SR3)
 
@@ -49,6 +52,11 @@ class World(Protocol):
     def routes(self) -> Mapping[str, Route]: ...
     @property
     def controls(self) -> Mapping[str, WorkloadControl]: ...
+
+    @property
+    def proofs(self) -> Mapping[str, Proof]:
+        """What preflight has measured so far, by item."""
+        ...
 
     def side(self, side: SideName) -> SideHealth: ...
 

@@ -15,6 +15,7 @@ from backends.engine.callers import Caller
 from backends.engine.errors import PreviewChanged
 from backends.engine.moves import hold
 from backends.engine.seat import give_seat, take_seat
+from backends.engine.signing import sign
 from backends.engine.snapshots import advance_preview, evacuate_preview, may_roll_back, rollback_preview
 from backends.errors import CutoverError, RefusedByRule, UsageError
 from backends.escape import plain
@@ -70,6 +71,11 @@ class SyncArgs(Args):
 
 class SeatArgs(Args):
     take: bool = True
+
+
+class SignArgs(ReasonArgs):
+    item: str
+    withdraw: bool = False
 
 
 class DownArgs(Args):
@@ -196,6 +202,12 @@ async def down(engine: Engine, caller: Caller, args: DownArgs) -> dict[str, Any]
     return _now(engine)
 
 
+async def sign_(engine: Engine, caller: Caller, args: SignArgs) -> dict[str, Any]:
+    """Answer for an item that no machine can check."""
+    await sign(engine, caller.text, args.item, args.reason, withdraw=args.withdraw)
+    return _now(engine) | {"item": args.item, "signed": not args.withdraw}
+
+
 def _now(engine: Engine) -> dict[str, Any]:
     m = engine.migration
     weights = {r.name: m.route(r.name).confirmed for r in engine.plan.routes}
@@ -222,6 +234,7 @@ COMMANDS: dict[str, tuple[type[Args], Handler]] = {
     "sync": (SyncArgs, sync),
     "seat": (SeatArgs, seat),
     "down": (DownArgs, down),
+    "sign": (SignArgs, sign_),
 }
 
 

@@ -30,6 +30,7 @@ from backends.engine.guard import Guard
 from backends.engine.journal import Journal
 from backends.engine.judge import Judge
 from backends.engine.moves import block, carry_back, carry_out, change_state, hold, rollback_plan
+from backends.engine.preflight import Preflight
 from backends.engine.runner import Runner
 from backends.engine.world import LiveWorld
 from backends.errors import CutoverError, RefusedByRule
@@ -62,6 +63,7 @@ class Engine:
         self.judge: Judge
         self.followers: Followers
         self.guard: Guard
+        self.preflight: Preflight
         self.socket = ""
         self.version = 0  # rises with every change, for streams
         self.stopping = asyncio.Event()
@@ -86,6 +88,7 @@ class Engine:
         self.world.on_round = self.followers.note
         self.judge = Judge(self, self.followers)
         self.guard = Guard(self)
+        self.preflight = Preflight(self, self.state_dir)
 
     # Journal
 
@@ -152,6 +155,9 @@ class Engine:
             if self._forward is not None and not self._forward.done():
                 raise RefusedByRule("BUSY", "another advance is in flight", hint="wait for its end")
             move = self.next_move(only)
+            if (move.rule if isinstance(move, Refusal) else move.kind) in ("PREFLIGHT", "arm"):
+                await self.preflight.prove()  # as it is now, not as it was when somebody last looked
+                move = self.next_move(only)
             if isinstance(move, Refusal):
                 raise RefusedByRule(move.rule, move.reason, hint=move.would_allow)
             if preview_hash is not None and preview_hash != move.hash(self.plan_hash):

@@ -9,6 +9,7 @@ from typing import Any
 
 from backends.cutover.events import Kind
 from backends.cutover.forward import Move, compensation_steps
+from backends.cutover.preflight import preflight
 from backends.cutover.rollback import Mode, RollbackPlan, plan_rollback
 from backends.cutover.states import TABLE
 from backends.cutover.steps.build import step_of
@@ -91,7 +92,8 @@ async def _arm(engine: Desk, actor: str) -> None:
         async with asyncio.timeout(15):
             pins[name] = await route.pin()
     scripts = await asyncio.to_thread(script_hashes, engine)
-    data = {"plan_hash": engine.plan_hash, "weights": weights, "scripts": scripts, "pins": pins}
+    proven = [i.model_dump(exclude={"age"}, exclude_defaults=True) for i in preflight(engine.world)]
+    data = {"plan_hash": engine.plan_hash, "weights": weights, "scripts": scripts, "pins": pins, "preflight": proven}
     await engine.record(Kind.ARMED, data, actor=actor)
     for name, pinned in pins.items():
         engine.world.routes[name].restore(pinned)
@@ -118,6 +120,8 @@ def script_hashes(engine: Desk) -> dict[str, str]:
     for workload in plan.workloads:
         for way in workload.quiesce.ways if workload.quiesce is not None else ():
             argvs += [a for a in (way.command, way.resume, way.status, way.drain, way.idle, way.step) if a and way.on == "engine"]
+    if plan.capacity is not None and plan.capacity.on == "engine":
+        argvs.append(plan.capacity.command)
     out: dict[str, str] = {}
     for argv in argvs:
         path = Path(argv[0])

@@ -26,7 +26,7 @@ from backends.escape import plain
 if TYPE_CHECKING:
     from backends.engine.core import Engine
 
-NEEDS_SEAT = frozenset({"advance", "resume", "override"})  # holds, rollback and evacuate never do
+NEEDS_SEAT = frozenset({"advance", "resume", "override", "sign"})  # holds, rollback and evacuate never do
 LOOKS = frozenset({"preview"})  # changes nothing: observers may, and the journal is not told
 WHILE_RECOVERING = frozenset({"preview", "rollback", "evacuate", "hold"})
 KEY_LIMIT = 200

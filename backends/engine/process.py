@@ -108,6 +108,7 @@ async def _work(engine: Engine, companion: int | None) -> None:
         "gpus": engine.world.fleet.run,
         "judge": engine.judge.run,
         "guard": engine.guard.run,
+        "preflight": engine.preflight.run,
     }
     lasting |= {f"side {s}": engine.world.sides[s].run for s in SIDES}
     lasting |= {f"route {n}": partial(engine.guard.watch_route, n) for n in engine.world.routes}

@@ -10,6 +10,7 @@ from typing import Protocol, Self
 
 from backends.children import Children
 from backends.cutover.fold import Migration
+from backends.cutover.preflight import Proof
 from backends.cutover.rules import delete_refusal
 from backends.cutover.world import RoundEnd, SideHealth
 from backends.engine.sides import SideWatch
@@ -60,6 +61,7 @@ class LiveWorld:
         self.fleet = GpuFleet(self.ssh, hosts, paths=watched_paths(plan), dcgm=dcgm_pages(plan))
         self.reader = FileReader(self.ssh)
         self.session = TransferSession(plan, base, state_dir, self.ssh, delete_barred=self._delete_barred)
+        self.proofs: dict[str, Proof] = {}  # kept by `backends.engine.preflight`
         self.sides: dict[SideName, SideWatch] = {side: SideWatch(side, plan, self.ssh) for side in SIDES}
 
     async def __aenter__(self) -> Self:

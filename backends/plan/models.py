@@ -313,6 +313,14 @@ class Windows(Part):
     no_changes: NoChanges | None = None
 
 
+class Capacity(Part):
+    """A command that exits 0 where legacy can carry all of the load; run on every host of legacy, or where the engine runs."""
+
+    command: Argv
+    on: Literal["hosts", "engine"] = "engine"
+    timeout: Duration = 30.0
+
+
 class Backup(Part):
     dataset: str
     kind: Literal["versioned", "snapshot", "command"]
@@ -354,6 +362,7 @@ class Plan(Part):
     gates: dict[Phase, tuple[Gate, ...]] = Field(default_factory=dict)
     triggers: tuple[Trigger, ...] = ()
     windows: Windows = Windows()
+    capacity: Capacity | None = None
     backups: tuple[Backup, ...] = ()
     operators_group: Text | None = None
     operators: Operators = Operators()

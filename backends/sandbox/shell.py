@@ -142,7 +142,8 @@ class Shell:
         return 0
 
     async def _date(self, argv: list[str], process: _Process) -> int:
-        now = f"{time.time():.0f}" if argv == ["+%s"] else time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime())
+        forms = {"+%s": f"{time.time():.0f}", "+%s.%N": f"{time.time():.9f}"}
+        now = forms[argv[0]] if argv and argv[0] in forms else time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime())
         process.stdout.write(f"{now}\n".encode())
         return 0
 

@@ -48,8 +48,8 @@ class OnlyKeys:
             yield [o for o in page if o.key in self._keys]
 
 
-def side_spec(spec: StoreSpec, epoch: int) -> StoreSpec:
-    """The store beside a tree: `…/ckpt/` -> `…/ckpt.cutover-gap-1/`. Raises `StoreError` where the tree has nothing beside it."""
+def side_spec(spec: StoreSpec, what: str) -> StoreSpec:
+    """The store beside a tree: `…/ckpt/` -> `…/ckpt.cutover-gap-1/` for `gap-1`. Raises `StoreError` where the tree has nothing beside it."""
     scheme, _, rest = spec.url.partition("://")
     path = rest.rstrip("/")
     if scheme == "s3" and "/" not in path:
@@ -58,7 +58,7 @@ def side_spec(spec: StoreSpec, epoch: int) -> StoreSpec:
             where=spec.url,
             hint="copy what only target has by hand: cutover verify names it",
         )
-    return spec.model_copy(update={"url": f"{scheme}://{path}.cutover-gap-{epoch}/"})
+    return spec.model_copy(update={"url": f"{scheme}://{path}.cutover-{what}/"})
 
 
 async def gap_keys(dataset: str, target: Store, index: Index) -> frozenset[str]:

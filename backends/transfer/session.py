@@ -175,11 +175,27 @@ class TransferSession:
 
         spec = self.dataset(dataset)
         _, target = self._sides(spec)
-        side = self._open_store(f"{spec.from_} (side)", side_spec(self.plan.stores[spec.from_], epoch))
+        side = self._open_store(f"{spec.from_} (side)", side_spec(self.plan.stores[spec.from_], f"gap-{epoch}"))
         try:
             return await keep_gap(
                 dataset, epoch, target, side, self.index, replace(self._options(spec), delete=False, folders=False)
             )
+        finally:
+            await side.close()
+
+    async def try_reverse(self, dataset: str) -> str:
+        """Try the way from target to legacy without changing either: what was done, in words. Raises `CutoverError`."""
+        from backends.transfer.gap import side_spec
+        from backends.transfer.trial import try_parts, try_way
+
+        spec = self.dataset(dataset)
+        legacy, target = self._sides(spec)
+        kept = self.plan.stores[spec.from_]
+        if kept.url.startswith("s3://") and "/" not in kept.url.removeprefix("s3://").rstrip("/"):
+            return await try_parts(target, legacy)  # the whole bucket is the dataset: there is no place beside it
+        side = self._open_store(f"{spec.from_} (side)", side_spec(kept, "try"))
+        try:
+            return await try_way(target, side)
         finally:
             await side.close()
 

@@ -35,6 +35,8 @@ def _programs(plan: Plan) -> Iterator[tuple[Path, str, bool]]:
         if route.command is not None:
             yield ("routes", i, "command", "set", 0), route.command.set[0], True
             yield ("routes", i, "command", "get", 0), route.command.get[0], True
+    if plan.capacity is not None:
+        yield ("capacity", "command", 0), plan.capacity.command[0], plan.capacity.on == "engine"
     for i, workload in enumerate(plan.workloads):
         path: Path = ("workloads", i, "quiesce")
         quiesce = workload.quiesce

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from backends.cutover.events import Event
 from backends.cutover.fold import Migration, apply
+from backends.cutover.preflight import Proof, measured_items
 from backends.cutover.world import RoundEnd, SideHealth
 from backends.engine.core import Engine
 from backends.engine.guard import Guard
@@ -213,6 +214,7 @@ class ModelWorld:
         self.settled: list[str] = []
         self.rounds: list[tuple[str, bool]] = []
         self.now = 0.0
+        self.proofs = {name: Proof(True, "model", at=float("inf")) for name in measured_items(self.plan)}
         self.lone = Migration()  # where no engine is: tests of pure functions
 
     @property
@@ -328,6 +330,11 @@ class _Judge:
         """Nothing is kept."""
 
 
+class _Preflight:
+    async def prove(self) -> None:
+        """`ModelWorld.proofs` holds what a test says."""
+
+
 class _Followers:
     lag = Lag(objects=0, bytes=0, seconds=0.0)
 
@@ -365,6 +372,7 @@ class ModelEngine:
         judge, followers = _Judge(), _Followers()
         engine.judge, engine.followers = judge, followers  # type: ignore[assignment]
         engine.guard = Guard(engine)
+        engine.preflight = _Preflight()  # type: ignore[assignment]
         self.engine = self.world.engine = engine
         if not self.events:
             await engine.record("created", {"name": "model"})

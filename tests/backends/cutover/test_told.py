@@ -45,7 +45,7 @@ def journal(name: str, reason: str) -> list[Event]:
     data: dict[str, Any] = {
         "id": "o", "name": name, "path": name, "hash": "0" * 64, "plan_hash": "0" * 64, "text": reason, "reason": reason,
         "detail": reason, "by": name, "holder": name, "command": name, "rule": "SR1", "side": "legacy", "health": "dead",
-        "args": args, "direction": "forward", "weights": {name: 5}, "dataset": name, "verdict": "BREACH", "value": 1.0, "limit": 2.0,
+        "args": args, "direction": "forward", "weights": {name: 5}, "dataset": name, "item": name, "verdict": "BREACH", "value": 1.0, "limit": 2.0,
         "steps": [{"kind": "weight", "args": args, "text": reason}], "mode": "graceful", "outcome": reason, "step": 0,
         "listed": 1, "copied": 1, "failed": 1, "bytes": 1, "proven": 0, "objects_total": 1, "route": name, "count": 1, "pid": 1,
         "repaired": [{"key": name, "reason": reason}], "failures": [{"key": name, "reason": reason}],
