@@ -467,6 +467,7 @@ class Snapshot(Model):
     next: PreviewView | None = None  # what `advance` would do now
     window_elapsed: float | None = None  # dual or retire window, observed seconds
     window_total: float | None = None
+    no_changes: str = ""  # the no-change period that holds now, and its end; empty outside of one
     events: tuple[EventView, ...] = ()
     journal_ok: bool = True
     journal_note: str = ""

@@ -26,6 +26,8 @@ def status_lines(s: Snapshot) -> Iterator[str]:
         yield f"! held by {plain(hold.by)}: {plain(hold.reason)}"
     if s.blind:
         yield f"! blind: {plain(s.blind_reason)}"
+    if s.no_changes:
+        yield f"! {plain(s.no_changes)}"
     yield from _rollback(s)
     for route in s.routes:
         seen = "-" if route.observed is None else f"{route.observed} %"

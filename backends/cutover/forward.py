@@ -9,7 +9,7 @@ from typing import Literal
 
 from backends.cutover.fold import Migration
 from backends.cutover.preflight import preflight_refusal
-from backends.cutover.rules import Refusal, held_refusal, refusal_of
+from backends.cutover.rules import Refusal, held_refusal, no_changes_refusal, refusal_of
 from backends.cutover.states import TABLE, next_phase
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.ttl import SetTtl
@@ -86,6 +86,8 @@ def _move(world: World, soaks: dict[str, SoakView], only: str | None) -> Move | 
             steps = lowering_steps(plan, m) if following is Phase.STAGING else ()
             return Move("phase", f"phase {following}" + _lowering(steps, ", "), State.PREPARING, following, steps)
         return _arm(world)
+    if (refusal := no_changes_refusal(world)) is not None:
+        return refusal
     if m.state is State.ARMED or m.state is State.SOAKING:
         return _shift(world, soaks, only)
     if m.state is State.DUAL:

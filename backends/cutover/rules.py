@@ -8,12 +8,14 @@ SR5  a least spacing between weight changes
 SR6  backward outranks forward
 MAX_DELETE  deletes stay within the plan's max_delete (`backends.transfer.deletes`)
 HELD a hold blocks forward moves, and never a rollback
+NO_CHANGES nothing is moved forward in a no-change period of the plan
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from backends.cutover.calendar import no_changes_now
 from backends.cutover.fold import Migration
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.weight import SetWeight
@@ -34,6 +36,7 @@ RULES: dict[str, str] = {
     "GATE": "a gate has not passed",
     "SOAK": "the present weight has not soaked long enough",
     "WINDOW": "the dual or the retire window is not over",
+    "NO_CHANGES": "a no-change period of the plan: nothing is moved forward, a rollback always goes",
     "PREFLIGHT": "something that a rollback needs is not in place",
     "BUSY": "another operation is in flight",
     "PREVIEW": "the world has changed since the preview",
@@ -62,6 +65,8 @@ def refusal_of(step: Step, world: World, *, accept_unknown: bool = False) -> Ref
             return Refusal("SR6", "a rollback is under way", "wait for its end")
         if m.holds:
             return held_refusal(world)
+        if (refusal := no_changes_refusal(world)) is not None:
+            return refusal
     if isinstance(step, SetWeight):
         return _weight(step, world, accept_unknown)
     if isinstance(step, SetToken):
@@ -87,6 +92,15 @@ def delete_refusal(m: Migration, dataset: str) -> Refusal | None:
     if m.holds:
         return held_refusal_of(m)
     return None
+
+
+def no_changes_refusal(world: World) -> Refusal | None:
+    """NO_CHANGES, with when it ends; None outside of every period. A run that began before its period is not cut in two by it."""
+    span = no_changes_now(world.plan.windows.no_changes, world.wall_now())
+    run = world.migration.open_run
+    if span is None or (run is not None and run.started_at < span.start):
+        return None
+    return Refusal("NO_CHANGES", f"no changes: {span.text}", f"its end, {span.end:%Y-%m-%d %H:%M} UTC")
 
 
 def held_refusal(world: World) -> Refusal:

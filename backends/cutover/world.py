@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from backends.cutover.fold import Migration
@@ -62,6 +63,10 @@ class World(Protocol):
 
     def observed_now(self) -> float:
         """Observed time of the migration, seconds."""
+        ...
+
+    def wall_now(self) -> datetime:
+        """The wall clock, UTC: for what is on a calendar, and for nothing else."""
         ...
 
     async def look_at_side(self, side: SideName) -> SideHealth:

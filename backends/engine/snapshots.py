@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from backends.cutover.calendar import no_changes_now
 from backends.cutover.evacuate import EvacuationPlan
 from backends.cutover.events import Event
 from backends.cutover.fold import Migration, RunFold
@@ -76,10 +77,16 @@ def snapshot_of(engine: Engine) -> Snapshot:
         next=advance_preview(engine),
         window_elapsed=engine.observed_now() - m.window_from if window and m.window_from is not None else None,
         window_total=window,
+        no_changes=_no_changes(engine),
         events=_events(list(engine.recent)),
         journal_ok=engine.journal.emergency is None,
         journal_note=_journal_note(engine),
     )
+
+
+def _no_changes(engine: Engine) -> str:
+    span = no_changes_now(engine.plan.windows.no_changes, engine.world.wall_now())
+    return f"no changes until {span.end:%Y-%m-%d %H:%M} UTC ({span.text})" if span is not None else ""
 
 
 def _journal_note(engine: Engine) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -13,6 +14,7 @@ from backends.cutover.fold import Migration
 from backends.cutover.preflight import Proof
 from backends.cutover.rules import delete_refusal
 from backends.cutover.world import RoundEnd, SideHealth
+from backends.engine.clock import utc_now
 from backends.engine.sides import SideWatch
 from backends.engine.ssh_choice import with_choice
 from backends.errors import CutoverError
@@ -96,6 +98,9 @@ class LiveWorld:
 
     def observed_now(self) -> float:
         return self._keeper.observed_now()
+
+    def wall_now(self) -> datetime:
+        return utc_now()
 
     def side(self, side: SideName) -> SideHealth:
         return self.sides[side].health()

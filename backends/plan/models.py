@@ -301,16 +301,33 @@ class Trigger(Part):
 
 
 class NoChanges(Part):
+    """A span of the wall clock without changes: weekly (`Fri 16:00`) or dated (`2026-12-24 16:00`)."""
+
     from_: str = Field(alias="from")
     to: str
     zone: str = "UTC"
+
+
+class _OneOrList:
+    """One mapping stands for a list of one; the schema says both."""
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        many: dict[str, Any] = handler(core)
+        return {"anyOf": [many["items"], many]}
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, dict) else value
+
+
+Periods = Annotated[tuple[NoChanges, ...], BeforeValidator(_listed), _OneOrList()]
 
 
 class Windows(Part):
     dual: Duration = 7 * 86400.0
     retire: Duration = 30 * 86400.0
     spacing: Duration = 30.0
-    no_changes: NoChanges | None = None
+    no_changes: Periods = ()
 
 
 class Capacity(Part):

@@ -13,8 +13,6 @@ def check_supported(plan: Plan, findings: Findings) -> None:
     _check_measures(plan, findings)
     if plan.transfer.workers:
         findings.not_yet(("transfer", "workers"), "transfer.workers", "leave it empty: this machine carries the bytes")
-    if plan.windows.no_changes is not None:
-        findings.not_yet(("windows", "no_changes"), "windows.no_changes")
     for field in ("backups", "notify", "metrics_file"):
         if getattr(plan, field):
             findings.not_yet((field,), field)

@@ -25,8 +25,9 @@ def check_windows(plan: Plan, _names: Names, findings: Findings) -> None:
     _check_usual(("windows", "retire"), "retire window", plan.windows.retire, 30 * DAY, findings)
     _check_usual(("windows", "spacing"), "spacing between weight changes", plan.windows.spacing, 30.0, findings)
     _check_soak(plan, findings)
-    if plan.windows.no_changes is not None:
-        _check_no_changes(plan.windows.no_changes, findings)
+    for i, span in enumerate(plan.windows.no_changes):
+        path: Path = ("windows", "no_changes", i)
+        _check_no_changes(span, path if findings.places.is_written(path) else path[:-1], findings)
     for side in ("legacy", "target"):
         bounds = [bound for bound, _ in plan.side(side).egress_usd_per_gb]
         for i, (before, after) in enumerate(itertools.pairwise(bounds), 1):
@@ -71,8 +72,7 @@ def _check_soak(plan: Plan, findings: Findings) -> None:
             _check_usual(path, f"soak for route `{route.name}`", soak, SOAK, findings)
 
 
-def _check_no_changes(span: NoChanges, findings: Findings) -> None:
-    path: Path = ("windows", "no_changes")
+def _check_no_changes(span: NoChanges, path: Path, findings: Findings) -> None:
     if not _is_zone(span.zone):
         near = nearest_name(span.zone, zoneinfo.available_timezones())
         message = f"found `{plain(span.zone, 60)}`, expected a time zone that this machine knows, such as Europe/Berlin"

@@ -214,6 +214,7 @@ class ModelWorld:
         self.settled: list[str] = []
         self.rounds: list[tuple[str, bool]] = []
         self.now = 0.0
+        self.wall = BEGINNING
         self.proofs = {name: Proof(True, "model", at=float("inf")) for name in measured_items(self.plan)}
         self.lone = Migration()  # where no engine is: tests of pure functions
 
@@ -253,6 +254,9 @@ class ModelWorld:
 
     def observed_now(self) -> float:
         return self.engine.observed_now() if self.engine is not None else self.now
+
+    def wall_now(self) -> datetime:
+        return self.wall
 
     async def orphans_gone(self) -> None:
         """A killed engine leaves none here."""
