@@ -19,7 +19,6 @@ from backends.vocabulary import SIDES, Health, SideName, State
 PERIOD = 0.5
 GRACE = 10.0  # seconds after a start in which a side that has not answered yet is no news
 GUARDED = (State.ARMED, State.SHIFTING, State.SOAKING, State.DUAL, State.COMMITTED, State.RETIRING)
-ROUTE_PERIOD = 1.0
 SHARE_PERIOD = 5.0  # looking at the data plane costs real requests
 ROUTE_LIMIT = 10.0
 SETTLE_PERIOD = 5.0
@@ -165,7 +164,7 @@ class Guard:
         """Read one route's authority once a period; a weight that is not ours is FOREIGN, and holds."""
         while True:
             await self._read_route(name)
-            await asyncio.sleep(ROUTE_PERIOD)
+            await asyncio.sleep(self._engine.world.routes[name].look_every)
 
     async def _read_route(self, name: str) -> None:
         engine, route = self._engine, self._engine.world.routes[name]

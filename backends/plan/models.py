@@ -187,13 +187,21 @@ class HaproxyRoute(Part):
 
 
 class Route53Route(Part):
-    """A weighted record pair in an Amazon Route 53 zone."""
+    """A weighted record pair in an Amazon Route 53 zone, `zone` its id. Credentials: the plan's, else AWS's usual chain."""
 
     zone: Text
     record: Text
     legacy: Names
     target: Names
     ttl: Duration = 60.0
+    region: str | None = None
+    profile: str | None = None
+    endpoint: str | None = None
+    access_key: str | None = Field(default=None, repr=False)
+    secret_key: str | None = Field(default=None, repr=False)
+    session_token: str | None = Field(default=None, repr=False)
+    authorities: Names = ()
+    resolvers: Names = ()
 
 
 class Rfc2136Route(Part):
@@ -210,8 +218,22 @@ class Rfc2136Route(Part):
     resolvers: Names = ()
 
 
+class PowerdnsRoute(Part):
+    """A LUA record of a PowerDNS, by its HTTP API; `key` is the API key's reference."""
+
+    api: Text
+    key: Text = Field(repr=False)
+    zone: Text
+    record: Text
+    legacy: Names
+    target: Names
+    ttl: Duration = 60.0
+    authorities: Names = ()
+    resolvers: Names = ()
+
+
 class Route(Part):
-    """Exactly one of `haproxy`, `route53`, `rfc2136`, `command`, `sandbox`."""
+    """Exactly one of `haproxy`, `route53`, `rfc2136`, `powerdns`, `command`, `sandbox`."""
 
     name: Name
     workload: str
@@ -220,6 +242,7 @@ class Route(Part):
     haproxy: HaproxyRoute | None = None
     route53: Route53Route | None = None
     rfc2136: Rfc2136Route | None = None
+    powerdns: PowerdnsRoute | None = None
     steps: Annotated[tuple[Weight, ...], Field(min_length=1)] = (5, 25, 50, 100)
     advance: Literal["manual", "auto"] = "manual"
     soak: Soak = Soak()
@@ -228,13 +251,13 @@ class Route(Part):
     @property
     def ttl(self) -> float | None:
         """Seconds that an answer may be kept, of a route by DNS; None of others."""
-        by_dns = self.rfc2136 or self.route53
+        by_dns = self.rfc2136 or self.route53 or self.powerdns
         return by_dns.ttl if by_dns is not None else None
 
     @property
     def kind(self) -> str:
-        """Which of the five it is."""
-        kinds = ("command", "sandbox", "haproxy", "route53", "rfc2136")
+        """Which of the six it is."""
+        kinds = ("command", "sandbox", "haproxy", "route53", "rfc2136", "powerdns")
         return next((k for k in kinds if getattr(self, k) is not None), "none")
 
 

@@ -11,7 +11,7 @@ from backends.plan.document import Path, Place, Places
 
 Severity = Literal["error", "warning", "note"]
 # Fields whose value is shown nowhere unless it is a reference.
-SECRET_FIELDS = frozenset({"access_key", "secret_key", "session_token", "tsig", "webhook"})
+SECRET_FIELDS = frozenset({"access_key", "secret_key", "session_token", "tsig", "webhook", "key"})
 
 _RANK = {"error": 0, "warning": 1, "note": 2}
 _USERINFO = re.compile(r"(://)[^/@\s]+@")

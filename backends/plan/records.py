@@ -73,6 +73,15 @@ def parse_record(record: str, zone: str, legacy: Sequence[str], target: Sequence
     return Record(name, origin, kind, ours, theirs)
 
 
+def full_record(record: str, legacy: Sequence[str], target: Sequence[str]) -> Record:
+    """The same by the record's full name alone, where the zone is known by another name than its own. Raises `RecordForm`."""
+    name = record.removesuffix(".")
+    _, _, parent = name.partition(".")
+    if not parent:
+        raise RecordForm(f"found `{plain(record, 80)}`, expected a full name such as chat.example.net")
+    return parse_record(f"{name}.", parent, legacy, target)
+
+
 def full_name(text: str) -> str:
     """A domain name in lower case without its last dot. Raises `RecordForm`."""
     name = text.removesuffix(".")

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backends.plan.records import Record
+from backends.traffic.base import Clients
 from backends.traffic.nameserver import NameServer, NameServerError, RecordSet
+from backends.traffic.sandbox import ASKED_PARTIAL, ASKED_WHOLE, judge_sides
 
 REFRESH = 60.0  # seconds after which the zone's name servers are looked up again
 LIMIT = 9.0  # seconds that asking one of them may take
@@ -36,8 +38,15 @@ class Answerers:
     """Authorities and resolvers of one record."""
 
     def __init__(
-        self, record: Record, server: NameServer | None, authorities: Sequence[str] | None, resolvers: Sequence[str]
+        self,
+        record: Record,
+        server: NameServer | None,
+        authorities: Sequence[str] | None,
+        resolvers: Sequence[str],
+        *,
+        has_serial: bool = True,
     ) -> None:
+        self._has_serial = has_serial
         self._record = record
         self._server = server
         self._named = tuple(NameServer.at(a) for a in authorities) if authorities is not None else None
@@ -58,17 +67,23 @@ class Answerers:
 
     async def ask(self) -> tuple[Told, ...]:
         """Everybody, at once."""
+        async with asyncio.TaskGroup() as group:
+            authorities = group.create_task(self.ask_authorities())
+            tasks = [group.create_task(self._ask_resolver(s)) for s in self._resolvers]
+        return (*authorities.result(), *(t.result() for t in tasks))
+
+    async def ask_authorities(self) -> tuple[Told, ...]:
+        """The authorities alone."""
         authorities, lost = await self.authorities()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._ask_authority(s)) for s in authorities]
-            tasks += [group.create_task(self._ask_resolver(s)) for s in self._resolvers]
         return (*(t.result() for t in tasks), *(Told(name, True, error="its address is not to be found") for name in lost))
 
     async def _ask_authority(self, server: NameServer) -> Told:
         try:
             async with asyncio.timeout(LIMIT):
                 answer = await server.record(self._record.name, self._record.type)
-                serial = await server.serial(self._record.zone)
+                serial = await server.serial(self._record.zone) if self._has_serial else None
         except NameServerError as error:
             return Told(server.shown, True, error=error.message)
         except TimeoutError:
@@ -119,6 +134,12 @@ class Served:
     def __init__(self) -> None:
         self._until = 0.0
 
+    def clients(self) -> Clients:
+        """Who may still use it."""
+        if self.left <= 0:
+            return Clients(None, 0.0, "no answer that names target may be used any more")
+        return Clients(None, self.left, f"an answer that names target may be used for {self.left:.0f} s more")
+
     def note(self, is_on_target: bool, ttl: float | None) -> None:
         """Somebody has just been, or could just have been, given this answer."""
         if is_on_target and ttl is not None:
@@ -147,3 +168,38 @@ class Kept:
     def is_too_long(self, values: tuple[str, ...]) -> bool:
         """Should no resolver give these values any more?"""
         return time.monotonic() > self._until.get(values, self._unseen_until) + MARGIN
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """What is seen of a record that answers by weight; `is_there` is None where nobody can be asked."""
+
+    is_there: bool | None
+    share: float | None
+    detail: str
+
+
+async def weighted_seen(answerers: Answerers, record: Record, weight: int, served: Served) -> Weighted:
+    """Ask the authorities so often that the share of target can be told; each resolver once, which keeps its answer for the TTL."""
+    authorities, _ = await answerers.authorities()
+    rounds = -(-(ASKED_WHOLE if weight in (0, 100) else ASKED_PARTIAL) // len(authorities)) if authorities else 1
+    told = list(await answerers.ask())
+    resolvers = [t for t in told if not t.is_authority and t.answer is not None]
+    for _ in range(rounds - 1):
+        told += await answerers.ask_authorities()
+    for one in told:
+        if one.answer is not None:
+            served.note(target_share(record, one.answer.values) > 0, one.answer.ttl)
+    on_target = sum(target_share(record, t.answer.values) > 0 for t in resolvers if t.answer is not None)
+    words = f"{on_target} of {len(resolvers)} resolvers answer with target" if resolvers else ""
+    if not authorities:
+        return Weighted(None, on_target / len(resolvers) if resolvers else None, words or "no authorities in the plan to ask")
+    sides = [_side(record, t.answer) for t in told if t.is_authority]
+    is_there, share, text = judge_sides(sides, len(sides), weight)
+    text = text.replace("clients asked were", "answers of authorities are")
+    return Weighted(is_there, share, "; ".join(w for w in (text, words) if w))
+
+
+def _side(record: Record, answer: RecordSet | None) -> str | None:
+    share = target_share(record, answer.values) if answer is not None and answer.values else 0.5
+    return {0.0: "legacy", 1.0: "target"}.get(share)

@@ -88,6 +88,10 @@ class Route(Protocol):
     def name(self) -> str: ...
     @property
     def kind(self) -> str: ...
+    @property
+    def look_every(self) -> float:
+        """Seconds between two looks at the authority while nothing moves; APIs that count requests want more."""
+        ...
 
     async def read(self) -> Observed:
         """Ask the authority. Raises `RouteError`."""
@@ -119,6 +123,8 @@ class Route(Protocol):
 
 class PlainRoute:
     """What a route does that has nothing beside its weight."""
+
+    look_every = 1.0
 
     async def pin(self) -> dict[str, Any]:
         return {}

@@ -22,6 +22,14 @@ def open_route(spec: RouteSpec, *, base: Path, children: Children) -> Route:
         from backends.traffic.rfc2136 import Rfc2136Route  # dnspython, for those who need it
 
         return Rfc2136Route(spec.name, spec.rfc2136, base=base)
+    if spec.route53 is not None:
+        from backends.traffic.route53 import Route53Route
+
+        return Route53Route(spec.name, spec.route53, base=base)
+    if spec.powerdns is not None:
+        from backends.traffic.powerdns import PowerdnsRoute
+
+        return PowerdnsRoute(spec.name, spec.powerdns, base=base)
     raise NotYetSupported(
         f"route {spec.name}: {spec.kind} is not yet supported",
         where=f"routes.{spec.name}.{spec.kind}",

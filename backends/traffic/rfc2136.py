@@ -92,10 +92,7 @@ class Rfc2136Route(PlainRoute):
         self._served.note(True, max(self._ttl, pinned.get("ttl") or 0))
 
     async def clients(self) -> Clients:
-        left = self._served.left
-        if left <= 0:
-            return Clients(None, 0.0, "no answer that names target may be used any more")
-        return Clients(None, left, f"an answer that names target may be used for {left:.0f} s more")
+        return self._served.clients()
 
     async def ttl(self) -> tuple[int, str]:
         """The longest TTL, in seconds, that any authority gives out with the record, and that in words."""

@@ -1,4 +1,4 @@
-"""A ministack of its own process on the loopback: the small S3 of the sandbox. It takes any credentials.
+"""A ministack of its own process on the loopback: the small S3 of the sandbox, or other services. It takes any credentials.
 
 `BIND_HOST` alone would leave SFTP and MQTT ports open on every interface, so both are switched off; nothing is kept on disk.
 """
@@ -25,7 +25,7 @@ class MiniStack:
 
 
 @contextlib.asynccontextmanager
-async def ministack(folder: Path) -> AsyncIterator[MiniStack]:
+async def ministack(folder: Path, services: str = "s3") -> AsyncIterator[MiniStack]:
     """A server that answers its health question; its log and pid file are below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     (port,) = free_ports(1)
@@ -35,7 +35,7 @@ async def ministack(folder: Path) -> AsyncIterator[MiniStack]:
         "TMPDIR": str(folder),
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
-        "SERVICES": "s3",
+        "SERVICES": services,
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
         "S3_PERSIST": "0",

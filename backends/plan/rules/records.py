@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+from backends.escape import plain
 from backends.plan.document import Path
-from backends.plan.models import Plan, Rfc2136Route, Route
+from backends.plan.models import Plan, PowerdnsRoute, Rfc2136Route, Route, Route53Route
 from backends.plan.problems import Findings
-from backends.plan.records import Record, RecordForm, parse_record, split_server, values_at
+from backends.plan.records import Record, RecordForm, full_record, parse_record, split_server, values_at
 from backends.plan.rules.names import Names
+from backends.plan.rules.stores import is_loopback, split_url
 from backends.plan.rules.windows import seconds_text
 
 LONG_TTL = 3600.0
@@ -18,6 +22,10 @@ def check_records(plan: Plan, _names: Names, findings: Findings) -> None:
         path: Path = ("routes", i)
         if route.rfc2136 is not None:
             _check_rfc2136((*path, "rfc2136"), route, route.rfc2136, findings)
+        if route.route53 is not None:
+            _check_route53((*path, "route53"), route, route.route53, findings)
+        if route.powerdns is not None:
+            _check_powerdns((*path, "powerdns"), route, route.powerdns, findings)
 
 
 def _check_rfc2136(path: Path, route: Route, spec: Rfc2136Route, findings: Findings) -> None:
@@ -29,6 +37,40 @@ def _check_rfc2136(path: Path, route: Route, spec: Rfc2136Route, findings: Findi
     record = record_of(path, spec.record, spec.zone, spec.legacy, spec.target, findings)
     if record is not None:
         _check_weights(path, route, record, findings)
+
+
+def _check_route53(path: Path, route: Route, spec: Route53Route, findings: Findings) -> None:
+    check_servers(path, None, spec.authorities, spec.resolvers, findings)
+    check_ttl(path, route, spec.ttl, findings)
+    if not re.fullmatch(r"[A-Z0-9]{1,32}", spec.zone):
+        message = f"found `{plain(spec.zone, 60)}`, expected the id of a hosted zone"
+        findings.error((*path, "zone"), "zone_id", message, "such as Z0123456789ABC, from `aws route53 list-hosted-zones`")
+    try:
+        full_record(spec.record, spec.legacy, spec.target)
+    except RecordForm as error:
+        findings.error(path, "record", str(error), error.hint)
+    if spec.endpoint is not None:
+        _check_url((*path, "endpoint"), spec.endpoint, findings)
+    if (spec.access_key is None) != (spec.secret_key is None):
+        findings.error(path, "half_credential", "found one of access_key and secret_key, expected both or none")
+
+
+def _check_powerdns(path: Path, route: Route, spec: PowerdnsRoute, findings: Findings) -> None:
+    check_servers(path, None, spec.authorities, spec.resolvers, findings)
+    check_ttl(path, route, spec.ttl, findings)
+    _check_url((*path, "api"), spec.api, findings)
+    record = record_of(path, spec.record, spec.zone, spec.legacy, spec.target, findings)
+    if record is not None and record.type == "CNAME":
+        message = "found names, expected addresses: a LUA record chooses among addresses"
+        findings.error(path, "record", message, "use rfc2136, all or nothing, for a CNAME")
+
+
+def _check_url(path: Path, text: str, findings: Findings) -> None:
+    parts = split_url(text)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        findings.error(path, "endpoint", "found no URL, expected https:// and a host")
+    elif parts.scheme == "http" and not is_loopback(parts.hostname):
+        findings.warning(path, "plain_http", "found plain http: the key can be read on its way", "use https://")
 
 
 def record_of(

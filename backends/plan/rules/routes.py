@@ -8,7 +8,7 @@ from backends.plan.problems import Findings
 from backends.plan.rules.names import Names
 from backends.plan.rules.stores import is_loopback, split_url
 
-KINDS = ("haproxy", "route53", "rfc2136", "command", "sandbox")
+KINDS = ("haproxy", "route53", "rfc2136", "powerdns", "command", "sandbox")
 
 
 def check_routes(plan: Plan, _names: Names, findings: Findings) -> None:

@@ -55,6 +55,11 @@ def _secrets(plan: Plan) -> Iterator[tuple[Path, str]]:
     for i, route in enumerate(plan.routes):
         if route.rfc2136 is not None and route.rfc2136.tsig is not None:
             yield ("routes", i, "rfc2136", "tsig"), route.rfc2136.tsig
+        for kind, fields in (("route53", ("access_key", "secret_key", "session_token")), ("powerdns", ("key",))):
+            for field in fields:
+                text = getattr(getattr(route, kind), field, None)
+                if text is not None:
+                    yield ("routes", i, kind, field), text
     for i, notify in enumerate(plan.notify):
         yield ("notify", i, "webhook"), notify.webhook
 
@@ -71,6 +76,10 @@ def _urls(plan: Plan) -> Iterator[tuple[Path, str]]:
                 if text is not None:
                     yield ("measures", i, side, field), text
     for i, route in enumerate(plan.routes):
+        if route.route53 is not None and route.route53.endpoint is not None:
+            yield ("routes", i, "route53", "endpoint"), route.route53.endpoint
+        if route.powerdns is not None:
+            yield ("routes", i, "powerdns", "api"), route.powerdns.api
         if route.sandbox is not None:
             yield ("routes", i, "sandbox", "admin"), route.sandbox.admin
         for field in ("url", "legacy", "target"):

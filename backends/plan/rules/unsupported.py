@@ -27,7 +27,7 @@ def _check_workloads(plan: Plan, findings: Findings) -> None:
 
 def _check_routes(plan: Plan, findings: Findings) -> None:
     for i, route in enumerate(plan.routes):
-        for kind in ("haproxy", "route53"):
+        for kind in ("haproxy",):
             if getattr(route, kind) is not None:
                 findings.not_yet(("routes", i, kind), f"routes of kind {kind}", "use command with set and get")
 

@@ -129,3 +129,45 @@ def test_each_weight_is_exactly_what_its_addresses_say(legacy: int, target: int)
 )
 def test_a_server_is_an_address_or_a_name_and_perhaps_a_port(text: str, found: tuple[str, int]) -> None:
     assert split_server(text) == found
+
+
+OTHER = """version: 1
+name: dns
+legacy: {{provider: a}}
+target: {{provider: b}}
+workloads: [{{name: w, class: batch}}]
+routes:
+  - {{name: chat, workload: w, {route}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("route", "code", "words"),
+    [
+        ("route53: {zone: example.net, record: a.example.net, legacy: 192.0.2.1, target: 192.0.2.2}", "zone_id", "expected the id of a"),
+        ("route53: {zone: Z1, record: chat, legacy: 192.0.2.1, target: 192.0.2.2}", "record", "expected a full name such as"),
+        ("route53: {zone: Z1, record: a.example.net, legacy: 192.0.2.1, target: a.example.com}", "record", "found A and CNAME"),
+        ("route53: {zone: Z1, record: a.example.net, legacy: 192.0.2.1, target: 192.0.2.2, endpoint: x}", "endpoint", "found no URL"),
+        (
+            "route53: {zone: Z1, record: a.example.net, legacy: 192.0.2.1, target: 192.0.2.2, access_key: \"${env:K}\"}",
+            "half_credential", "found one of access_key and secret_key",
+        ),
+        (
+            "powerdns: {api: \"http://10.0.0.1:8081\", key: \"${env:K}\", zone: a.net, record: c, legacy: 192.0.2.1, target: 192.0.2.2}",
+            "plain_http", "the key can be read on its way",
+        ),
+        (
+            "powerdns: {api: \"https://p:8081\", key: \"${env:K}\", zone: a.net, record: c, legacy: a.b.net, target: b.b.net}",
+            "record", "a LUA record chooses among addresses",
+        ),
+        (
+            "powerdns: {api: \"https://p:8081\", key: secret, zone: a.net, record: c, legacy: 192.0.2.1, target: 192.0.2.2}",
+            "literal_credential", "found a literal credential in `key`",
+        ),
+    ],
+)  # fmt: skip
+def test_what_route_53_and_powerdns_cannot_take_is_told(tmp_path: Path, route: str, code: str, words: str) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text(OTHER.format(route=route))
+    told = {p.code: p.message for p in check_plan(path).problems}
+    assert words in told[code], told

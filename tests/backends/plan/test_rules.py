@@ -221,7 +221,6 @@ def test_what_is_not_built_is_refused_by_its_field() -> None:
         "transfer.workers",
         "workloads[2].quiesce.kubernetes",
         "routes[0].haproxy",
-        "routes[1].route53",
         "measures[1].legacy.prometheus",
         "measures[1].target.prometheus",
         "triggers[2]",
