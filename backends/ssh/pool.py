@@ -28,7 +28,7 @@ from backends.ssh.errors import AuthFailed, CommandTimedOut, HostKeyRefused, Hos
 from backends.ssh.hostkeys import DEFAULT_PORT, HostKeys, OfferedKey, known_hosts_paths
 from backends.ssh.models import CommandResult, SshHost, SshSettings, parse_destination
 from backends.ssh.session import RemoteLines, collect, open_lines
-from backends.ssh.sftp_session import start_sftp
+from backends.ssh.sftp_session import has_ended, start_sftp
 
 MAX_CONNECTS = 16
 MAX_COMMANDS = 6  # at once on one connection: OpenSSH's MaxSessions is 10, and a stream and SFTP need theirs
@@ -90,7 +90,7 @@ class _Sftp:
         self._ending = asyncio.create_task(client.wait_closed(), name="sftp end")
 
     def is_alive_on(self, connection: asyncssh.SSHClientConnection) -> bool:
-        return connection is self._connection and not self._ending.done()
+        return connection is self._connection and not self._ending.done() and not has_ended(self.client)
 
     async def close(self) -> None:
         self.client.exit()

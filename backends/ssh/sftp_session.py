@@ -66,6 +66,12 @@ def round_trip(client: asyncssh.SFTPClient) -> float | None:
     return handler.round_trip if isinstance(handler, SftpHandler) else None
 
 
+def has_ended(client: asyncssh.SFTPClient) -> bool:
+    """Whether the session is known to be over: before those who wait for its channel hear of it."""
+    handler = client._handler
+    return isinstance(handler, SftpHandler) and handler.has_ended
+
+
 def _handler(file: asyncssh.SFTPClientFile) -> SftpHandler:
     return cast(SftpHandler, file._handler)
 
@@ -393,6 +399,10 @@ class SftpHandler(SFTPClientHandler):
             waiter.set_result((kind, packet))
 
     # -- the end
+
+    @property
+    def has_ended(self) -> bool:
+        return self._writer is None or self._channel.is_closing()
 
     def _end(self, error: Exception) -> None:
         """All who wait are told; the channel is closed."""

@@ -109,7 +109,8 @@ def key_order(key: str) -> bytes:
 
 class Store(Protocol):
     """A tree of objects below one prefix. All calls are cancellable and have their own timeouts. No call repeats itself but a
-    page of a listing: repeating is for the caller, who sees by the error's class whether it makes sense."""
+    page of a listing, and what changes nothing where a kept connection turned out dead: repeating is for the caller, who sees by the
+    error's class whether it makes sense."""
 
     @property
     def name(self) -> str: ...

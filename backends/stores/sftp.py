@@ -132,14 +132,15 @@ class SftpStore(Plain):
     async def head(self, key: str) -> ObjectInfo | None:
         names = tree.split_key(self._name, key)
         try:
-            if not await self._tree.has_folder(names[:-1]):
-                return None
-            attrs = await self._tree.lstat(names)
+            attrs = await self._tree.look(lambda: self._attrs(names))
         except KeyRefused:
             return None  # a link or a file stands where a folder should: nothing of this name is in the tree
         except FOREIGN as error:
             raise self._error("looking at", key, error) from error
         return info(key, attrs) if attrs is not None and kind_of(attrs) == stat.S_IFREG else None
+
+    async def _attrs(self, names: tuple[str, ...]) -> asyncssh.SFTPAttrs | None:
+        return await self._tree.lstat(names) if await self._tree.has_folder(names[:-1]) else None
 
     async def read(
         self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None, version: str | None = None
@@ -147,20 +148,23 @@ class SftpStore(Plain):
         """A range. The file is looked at before and after: one that changed under the read is `SourceChanged`."""
         names = tree.split_key(self._name, key)
         try:
-            if not await self._tree.has_folder(names[:-1]):
-                raise ObjectMissing(f"{self._name}: reading {plain(key, 300)}: no such file")
-            async with asyncio.timeout(CALL_SECONDS + (length or 0) / _SLOWEST), self._tree.carrier(length or 0) as client:
-                attrs, file = await self._open_file(client, key, names, is_listed=if_match is not None)
-                async with _open_until_done(file):
-                    before = info(key, attrs)
-                    self._same(before, if_match)
-                    if start and start >= before.size and length != 0:
-                        raise SourceChanged(f"{self._name}: {plain(key, 300)} has no byte {start}: it is {before.size} bytes")
-                    wanted = max(before.size - start, 0) if length is None else length
-                    body: Body = await read_range(file, start, wanted) if wanted else b""
-                after, _ = await asyncio.gather(file.stat(), file.close())
+            return await self._tree.look(lambda: self._read(key, names, start, length, if_match))
         except FOREIGN as error:
             raise self._error("reading", key, error) from error
+
+    async def _read(self, key: str, names: tuple[str, ...], start: int, length: int | None, if_match: str | None) -> Body:
+        if not await self._tree.has_folder(names[:-1]):
+            raise ObjectMissing(f"{self._name}: reading {plain(key, 300)}: no such file")
+        async with asyncio.timeout(CALL_SECONDS + (length or 0) / _SLOWEST), self._tree.carrier(length or 0) as client:
+            attrs, file = await self._open_file(client, key, names, is_listed=if_match is not None)
+            async with _open_until_done(file):
+                before = info(key, attrs)
+                self._same(before, if_match)
+                if start and start >= before.size and length != 0:
+                    raise SourceChanged(f"{self._name}: {plain(key, 300)} has no byte {start}: it is {before.size} bytes")
+                wanted = max(before.size - start, 0) if length is None else length
+                body: Body = await read_range(file, start, wanted) if wanted else b""
+            after, _ = await asyncio.gather(file.stat(), file.close())
         self._same(info(key, after), if_match or before.identity)
         if len(body) != wanted:
             raise ShortBody(f"{self._name}: reading {plain(key, 300)}: {len(body)} bytes came, {wanted} were asked for")

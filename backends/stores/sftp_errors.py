@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncssh
 
 from backends.escape import plain
-from backends.ssh.errors import AuthFailed, HostKeyRefused, SshError
+from backends.ssh.errors import AuthFailed, HostKeyRefused, LinkLost, SshError
 from backends.stores.errors import (
     KeyRefused,
     ObjectMissing,
@@ -36,6 +36,13 @@ _NAME = (
 def is_gone(error: BaseException) -> bool:
     """Whether the file or folder is not there."""
     return isinstance(error, _GONE)
+
+
+def is_cut(error: BaseException) -> bool:
+    """Whether the connection ended under the call."""
+    if isinstance(error, asyncssh.SFTPConnectionLost | asyncssh.SFTPNoConnection | asyncssh.ConnectionLost):
+        return True
+    return isinstance(error, ConnectionError | LinkLost)
 
 
 def from_foreign(error: BaseException, what: str) -> StoreError:

@@ -26,7 +26,7 @@ from backends.ssh.sftp_session import round_trip
 from backends.stores import tree
 from backends.stores.base import ObjectInfo, Skipped, key_order
 from backends.stores.errors import KeyRefused, ListingFailed, RootMissing
-from backends.stores.sftp_errors import FOREIGN, from_foreign, is_gone
+from backends.stores.sftp_errors import FOREIGN, from_foreign, is_cut, is_gone
 
 T = TypeVar("T")
 _Names = AsyncGenerator[asyncssh.SFTPName, None]
@@ -101,6 +101,16 @@ class SftpTree:
         async with asyncio.timeout(seconds):
             return await call(await self.client())
 
+    async def look(self, call: Callable[[], Awaitable[T]]) -> T:
+        """`call`, which changes nothing, and once more where its connection was cut. One that the pool keeps may have died
+        unnoticed: who uses it first finds out, and a new one is made then. A host that is down refuses that one."""
+        try:
+            return await call()
+        except FOREIGN as error:
+            if not is_cut(error):
+                raise
+        return await call()
+
     # -- listing
 
     async def walk(self, start_after: str, skipped: list[Skipped]) -> AsyncGenerator[ObjectInfo, None]:
@@ -153,19 +163,23 @@ class SftpTree:
     async def _entries(self, folder: tuple[str, ...]) -> list[_Entry]:
         """What is in a folder, in the order of its keys: a folder sorts by its name with the slash."""
         base = "".join(f"{name}/" for name in folder)
-        found: list[_Entry] = []
         try:
-            async with asyncio.timeout(_FOLDER_SECONDS):
-                client = await self.client()
-                async with aclosing(cast(_Names, client.scandir(self.path(folder)))) as names:
-                    async for entry in names:
-                        if (one := self._entry(base, entry)) is not None:
-                            found.append(one)
+            found = await self.look(lambda: self._scan(folder, base))
         except FOREIGN as error:
             if is_gone(error) and folder:
                 return []  # gone since its parent was read: as if listed a moment later
             raise self._listing(base or self.root, error) from error
         found.sort(key=lambda e: key_order(e.name + "/" if e.is_folder else e.name))
+        return found
+
+    async def _scan(self, folder: tuple[str, ...], base: str) -> list[_Entry]:
+        found: list[_Entry] = []
+        async with asyncio.timeout(_FOLDER_SECONDS):
+            client = await self.client()
+            async with aclosing(cast(_Names, client.scandir(self.path(folder)))) as names:
+                async for entry in names:
+                    if (one := self._entry(base, entry)) is not None:
+                        found.append(one)
         return found
 
     def _entry(self, base: str, entry: asyncssh.SFTPName) -> _Entry | None:
@@ -178,7 +192,7 @@ class SftpTree:
 
     async def _root_stands(self) -> None:
         try:
-            attrs = await self.ask(lambda c: c.stat(self.path(())))
+            attrs = await self.look(lambda: self.ask(lambda c: c.stat(self.path(()))))
         except FOREIGN as error:
             raise self._listing(self.root, error) from error
         if kind_of(attrs) != stat.S_IFDIR:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from backends.stores.errors import (
 )
 from backends.stores.local import LocalStore
 from backends.stores.sftp import SftpStore
-from tests.peers.openssh import OpenSsh
+from tests.peers.openssh import OpenSsh, openssh
 
 
 async def keys_of(store: Store) -> list[str]:
@@ -276,22 +277,17 @@ def test_an_error_of_the_system_says_what_to_do(number: int, kind: type[StoreErr
     assert type(from_os(OSError(number, os.strerror(number)), "corpus: writing k")) is kind
 
 
-async def test_a_session_that_was_lost_is_unreachable_once_and_then_opened_anew(sshd: OpenSsh, tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    root.mkdir()
-    (root / "k").write_bytes(b"body")
-    async with SshPool(sshd.settings, [sshd.host("box")]) as pool, SftpStore("corpus", pool, "box", str(root)) as store:
-        assert await store.read("k") == b"body"
+async def test_a_session_that_was_lost_is_unreachable_for_a_write_once_and_then_opened_anew(
+    sshd: OpenSsh, tmp_path: Path
+) -> None:
+    async with SshPool(sshd.settings, [sshd.host("box")]) as pool, SftpStore("corpus", pool, "box", str(tmp_path / "r")) as store:
+        await store.prepare()
+        await put(store, "k", b"body")
         sshd.kill_sessions()
         with pytest.raises(StoreUnreachable):
-            await _read_until_it_fails(store)
-        assert await store.read("k") == b"body"
-
-
-async def _read_until_it_fails(store: Store) -> None:
-    """The end of a link may be noticed by the second call only."""
-    while True:
-        await store.read("k")
+            await put(store, "k", b"other")
+        await put(store, "k", b"other")
+        assert await store.read("k") == b"other"
 
 
 async def test_a_host_that_nobody_knows_is_unreachable_and_its_listing_fails(sshd: OpenSsh) -> None:
@@ -338,6 +334,36 @@ async def test_a_server_that_was_killed_in_the_middle_of_many_writes_is_unreacha
         for key, body in bodies.items():
             assert await store.read(key) == body
         assert await keys_of(store) == sorted(bodies)
+
+
+@pytest.mark.parametrize("size", [30_000, 2 << 20], ids=["first-lane", "lanes"])
+async def test_what_changes_nothing_goes_on_where_the_connection_had_died_unnoticed(
+    sshd: OpenSsh, tmp_path: Path, size: int
+) -> None:
+    bodies = {f"f{n}": os.urandom(size + n) for n in range(4)}
+    async with SshPool(sshd.settings, [sshd.host("box")]) as pool, SftpStore("corpus", pool, "box", str(tmp_path / "r")) as store:
+        await store.prepare()
+        for key, body in bodies.items():
+            await put(store, key, body)
+        assert await asyncio.gather(*(store.read(key, length=len(body)) for key, body in bodies.items())) == list(bodies.values())
+        sshd.kill_sessions()  # the event loop has no turn between this and the next requests
+        assert await asyncio.gather(*(store.read(key, length=len(body)) for key, body in bodies.items())) == list(bodies.values())
+        sshd.kill_sessions()
+        assert await store.head("f0") is not None
+        sshd.kill_sessions()
+        assert await keys_of(store) == sorted(bodies)
+
+
+async def test_a_read_from_a_host_that_has_gone_for_good_is_unreachable(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        async with openssh(tmp_path / "ssh") as server:
+            pool = await stack.enter_async_context(SshPool(server.settings, [server.host("box")]))
+            store = await stack.enter_async_context(SftpStore("corpus", pool, "box", str(tmp_path / "r")))
+            await store.prepare()
+            await put(store, "k")
+            assert await store.read("k") == b"x"
+        with pytest.raises(StoreUnreachable):
+            await store.read("k")
 
 
 async def test_writes_that_are_called_off_close_no_handle_of_another_file(sshd: OpenSsh, tmp_path: Path) -> None:
