@@ -31,6 +31,7 @@ __all__ = [
     "Health",
     "HoldView",
     "HostView",
+    "InventoryView",
     "Lag",
     "Level",
     "MachineView",
@@ -354,6 +355,17 @@ def _sum(values: Sequence[_Figure | None]) -> _Figure | None:
     return None if not known or len(known) < len(values) else sum(known[1:], known[0])
 
 
+class InventoryView(Model):
+    """Something of legacy that stands and costs: a host with its GPUs, or a store with its bytes."""
+
+    kind: Literal["host", "store"]
+    name: str
+    detail: str = ""
+    gpus: int | None = None
+    usd_per_hour: float | None = None
+    bytes: int | None = None
+
+
 class PreflightView(Model):
     """One thing that a rollback needs: what was seen of it, and what would mend it."""
 
@@ -463,6 +475,8 @@ class Snapshot(Model):
     workloads: tuple[WorkloadView, ...] = ()
     rollback: ReadinessView = ReadinessView()
     preflight: tuple[PreflightView, ...] = ()
+    inventory: tuple[InventoryView, ...] = ()  # of what remains of legacy, once the migration is committed
+    legacy_left: float = 1.0  # share of legacy's capacity that has not been taken down
     run: RunView | None = None
     next: PreviewView | None = None  # what `advance` would do now
     window_elapsed: float | None = None  # dual or retire window, observed seconds

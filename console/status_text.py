@@ -34,6 +34,10 @@ def status_lines(s: Snapshot) -> Iterator[str]:
         foreign = f"  FOREIGN {plain(route.foreign)}" if route.foreign else ""
         yield f"route {plain(route.name)}: {route.desired} % on target, observed {seen}{foreign}"
     yield from _preflight(s)
+    for left in s.inventory:
+        cost = f", {left.usd_per_hour:g} USD an hour" if left.usd_per_hour is not None else ""
+        held = f"{left.gpus} GPUs{cost}" if left.kind == "host" else size(left.bytes)
+        yield f"remains of legacy: {left.kind} {plain(left.name)} {plain(left.detail)}: {held}"
     for gate in s.gates:
         if gate.current or s.engine is None:
             yield f"{_glyph(gate.verdict)} gate {plain(gate.name)}: {gate.verdict}  {plain(gate.reason)}"

@@ -37,6 +37,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
     SEAT = "seat"
     SIGNED = "signed"
+    INVENTORY = "inventory"
     TICK = "tick"
     CLOCK_JUMP = "clock.jump"
     NOTE = "note"

@@ -169,6 +169,9 @@ class Migration:
     triggers: dict[str, VerdictFold] = field(default_factory=dict)
     rounds: dict[str, dict[str, Any]] = field(default_factory=dict)  # dataset -> last round in the journal
     rollbacks: int = 0
+    legacy_left: float = 1.0  # share of legacy's capacity, at worst: what may have been lowered counts as lowered
+    lowered_to: float = 1.0  # the last retire step that was confirmed
+    archived: set[str] = field(default_factory=set)  # datasets of the archive that were proven since the commit
     signed: dict[str, Signature] = field(default_factory=dict)  # item -> who signed it
 
     @property
@@ -256,6 +259,7 @@ def _state(m: Migration, event: Event, data: dict[str, Any]) -> None:
         m.needs_resume = False
         m.armed = None
         m.gates.clear()
+        m.archived.clear()
         m.signed = {item: s for item, s in m.signed.items() if not item.startswith(WAIVE)}
 
 
@@ -278,6 +282,8 @@ def _intent(m: Migration, event: Event, data: dict[str, Any]) -> None:
     op.limit = float(data.get("limit", 30.0))
     m.ops[op.id] = op
     _mark(m, data, "running")
+    if op.kind == "lower_legacy":
+        m.legacy_left = min(m.legacy_left, float(op.args["to"]))
     if op.kind == "weight":
         route = m.route(op.args["route"])
         route.desired, route.in_flight = op.args["weight"], True
@@ -335,6 +341,10 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         m.unfenced = bool(data.get("unfenced", False))
         if not m.unfenced:
             m.started.discard((op.args["workload"], "target"))
+    elif op.kind == "lower_legacy":
+        m.lowered_to = float(op.args["to"])
+    elif op.kind == "verify_archive":
+        m.archived.add(op.args["dataset"])
     elif op.kind == "settle_gap" and data.get("settled"):
         m.unsettled.discard(op.args["dataset"])
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backends.cutover.fold import Migration
+from backends.cutover.inventory import inventory, inventory_text
 from backends.cutover.preflight import preflight_refusal
-from backends.cutover.rules import Refusal, held_refusal, no_changes_refusal, refusal_of
+from backends.cutover.rules import Refusal, ending_refusal, held_refusal, no_changes_refusal, refusal_of
 from backends.cutover.states import TABLE, next_phase
 from backends.cutover.steps.base import Step
+from backends.cutover.steps.retire import LowerLegacy, VerifyArchive
 from backends.cutover.steps.ttl import SetTtl
 from backends.cutover.steps.weight import SetWeight
 from backends.cutover.steps.writer import LastRound, Quiesce, Resume, SetToken
@@ -22,7 +24,7 @@ from backends.snapshot import GateView, SoakView
 from backends.verdict import Verdict
 from backends.vocabulary import Health, Phase, State
 
-MoveKind = Literal["phase", "arm", "shift", "commit", "retire", "decommission"]
+MoveKind = Literal["phase", "arm", "shift", "commit", "retire", "lower", "decommission"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +98,23 @@ def _move(world: World, soaks: dict[str, SoakView], only: str | None) -> Move | 
         )
     if m.state is State.COMMITTED:
         return Move("retire", "retire legacy", State.RETIRING, Phase.DECOMMISSION)
-    return _windowed(
-        world,
-        plan.windows.retire,
-        "retire",
-        Move("decommission", "decommission legacy", State.DECOMMISSIONED, Phase.DECOMMISSION),
-    )
+    return _retire(world)
+
+
+def _retire(world: World) -> Move | Refusal:
+    """The next fall of legacy's capacity, or its end: the archive is proven before either, and target has to be alive."""
+    m, plan = world.migration, world.plan
+    refusal = ending_refusal(world, ())
+    proofs = tuple(VerifyArchive(d) for d in plan.archive if d not in m.archived)
+    step = next((s for s in plan.retire.steps if s.to < m.lowered_to), None)
+    if step is not None:
+        lower = LowerLegacy(step.to, limit=2 * plan.retire.timeout)
+        move = Move("lower", lower.text, State.RETIRING, Phase.DECOMMISSION, (*proofs, lower))
+        return refusal or _windowed(world, step.after, "retire step's", move)
+    left = inventory_text(inventory(plan, m))
+    end = Move("decommission", f"decommission legacy ({left})", State.DECOMMISSIONED, Phase.DECOMMISSION, proofs)
+    said = _windowed(world, plan.windows.retire, "retire", end)
+    return said if isinstance(said, Refusal) else refusal or said
 
 
 def _lowering(steps: tuple[Step, ...], before: str = "") -> str:

@@ -134,6 +134,8 @@ def _blocked(world: World, mode: Mode, accept_unknown: bool) -> tuple[str, ...]:
         out.append(f"legacy cannot be seen ({legacy.reason}): only with --accept-unknown")
     elif legacy.health is Health.ALIVE and not legacy.is_fresh and not accept_unknown:
         out.append(f"the proof of legacy's health is {legacy.age or 0:.0f} s old: only with --accept-unknown")
+    if world.migration.legacy_left < 1:
+        out += _lowered(world, accept_unknown)
     if mode == "graceful" and writers_on_target(world.plan, world.migration) and target.health is Health.DEAD:
         out.append(f"target writes and is dead ({target.reason}): only --emergency can go")
     if mode == "graceful" and world.migration.forced:
@@ -142,6 +144,16 @@ def _blocked(world: World, mode: Mode, accept_unknown: bool) -> tuple[str, ...]:
             f"{names} was handed over by force: legacy may hold what target lacks; only --emergency, which overwrites nothing"
         )
     return tuple(out)
+
+
+def _lowered(world: World, accept_unknown: bool) -> list[str]:
+    """Legacy is being taken down: only while something shows that what is left carries the load is there a way back."""
+    left, proof = f"legacy has been lowered to {world.migration.legacy_left * 100:g} %", world.proofs.get("capacity")
+    if proof is not None and proof.good is False:
+        return [f"{left} and cannot carry the load: {proof.evidence}"]
+    if (proof is None or not proof.good) and not accept_unknown:
+        return [f"{left}, and nothing shows that it carries the load: only with --accept-unknown"]
+    return []
 
 
 def _warnings(world: World, mode: Mode, gap: Lag | None) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ SR6  backward outranks forward
 MAX_DELETE  deletes stay within the plan's max_delete (`backends.transfer.deletes`)
 HELD a hold blocks forward moves, and never a rollback
 NO_CHANGES nothing is moved forward in a no-change period of the plan
+ARCHIVE nothing of legacy ends before the archive is verified
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from backends.cutover.calendar import no_changes_now
 from backends.cutover.fold import Migration
 from backends.cutover.steps.base import Step
+from backends.cutover.steps.retire import LowerLegacy
 from backends.cutover.steps.weight import SetWeight
 from backends.cutover.steps.writer import LastRound, Quiesce, Resume, SetToken
 from backends.cutover.world import World
@@ -37,6 +39,7 @@ RULES: dict[str, str] = {
     "SOAK": "the present weight has not soaked long enough",
     "WINDOW": "the dual or the retire window is not over",
     "NO_CHANGES": "a no-change period of the plan: nothing is moved forward, a rollback always goes",
+    "ARCHIVE": "nothing of legacy ends before the archive is verified",
     "PREFLIGHT": "something that a rollback needs is not in place",
     "BUSY": "another operation is in flight",
     "PREVIEW": "the world has changed since the preview",
@@ -71,6 +74,8 @@ def refusal_of(step: Step, world: World, *, accept_unknown: bool = False) -> Ref
         return _weight(step, world, accept_unknown)
     if isinstance(step, SetToken):
         return _token(step, world)
+    if isinstance(step, LowerLegacy):
+        return ending_refusal(world, world.plan.archive)
     if isinstance(step, Resume):
         return _resume(step, world)
     if isinstance(step, LastRound):
@@ -101,6 +106,18 @@ def no_changes_refusal(world: World) -> Refusal | None:
     if span is None or (run is not None and run.started_at < span.start):
         return None
     return Refusal("NO_CHANGES", f"no changes: {span.text}", f"its end, {span.end:%Y-%m-%d %H:%M} UTC")
+
+
+def ending_refusal(world: World, archive: tuple[str, ...]) -> Refusal | None:
+    """Why nothing of legacy may end now: target alone would serve then, and what is not in the archive is gone."""
+    target = world.side("target")
+    if not target.is_fresh:
+        seen = f"target is {target.health}: {target.reason}"
+        return Refusal("SR1", f"legacy is taken down only while target serves: {seen}", "a probe of target that answers")
+    late = [d for d in archive if d not in world.migration.archived]
+    if late:
+        return Refusal("ARCHIVE", f"not verified: {', '.join(late)}", "cutover advance verifies it first")
+    return None
 
 
 def held_refusal(world: World) -> Refusal:

@@ -149,6 +149,7 @@ _TELLERS: dict[str, Any] = {
     Kind.SEAT: _seat,
     Kind.COMMAND: _simple("{command} asked for by uid {uid}"),
     Kind.COMMAND_ENDED: _simple("{command} answered"),
+    Kind.INVENTORY: _simple("what remains of legacy: {text}"),
     Kind.SIGNED: _simple("{item} signed: {reason}"),
     Kind.TICK: _simple("observed {observed} s"),
     Kind.CLOCK_JUMP: _simple("the wall clock jumped by {seconds} s; no window moved", Level.HELD),

@@ -85,6 +85,18 @@ class World(Protocol):
         """Copy what the target alone has to a side prefix on legacy."""
         ...
 
+    async def verify_archive(self, dataset: str) -> None:
+        """Prove a dataset of the archive, object by object. Raises `CutoverError` where it is not equal."""
+        ...
+
+    async def lower_legacy(self, to: float) -> None:
+        """Let legacy's capacity fall to this share, by the plan's command."""
+        ...
+
+    async def legacy_lowered(self, to: float) -> tuple[bool, str]:
+        """Has it fallen to this share, and how that is known."""
+        ...
+
     async def keep_index(self, dataset: str, epoch: int) -> None:
         """Keep the index of this moment as the handover index."""
         ...

@@ -122,7 +122,8 @@ class Guard:
     async def _auto(self) -> None:
         """Routes with `advance: auto` go on when soak and gates are done; never after a rollback, never held."""
         engine = self._engine
-        if engine.migration.state is not State.SOAKING or engine.is_moving or engine.recovering or engine.migration.holds:
+        m = engine.migration
+        if m.state is not State.SOAKING or engine.is_moving or engine.recovering or m.holds or m.rollbacks:
             return
         for route in engine.plan.routes:
             if route.advance == "auto" and isinstance(engine.next_move(route.name), Move):

@@ -9,6 +9,7 @@ from typing import Any
 
 from backends.cutover.events import Kind
 from backends.cutover.forward import Move, compensation_steps
+from backends.cutover.inventory import inventory, inventory_text
 from backends.cutover.preflight import preflight
 from backends.cutover.rollback import Mode, RollbackPlan, plan_rollback
 from backends.cutover.states import TABLE
@@ -34,8 +35,8 @@ async def change_state(engine: Desk, state: State, phase: Phase | None = None, *
 async def settle_state(engine: Desk, reason: str = "") -> None:
     """After a run: the state that the weights say."""
     m = engine.migration
-    if m.state is State.PREPARING:
-        return  # an advance between phases touches no weight
+    if m.state in (State.PREPARING, State.COMMITTED, State.RETIRING):
+        return  # an advance there touches no weight
     settled = {"none": State.ARMED, "some": State.SOAKING, "all": State.DUAL}[m.exposure]
     if m.state is not settled:
         await change_state(engine, settled, reason=reason)
@@ -54,14 +55,26 @@ async def carry_out(engine: Desk, move: Move, *, actor: str, reason: str) -> Non
     if move.kind == "arm":
         await _arm(engine, actor)
     if move.kind != "shift":
+        if move.kind in ("retire", "lower", "decommission"):
+            await _check_scripts(engine)
+            await _take_inventory(engine, move.kind)
         if move.steps:
             await _perform(engine, move, actor=actor, reason=reason)
+        if move.kind == "lower":
+            return
         await change_state(engine, move.to_state, move.to_phase, reason=reason, actor=actor)
         return
     await _check_scripts(engine)
     await change_state(engine, State.SHIFTING, reason=move.text, actor=actor)
     await _perform(engine, move, actor=actor, reason=reason)
     await settle_state(engine)
+
+
+async def _take_inventory(engine: Desk, before: str) -> None:
+    """What remains of legacy and costs, into the journal before anything of it ends."""
+    left = inventory(engine.plan, engine.migration)
+    told = [i.model_dump(exclude_defaults=True) for i in left]
+    await engine.record(Kind.INVENTORY, {"before": before, "text": inventory_text(left), "items": told})
 
 
 async def _perform(engine: Desk, move: Move, *, actor: str, reason: str) -> None:
@@ -120,6 +133,8 @@ def script_hashes(engine: Desk) -> dict[str, str]:
     for workload in plan.workloads:
         for way in workload.quiesce.ways if workload.quiesce is not None else ():
             argvs += [a for a in (way.command, way.resume, way.status, way.drain, way.idle, way.step) if a and way.on == "engine"]
+    if plan.retire.on == "engine":
+        argvs += [a for s in plan.retire.steps for a in (s.command, s.check) if a]
     if plan.capacity is not None and plan.capacity.on == "engine":
         argvs.append(plan.capacity.command)
     out: dict[str, str] = {}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from backends.cutover.fold import Migration, fold
+from backends.cutover.preflight import Proof
 from backends.cutover.rollback import Mode, plan_rollback
 from backends.cutover.world import SideHealth, World
 from backends.engine.errors import EngineGone
@@ -24,6 +26,10 @@ class JournalWorld:
 
     plan: Plan
     migration: Migration
+
+    @property
+    def proofs(self) -> Mapping[str, Proof]:
+        return {}
 
     def side(self, side: SideName) -> SideHealth:
         return SideHealth(reason="no engine runs")

@@ -11,6 +11,7 @@ from backends.cutover.evacuate import EvacuationPlan
 from backends.cutover.events import Event
 from backends.cutover.fold import Migration, RunFold
 from backends.cutover.forward import next_weight
+from backends.cutover.inventory import inventory
 from backends.cutover.preflight import preflight
 from backends.cutover.readiness import readiness
 from backends.cutover.rollback import RollbackPlan
@@ -73,6 +74,8 @@ def snapshot_of(engine: Engine) -> Snapshot:
         workloads=tuple(_workload(engine, w.name) for w in plan.workloads),
         rollback=ready(engine),
         preflight=preflight(engine.world),
+        inventory=inventory(plan, m) if m.phase is Phase.DECOMMISSION else (),
+        legacy_left=m.legacy_left,
         run=_run(m.run),
         next=advance_preview(engine),
         window_elapsed=engine.observed_now() - m.window_from if window and m.window_from is not None else None,

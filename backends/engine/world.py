@@ -15,9 +15,11 @@ from backends.cutover.preflight import Proof
 from backends.cutover.rules import delete_refusal
 from backends.cutover.world import RoundEnd, SideHealth
 from backends.engine.clock import utc_now
+from backends.engine.retiring import Retiring
 from backends.engine.sides import SideWatch
 from backends.engine.ssh_choice import with_choice
-from backends.errors import CutoverError
+from backends.errors import CouldNot, CutoverError
+from backends.escape import plain
 from backends.plan.models import Plan
 from backends.probes.fleet import GpuFleet
 from backends.probes.hosts import dcgm_pages, ssh_hosts, ssh_settings, watched_paths
@@ -63,6 +65,7 @@ class LiveWorld:
         self.fleet = GpuFleet(self.ssh, hosts, paths=watched_paths(plan), dcgm=dcgm_pages(plan))
         self.reader = FileReader(self.ssh)
         self.session = TransferSession(plan, base, state_dir, self.ssh, delete_barred=self._delete_barred)
+        self._retiring = Retiring(plan, base, self.children, self.ssh)
         self.proofs: dict[str, Proof] = {}  # kept by `backends.engine.preflight`
         self.sides: dict[SideName, SideWatch] = {side: SideWatch(side, plan, self.ssh) for side in SIDES}
 
@@ -176,6 +179,20 @@ class LiveWorld:
         except CutoverError as error:
             return RoundEnd(False, False, f"not settled: {error.message}")
         return RoundEnd(True, True, f"{kept.objects} objects only on target kept under {kept.where}")
+
+    async def verify_archive(self, dataset: str) -> None:
+        async with self._busy[dataset]:
+            seen = await self.session.verify(dataset)
+        if seen.problems or not seen.checked:
+            first = f", first {plain(seen.problems[0].key, 100)}: {seen.problems[0].problem}" if seen.problems else ""
+            text = f"archive {dataset}: {seen.equal} of {seen.checked} equal, {len(seen.problems)} problems{first}"
+            raise CouldNot(text, where="archive", hint=f"cutover sync, then cutover verify --dataset {dataset}")
+
+    async def lower_legacy(self, to: float) -> None:
+        await self._retiring.lower(to)
+
+    async def legacy_lowered(self, to: float) -> tuple[bool, str]:
+        return await self._retiring.lowered(to)
 
     async def keep_index(self, dataset: str, epoch: int) -> None:
         await self.session.keep_handover_index(dataset, epoch)

@@ -353,6 +353,21 @@ class Windows(Part):
     no_changes: Periods = ()
 
 
+class RetireStep(Part):
+    """Legacy's capacity falls to this share by `command`; `check` exits 0 where it has. Not before `after` of the retire window."""
+
+    to: Share
+    command: Argv
+    check: Argv | None = None
+    after: Duration = 0.0
+
+
+class Retire(Part):
+    steps: tuple[RetireStep, ...] = ()
+    on: Literal["hosts", "engine"] = "engine"  # hosts: every host of legacy
+    timeout: Duration = 300.0
+
+
 class Capacity(Part):
     """A command that exits 0 where legacy can carry all of the load; run on every host of legacy, or where the engine runs."""
 
@@ -403,6 +418,8 @@ class Plan(Part):
     triggers: tuple[Trigger, ...] = ()
     windows: Windows = Windows()
     capacity: Capacity | None = None
+    retire: Retire = Retire()
+    archive: tuple[Name, ...] = ()  # datasets that hold the final backup
     backups: tuple[Backup, ...] = ()
     operators_group: Text | None = None
     operators: Operators = Operators()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from backends.cutover.steps.base import Step
+from backends.cutover.steps.retire import LowerLegacy, VerifyArchive
 from backends.cutover.steps.side import CheckSide
 from backends.cutover.steps.ttl import NoteTtl, SetTtl
 from backends.cutover.steps.weight import Drain, SetWeight
@@ -12,7 +13,22 @@ from backends.cutover.steps.writer import Compare, Fence, LastRound, Quiesce, Re
 
 _KINDS: dict[str, Any] = {
     cls.kind: cls
-    for cls in (CheckSide, Compare, Drain, Fence, LastRound, NoteTtl, Quiesce, Resume, SetToken, SettleGap, SetTtl, SetWeight)
+    for cls in (
+        LowerLegacy,
+        VerifyArchive,
+        CheckSide,
+        Compare,
+        Drain,
+        Fence,
+        LastRound,
+        NoteTtl,
+        Quiesce,
+        Resume,
+        SetToken,
+        SettleGap,
+        SetTtl,
+        SetWeight,
+    )
 }
 
 

@@ -139,6 +139,8 @@ def _check_data(plan: Plan, names: Names, findings: Findings) -> None:
         for field, datasets in (("datasets", workload.datasets), ("writes", workload.writes)):
             for j, name in enumerate(datasets):
                 refer(("workloads", i, field, j), name, names.datasets, "datasets", findings)
+    for i, name in enumerate(plan.archive):
+        refer(("archive", i), name, names.datasets, "datasets", findings)
     for i, backup in enumerate(plan.backups):
         refer(("backups", i, "dataset"), backup.dataset, names.datasets, "datasets", findings)
     for i, name in enumerate(plan.transfer.workers):

@@ -35,6 +35,11 @@ def _programs(plan: Plan) -> Iterator[tuple[Path, str, bool]]:
         if route.command is not None:
             yield ("routes", i, "command", "set", 0), route.command.set[0], True
             yield ("routes", i, "command", "get", 0), route.command.get[0], True
+    for i, step in enumerate(plan.retire.steps):
+        for field in ("command", "check"):
+            argv = getattr(step, field)
+            if argv:
+                yield ("retire", "steps", i, field, 0), argv[0], plan.retire.on == "engine"
     if plan.capacity is not None:
         yield ("capacity", "command", 0), plan.capacity.command[0], plan.capacity.on == "engine"
     for i, workload in enumerate(plan.workloads):

@@ -25,6 +25,20 @@ def check_windows(plan: Plan, _names: Names, findings: Findings) -> None:
     _check_usual(("windows", "retire"), "retire window", plan.windows.retire, 30 * DAY, findings)
     _check_usual(("windows", "spacing"), "spacing between weight changes", plan.windows.spacing, 30.0, findings)
     _check_soak(plan, findings)
+    for i, (first, second) in enumerate(itertools.pairwise(plan.retire.steps), 1):
+        if second.to >= first.to or second.after < first.after:
+            message = "found a step that does not fall below the one before it, or comes sooner, expected shares that fall"
+            findings.error(("retire", "steps", i), "steps_fall", message)
+    for i, step in enumerate(plan.retire.steps):
+        if step.to >= 1:
+            message = f"found a step to {step.to * 100:g} %, expected less than 100 %"
+            findings.error(("retire", "steps", i, "to"), "steps_fall", message)
+        if step.after > plan.windows.retire:
+            message = "found a step after the retire window, expected one within it"
+            findings.error(("retire", "steps", i, "after"), "steps_fall", message)
+    if plan.retire.steps and plan.capacity is None:
+        message = "legacy falls in steps, and nothing will say whether what is left carries the load: a rollback is blocked from then on"
+        findings.warning(("retire", "steps"), "no_capacity", message, "give capacity.command")
     for i, span in enumerate(plan.windows.no_changes):
         path: Path = ("windows", "no_changes", i)
         _check_no_changes(span, path if findings.places.is_written(path) else path[:-1], findings)

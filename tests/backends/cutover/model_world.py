@@ -23,6 +23,7 @@ from backends.engine.core import Engine
 from backends.engine.guard import Guard
 from backends.engine.process import _recovered
 from backends.engine.runner import Runner
+from backends.errors import CouldNot
 from backends.plan.models import Plan
 from backends.snapshot import GateView, Health, Lag, SideName
 from backends.traffic.base import Confirmation, ForeignChange, Observed, PlainRoute, RouteError
@@ -215,6 +216,7 @@ class ModelWorld:
         self.rounds: list[tuple[str, bool]] = []
         self.now = 0.0
         self.wall = BEGINNING
+        self.lowered: list[float] = []
         self.proofs = {name: Proof(True, "model", at=float("inf")) for name in measured_items(self.plan)}
         self.lone = Migration()  # where no engine is: tests of pure functions
 
@@ -280,6 +282,21 @@ class ModelWorld:
         if good:
             self.settled.append(dataset)
         return RoundEnd(good, good, "kept" if good else "target does not answer")
+
+    async def verify_archive(self, dataset: str) -> None:
+        self.lives()
+        if dataset in self.out_of_sync:
+            raise CouldNot(f"archive {dataset}: 1 of 2 equal")
+
+    async def lower_legacy(self, to: float) -> None:
+        self.lives()
+        if self.healths["target"] is not Health.ALIVE:
+            self.wrong.append(f"legacy lowered to {to} while target is {self.healths['target']}")
+        self.lowered.append(to)
+
+    async def legacy_lowered(self, to: float) -> tuple[bool, str]:
+        self.lives()
+        return to in self.lowered, "model"
 
     async def keep_index(self, dataset: str, epoch: int) -> None:
         self.lives()
