@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,6 +79,26 @@ def journal_snapshot(path: Path) -> Snapshot:
 
     events = read_events(path)
     return snapshot_from_journal(fold(events), events, path)
+
+
+def is_answering(path: Path) -> bool:
+    """Does an engine answer in this folder?"""
+    from backends.engine.process import answers
+
+    return asyncio.run(answers(path))
+
+
+def wait_for_engine(path: Path, limit: float = 60.0) -> None:
+    """Until the engine that a service manager starts answers, or `limit` seconds."""
+    from backends.engine.process import answers
+
+    async def answered() -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                while not await answers(path):  # noqa: ASYNC110 - a process of its own: nothing else tells
+                    await asyncio.sleep(0.1)
+
+    asyncio.run(answered())
 
 
 def ensure_engine(path: Path, plan: Path | None = None) -> bool:

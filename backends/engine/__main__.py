@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
+from backends.engine.paths import journal_of
 from backends.engine.process import main
 
 parser = argparse.ArgumentParser(prog="cutover-engine")
 parser.add_argument("--state", required=True)
 parser.add_argument("--plan")
+parser.add_argument("--first-plan", help="as --plan where the folder holds no journal yet; else the plan is the journal's")
 parser.add_argument("--ready-fd", type=int)
 parser.add_argument("--companion", type=int, help="end when this process does")
 given = parser.parse_args()
-sys.exit(main(given.state, given.plan, given.ready_fd, given.companion))
+is_new = not journal_of(Path(given.state)).is_file()
+plan = given.plan or (given.first_plan if is_new else None)
+sys.exit(main(given.state, plan, given.ready_fd, given.companion))

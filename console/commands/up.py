@@ -13,6 +13,7 @@ from console.commands.transfer_bar import with_ssh
 from console.output import command_body, emit_json, json_option, say, state_option, tell
 
 if TYPE_CHECKING:
+    from backends.plan.load import CheckedPlan
     from backends.snapshot import Snapshot
 
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.option("--detach", is_flag=True, help="Return when the engine answers, with what `status` prints.")
 @click.option("--observe", is_flag=True, help="Only watch.")
+@click.option("--install-unit", is_flag=True, help="Make it a unit of your own systemd: it outlives the login and a reboot.")
+@click.option("--uninstall-unit", is_flag=True, help="Take that unit away again, and do nothing else.")
 @state_option
 @json_option
 @with_ssh
@@ -28,6 +31,8 @@ def command(
     plan: Path,
     detach: bool,
     observe: bool,
+    install_unit: bool,
+    uninstall_unit: bool,
     state_dir: str | None,
     as_json: bool,
     ssh_config: str | None,
@@ -50,6 +55,10 @@ def command(
     _see_that_it_is_ours(path, checked.plan.name)
     if ssh_config or known_hosts:
         keep_choice(make_state_dir(path), ssh_config, known_hosts)
+    if uninstall_unit:
+        return _take_unit_away(checked.plan.name, as_json=as_json)
+    if install_unit:
+        _start_by_unit(checked.plan.name, path, checked)
     if not ensure_engine(path, plan):
         _tell_of_what_runs(snapshot(path), checked.hash, has_choice=bool(ssh_config or known_hosts))
     if detach or as_json:
@@ -64,6 +73,40 @@ def command(
     from console.starter import starter
 
     return run_console(path, checked.plan.name, observe=observe, start_engine=starter(path))
+
+
+def _start_by_unit(name: str, path: Path, checked: CheckedPlan) -> None:
+    """Install the unit and start the engine by it; what could not be done is told, and the engine is started all the same by who called."""
+    from backends.engine import unit
+    from backends.statedir import make_state_dir
+    from console.engine import is_answering, wait_for_engine
+
+    state = make_state_dir(path)
+    for step in unit.install_unit(name, state, checked.path.absolute()):
+        tell(plain(step.text))
+    if names := unit.variables_of(checked.text):
+        tell(
+            f"the unit does not have your {', '.join(names)}: write NAME=value lines into {unit.environment_file(state)}, mode 0600"
+        )
+    if is_answering(path):
+        tell("an engine runs already, as it was started: cutover down, then up --install-unit, starts it by the unit")
+        return
+    started = unit.start_unit(name)
+    tell(plain(started.text))
+    if started.ok:
+        wait_for_engine(path)
+
+
+def _take_unit_away(name: str, *, as_json: bool) -> int:
+    from backends.engine import unit
+
+    done = unit.uninstall_unit(name)
+    if as_json:
+        emit_json({"steps": [{"what": d.what, "ok": d.ok, "detail": d.detail} for d in done]})
+    for step in done:
+        tell(plain(step.text))
+    tell("an engine that runs goes on: cutover down ends it; lingering stays as it is (loginctl disable-linger)")
+    return 0 if all(d.ok for d in done) else 4
 
 
 def _see_that_it_is_ours(path: Path, name: str) -> None:
