@@ -14,7 +14,7 @@ from backends.cutover.fold import Migration
 from backends.cutover.forward import quiesce_limit, weight_limit
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.side import CheckSide
-from backends.cutover.steps.weight import Drain, SetWeight
+from backends.cutover.steps.weight import Drain, Expel, SetWeight
 from backends.cutover.steps.writer import Compare, Fence, LastRound, Quiesce, Resume, SettleGap, SetToken
 from backends.cutover.ttl import restoring_steps
 from backends.cutover.world import World
@@ -79,15 +79,18 @@ def _steps(world: World, mode: Mode, accept_unknown: bool) -> list[Step]:
             if mode == "graceful":
                 routes = [r for r in exposed if r.workload == workload.name]
                 steps += [SetWeight(r.name, 0, direction="backward", limit=weight_limit(r)) for r in routes]
-    steps += [drain_step(r) for r in exposed]
+    steps += [leaving_step(r, mode) for r in exposed]
     if mode == "graceful":
         back = [d for w in writers_on_target(plan, m) for d in w.writes if m.token(d).epoch % 2 == 1]
         steps += [Compare(d) for d in dict.fromkeys(back) if _has_reverse(plan, d)]
     return [*steps, *restoring_steps(plan, m)]
 
 
-def drain_step(route: Route) -> Drain:
-    """Of a route by DNS: one TTL, and as much again for authorities that were late."""
+def leaving_step(route: Route, mode: Mode) -> Step:
+    """See clients leave target. HAProxy's that a cookie binds there are sent away: in an emergency at once. By DNS it takes one TTL, and
+    as much again for authorities that were late."""
+    if route.haproxy is not None:
+        return Expel(route.name, 0.0 if mode == "emergency" else route.haproxy.drain)
     if route.ttl is None:
         return Drain(route.name)
     return Drain(route.name, limit=2 * route.ttl + 60.0, expected_seconds=route.ttl)

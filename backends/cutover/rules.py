@@ -20,7 +20,7 @@ from backends.cutover.calendar import no_changes_now
 from backends.cutover.fold import Migration
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.retire import LowerLegacy
-from backends.cutover.steps.weight import SetWeight
+from backends.cutover.steps.weight import Expel, SetWeight
 from backends.cutover.steps.writer import LastRound, Quiesce, Resume, SetToken
 from backends.cutover.world import World
 from backends.vocabulary import Health, SideName, State
@@ -76,6 +76,9 @@ def refusal_of(step: Step, world: World, *, accept_unknown: bool = False) -> Ref
         return _token(step, world)
     if isinstance(step, LowerLegacy):
         return ending_refusal(world, world.plan.archive)
+    if isinstance(step, Expel) and m.route(step.route).confirmed > 0:
+        now = m.route(step.route).confirmed
+        return Refusal("SR1", f"{step.route} still sends {now} % of its clients to target", "weight 0 on target first")
     if isinstance(step, Resume):
         return _resume(step, world)
     if isinstance(step, LastRound):

@@ -121,8 +121,8 @@ async def rollback(engine: Engine, caller: Caller, args: RollbackArgs) -> dict[s
     reason = args.reason or "asked for by an operator"
     state = await engine.rollback(mode=args.mode, actor=caller.text, reason=reason, accept_unknown=args.accept_unknown)
     if state is State.ROLLBACK_BLOCKED:
-        blocked = engine.rollback_plan(args.mode, args.accept_unknown).blocked_by
-        raise RefusedByRule("SR1", f"rollback_blocked: {'; '.join(blocked) or 'see cutover history'}", hint="cutover status")
+        blocked = "; ".join(engine.rollback_plan(args.mode, args.accept_unknown).blocked_by) or _why_blocked(engine)
+        raise RefusedByRule("SR1", f"rollback_blocked: {blocked}", hint="cutover status")
     return _now(engine)
 
 
@@ -135,6 +135,13 @@ async def evacuate(engine: Engine, caller: Caller, args: EvacuateArgs) -> dict[s
         actor=caller.text, reason=reason, accept_unknown=args.accept_unknown, preview_hash=args.preview_hash
     )  # fmt: skip
     return _now(engine)
+
+
+def _why_blocked(engine: Engine) -> str:
+    """What the journal last said of it: a step that failed, where no rule stands in the way."""
+    told = (event.data for event in reversed(engine.recent) if event.kind == Kind.STATE)
+    reason = next((str(data.get("reason", "")) for data in told if data["state"] == State.ROLLBACK_BLOCKED.value), "")
+    return reason or "see cutover history"
 
 
 async def preview(engine: Engine, caller: Caller, args: PreviewArgs) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from backends.errors import CutoverError
 from backends.plan.models import Plan
 from backends.probes.endpoint import probe_url
 from backends.ssh.pool import SshPool
+from backends.traffic.base import Route, RouteHealth
 from backends.vocabulary import Health, SideName
 
 PERIOD = 1.0
@@ -32,6 +33,7 @@ class SideWatch:
         self._alive_at: float | None = None
         self._strikes = 0
         self._reason = "not looked at yet"
+        self.routes: tuple[Route, ...] = ()  # whose authority may know of the side by its own checks
 
     def health(self) -> SideHealth:
         """What is known now."""
@@ -62,12 +64,31 @@ class SideWatch:
         return seen if seen.health is Health.DEAD else SideHealth(Health.UNKNOWN, seen.age, self._reason)
 
     async def _ask(self) -> None:
-        if self._urls:
+        told = await self._ask_routes()
+        if told is not None and not told.is_alive:
+            self._strikes, self._reason = self._strikes + 1, told.detail
+        elif told is not None and not self._urls:
+            self._alive_at, self._strikes, self._reason = time.monotonic(), 0, told.detail
+        elif self._urls:
             await self._ask_urls()
         elif self._hosts:
             await self._ask_hosts()
         else:
             self._reason = f"the plan gives no probe of {self.side}: routes[].probe.{self.side}"
+
+    async def _ask_routes(self) -> RouteHealth | None:
+        """What the routes' authorities know: dead where one says so. One that cannot be asked says nothing of a side."""
+        found = None
+        for route in self.routes:
+            try:
+                health = await route.health(self.side)
+            except CutoverError as error:
+                if not self._urls:
+                    self._reason = error.message
+                continue
+            if health is not None and (found is None or not health.is_alive):
+                found = health
+        return found
 
     async def _ask_urls(self) -> None:
         answers = await asyncio.gather(*(probe_url(url, timeout) for url, timeout in self._urls))

@@ -73,11 +73,13 @@ class LiveWorld:
         await self._stack.enter_async_context(self.ssh)
         await self._stack.enter_async_context(self.session)
         for spec in self.plan.routes:
-            route = open_route(spec, base=self.base, children=self.children)
+            route = open_route(spec, base=self.base, children=self.children, pool=self.ssh)
             self._stack.push_async_callback(route.close)
             if self.migration.armed is not None:
                 route.restore(self.migration.armed.pins.get(spec.name, {}))
             self._routes[spec.name] = route
+        for side in self.sides.values():
+            side.routes = tuple(self._routes.values())
         for workload in self.plan.workloads:
             control = open_workload(workload, self.ssh, base=self.base, children=self.children)
             if control is not None:

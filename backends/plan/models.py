@@ -180,10 +180,14 @@ Names = Annotated[tuple[Text, ...], BeforeValidator(_one_or_many), WithJsonSchem
 class HaproxyRoute(Part):
     """A backend behind HAProxy's admin socket; `legacy` and `target` are server names of that backend."""
 
-    socket: Text
+    socket: Text  # a path, or ssh://HOST/path
     backend: Text
     legacy: Names
     target: Names
+    state_file: str | None = (
+        None  # HAProxy's own `server-state-file`: without it a reload falls back to the configuration's weights
+    )
+    drain: Duration = 30.0  # a graceful rollback waits so long for sessions before it ends them
 
 
 class Route53Route(Part):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from backends.plan.records import Record
 from backends.traffic.base import Clients
 from backends.traffic.nameserver import NameServer, NameServerError, RecordSet
-from backends.traffic.sandbox import ASKED_PARTIAL, ASKED_WHOLE, judge_sides
+from backends.traffic.seen_sides import ASKED_PARTIAL, ASKED_WHOLE, judge_sides
 
 REFRESH = 60.0  # seconds after which the zone's name servers are looked up again
 LIMIT = 9.0  # seconds that asking one of them may take

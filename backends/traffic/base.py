@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from backends.errors import CouldNot
+from backends.vocabulary import SideName
 
 
 class RouteError(CouldNot):
@@ -83,6 +84,14 @@ class Clients:
         return self.sessions in (None, 0) and self.seconds <= 0
 
 
+@dataclass(frozen=True, slots=True)
+class RouteHealth:
+    """What a route's authority knows of a side by its own checks."""
+
+    is_alive: bool
+    detail: str = ""
+
+
 class Route(Protocol):
     @property
     def name(self) -> str: ...
@@ -118,6 +127,14 @@ class Route(Protocol):
         """Who may still reach the target. Raises `RouteError`."""
         ...
 
+    async def expel(self) -> None:
+        """Send away who is left on the target, where that can be done. Raises `RouteError`."""
+        ...
+
+    async def health(self, side: SideName) -> RouteHealth | None:
+        """What the authority itself knows of a side; None where it knows nothing. Raises `RouteError`."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -134,6 +151,12 @@ class PlainRoute:
 
     async def clients(self) -> Clients:
         return Clients()
+
+    async def expel(self) -> None:
+        """Nobody can be sent away."""
+
+    async def health(self, side: SideName) -> RouteHealth | None:
+        return None
 
 
 @runtime_checkable

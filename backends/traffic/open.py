@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from backends.children import Children
-from backends.errors import NotYetSupported
+from backends.errors import UsageError
 from backends.plan.models import Route as RouteSpec
+from backends.ssh.pool import SshPool
 from backends.traffic.base import Route
 from backends.traffic.command import CommandRoute
 from backends.traffic.sandbox import SandboxRoute
 
 
-def open_route(spec: RouteSpec, *, base: Path, children: Children) -> Route:
-    """The route of the plan; `base` is the plan's folder. Close it when done. Contacts nothing yet."""
+def open_route(spec: RouteSpec, *, base: Path, children: Children, pool: SshPool | None = None) -> Route:
+    """The route of the plan; `base` is the plan's folder, `pool` how hosts are reached. Close it when done. Contacts nothing yet."""
     if spec.command is not None:
         return CommandRoute(spec.name, spec.command, base=base, children=children)
     if spec.sandbox is not None:
@@ -30,8 +31,8 @@ def open_route(spec: RouteSpec, *, base: Path, children: Children) -> Route:
         from backends.traffic.powerdns import PowerdnsRoute
 
         return PowerdnsRoute(spec.name, spec.powerdns, base=base)
-    raise NotYetSupported(
-        f"route {spec.name}: {spec.kind} is not yet supported",
-        where=f"routes.{spec.name}.{spec.kind}",
-        hint="use a command route: {set: [./set-weight, '{weight}'], get: [./get-weight]}",
-    )
+    if spec.haproxy is not None:
+        from backends.traffic.haproxy import HaproxyRoute
+
+        return HaproxyRoute(spec.name, spec.haproxy, spec.probe, pool)
+    raise UsageError(f"route {spec.name}: it is of no kind", where=f"routes.{spec.name}", hint="cutover check names the kinds")

@@ -4,9 +4,7 @@ answers `GET {probe.url}` with JSON that names the side.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import math
 
 import aiohttp
 
@@ -14,13 +12,10 @@ from backends.escape import plain
 from backends.plan.models import Probe
 from backends.plan.models import SandboxRoute as SandboxSpec
 from backends.traffic.base import Confirmation, ForeignChange, Observed, PlainRoute, RouteError
+from backends.traffic.seen_sides import look_at_clients, new_clients
 
 ADMIN_TIMEOUT = 5.0
 MAX_ANSWER = 1 << 16
-ASKED_WHOLE = 20  # clients asked at weight 0 and 100, where none may be on the wrong side
-ASKED_PARTIAL = 40
-AT_ONCE = 10
-RAREST = 0.001  # a share that comes up less often than this by chance is not the weight's
 
 
 class SandboxRoute(PlainRoute):
@@ -51,9 +46,7 @@ class SandboxRoute(PlainRoute):
         observed = await self.read()
         if self._probe is None or self._probe.url is None:
             return Confirmation(observed.weight == weight, None, None, f"{observed.detail}; no probe.url to ask")
-        asked = ASKED_WHOLE if weight in (0, 100) else ASKED_PARTIAL
-        sides = await self._ask_sides(self._probe.url, self._probe.timeout, asked)
-        is_there, share, detail = judge_sides(sides, asked, weight)
+        is_there, share, detail = await look_at_clients(self._client(), self._probe.url, self._probe.timeout, weight)
         return Confirmation(observed.weight == weight, is_there, share, f"{observed.detail}; {detail}")
 
     async def close(self) -> None:
@@ -63,9 +56,7 @@ class SandboxRoute(PlainRoute):
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
-            # A connection a request: a client that comes anew, as the balancer sees it.
-            connector = aiohttp.TCPConnector(limit=AT_ONCE, force_close=True)
-            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+            self._session = new_clients()
         return self._session
 
     async def _ask(self, method: str, body: dict[str, int] | None = None) -> bytes:
@@ -81,50 +72,6 @@ class SandboxRoute(PlainRoute):
             raise RouteError(f"route {self.name}: {plain(url)} does not answer within {ADMIN_TIMEOUT:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise RouteError(f"route {self.name}: cannot ask {plain(url)}: {plain(str(error))}") from error
-
-    async def _ask_sides(self, url: str, seconds: float, count: int) -> list[str | None]:
-        """The side that each of `count` requests reached; None where it cannot be told."""
-        timeout = aiohttp.ClientTimeout(total=seconds)
-
-        async def ask() -> str | None:
-            try:
-                async with self._client().get(url, timeout=timeout, allow_redirects=False) as answer:
-                    said = json.loads(await answer.content.read(MAX_ANSWER))
-            except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
-                return None
-            side = said.get("side") if isinstance(said, dict) else None
-            return side if side in ("legacy", "target") else None
-
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ask()) for _ in range(count)]
-        return [task.result() for task in tasks]
-
-
-def judge_sides(sides: list[str | None], asked: int, weight: int) -> tuple[bool, float | None, str]:
-    """Whether clients are where the weight sends them, the share seen on target, and that in words.
-
-    At 0 and 100 none may be on the wrong side. Between, the number on target must be one that comes up by chance at least
-    once in a thousand (a binomial with that share, each tail). Half of those asked must have been told apart.
-    """
-    told = [side for side in sides if side is not None]
-    silent = f", {asked - len(told)} got no answer that names a side" if len(told) < asked else ""
-    if 2 * len(told) < asked:
-        return False, None, f"{len(told)} of {asked} clients asked were answered{silent}"
-    seen = told.count("target")
-    share = seen / len(told)
-    if weight in (0, 100):
-        return share == weight / 100, share, f"{seen} of {len(told)} clients asked were on target{silent}"
-    low, high = expected_counts(len(told), weight / 100)
-    text = f"{seen} of {len(told)} clients asked were on target, {low} to {high} fit {weight} %{silent}"
-    return low <= seen <= high, share, text
-
-
-def expected_counts(count: int, share: float) -> tuple[int, int]:
-    """The least and the most hits of `count` that are no rarer than `RAREST` on their side."""
-    chances = [math.comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(count + 1)]
-    low = next(k for k in range(count + 1) if sum(chances[: k + 1]) >= RAREST)
-    high = next(k for k in range(count, -1, -1) if sum(chances[k:]) >= RAREST)
-    return low, high
 
 
 def _weight(route: str, data: bytes) -> int:

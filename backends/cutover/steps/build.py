@@ -8,26 +8,27 @@ from backends.cutover.steps.base import Step
 from backends.cutover.steps.retire import LowerLegacy, VerifyArchive
 from backends.cutover.steps.side import CheckSide
 from backends.cutover.steps.ttl import NoteTtl, SetTtl
-from backends.cutover.steps.weight import Drain, SetWeight
+from backends.cutover.steps.weight import Drain, Expel, SetWeight
 from backends.cutover.steps.writer import Compare, Fence, LastRound, Quiesce, Resume, SettleGap, SetToken
 
 _KINDS: dict[str, Any] = {
     cls.kind: cls
     for cls in (
-        LowerLegacy,
-        VerifyArchive,
         CheckSide,
         Compare,
         Drain,
+        Expel,
         Fence,
         LastRound,
+        LowerLegacy,
         NoteTtl,
         Quiesce,
         Resume,
         SetToken,
-        SettleGap,
         SetTtl,
         SetWeight,
+        SettleGap,
+        VerifyArchive,
     )
 }
 

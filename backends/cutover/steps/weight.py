@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import ClassVar
 
 from backends.cutover.fold import Direction
 from backends.cutover.steps.base import Fields, Seen
 from backends.cutover.world import World
+
+LOOK = 0.2  # seconds between two looks at who is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,46 @@ class SetWeight(Fields):
         seen = await world.routes[self.route].confirm(self.weight)
         found = self.weight if seen.authority else (await world.routes[self.route].read()).weight
         return Seen(seen.is_confirmed, seen.detail, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Expel(Fields):
+    """Wait so long for the target's sessions of a route to end by themselves, then send away who is left."""
+
+    route: str
+    wait: float = 30.0  # seconds; 0 in an emergency
+    direction: Direction = "backward"
+    kind: ClassVar[str] = "expel"
+    outlives_us: ClassVar[bool] = False
+
+    @property
+    def text(self) -> str:
+        patience = f"after {self.wait:.0f} s at most" if self.wait else "now"
+        return f"route {self.route}: end what is left of target's sessions, {patience}"
+
+    @property
+    def seconds(self) -> float:
+        return min(self.wait, 2.0) + 0.5
+
+    @property
+    def limit(self) -> float:
+        return self.wait + 20.0
+
+    async def send(self, world: World) -> None:
+        route = world.routes[self.route]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.wait):
+                while not (await route.clients()).has_left:  # noqa: ASYNC110 - sessions of another program
+                    await asyncio.sleep(LOOK)
+        await route.expel()
+
+    async def observe(self, world: World) -> Seen:
+        route = world.routes[self.route]
+        left = await route.clients()
+        if not left.has_left:
+            return Seen(False, left.detail)
+        seen = await route.confirm(0)
+        return Seen(seen.is_confirmed, f"{left.detail}; {seen.detail}")
 
 
 @dataclass(frozen=True, slots=True)

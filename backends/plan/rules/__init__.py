@@ -7,6 +7,7 @@ from typing import Any
 from backends.plan.models import Plan
 from backends.plan.problems import Findings
 from backends.plan.rules.hands import check_hands
+from backends.plan.rules.haproxy import check_haproxy
 from backends.plan.rules.hosts import check_hosts
 from backends.plan.rules.judging import check_judging
 from backends.plan.rules.load import check_load
@@ -29,6 +30,7 @@ def check_rules(plan: Plan, values: dict[str, Any], findings: Findings) -> None:
         check_stores,
         check_secrets,
         check_routes,
+        check_haproxy,
         check_records,
         check_writers,
         check_judging,

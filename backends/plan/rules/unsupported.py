@@ -9,7 +9,6 @@ from backends.plan.problems import Findings
 def check_supported(plan: Plan, findings: Findings) -> None:
     """Add a problem `not_yet_supported` for each field that is known and not yet built."""
     _check_workloads(plan, findings)
-    _check_routes(plan, findings)
     _check_measures(plan, findings)
     if plan.transfer.workers:
         findings.not_yet(("transfer", "workers"), "transfer.workers", "leave it empty: this machine carries the bytes")
@@ -23,13 +22,6 @@ def _check_workloads(plan: Plan, findings: Findings) -> None:
         if workload.quiesce is not None and any(way.kubernetes is not None for way in workload.quiesce.ways):
             hint = "use command and resume with the commands that do it"
             findings.not_yet(("workloads", i, "quiesce", "kubernetes"), "quiesce by kubernetes", hint)
-
-
-def _check_routes(plan: Plan, findings: Findings) -> None:
-    for i, route in enumerate(plan.routes):
-        for kind in ("haproxy",):
-            if getattr(route, kind) is not None:
-                findings.not_yet(("routes", i, kind), f"routes of kind {kind}", "use command with set and get")
 
 
 def _check_measures(plan: Plan, findings: Findings) -> None:

@@ -105,7 +105,14 @@ def test_every_field_of_a_plan_is_known() -> None:
 def test_the_example_has_no_problem_but_what_is_not_yet_supported() -> None:
     checked = check_plan(ROOT.parent / "shared" / "plan.example.yaml")
     assert {p.code for p in errors(checked)} == {"not_yet_supported"}
-    assert {p.code for p in checked.problems} <= {"not_yet_supported", "script_missing", "ssh_alias", "unused_store", "no_probe"}
+    assert {p.code for p in checked.problems} <= {
+        "not_yet_supported",
+        "script_missing",
+        "ssh_alias",
+        "unused_store",
+        "no_probe",
+        "haproxy_reload",
+    }
 
 
 def test_the_hash_is_that_of_the_files_bytes(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backends.children import Children
-from backends.errors import NotYetSupported
+from backends.errors import UsageError
 from backends.plan.models import Route as RouteSpec
 from backends.traffic.base import ForeignChange, Route, RouteError
 from backends.traffic.open import open_route
@@ -111,13 +111,7 @@ async def test_and_one_in_a_folder_that_others_can_write(folder: Path) -> None:
         await route(folder).read()
 
 
-def test_a_kind_to_come_is_refused_not_ignored(tmp_path: Path) -> None:
-    spec = RouteSpec.model_validate(
-        {
-            "name": "chat",
-            "workload": "w",
-            "haproxy": {"socket": "/x", "backend": "chat", "legacy": ["a"], "target": ["b"]},
-        }
-    )
-    with pytest.raises(NotYetSupported, match="route chat: haproxy"):
+def test_a_route_of_no_kind_is_refused(tmp_path: Path) -> None:
+    spec = RouteSpec.model_validate({"name": "chat", "workload": "w"})
+    with pytest.raises(UsageError, match="route chat"):
         open_route(spec, base=tmp_path, children=Children())

@@ -13,7 +13,7 @@ from backends.children import Children
 from backends.plan.models import Route as RouteSpec
 from backends.traffic.base import ForeignChange, Route, RouteError
 from backends.traffic.open import open_route
-from backends.traffic.sandbox import expected_counts, judge_sides
+from backends.traffic.seen_sides import expected_counts, judge_sides
 from tests.peers.frontdoor import FrontDoor, frontdoor
 from tests.peers.process import free_ports
 
