@@ -19,6 +19,7 @@ from backends.vocabulary import SIDES, Health, Level, Phase, SideName, State
 
 __all__ = [
     "SIDES",
+    "ChecklistView",
     "DatasetView",
     "DiskView",
     "EngineView",
@@ -355,6 +356,18 @@ def _sum(values: Sequence[_Figure | None]) -> _Figure | None:
     return None if not known or len(known) < len(values) else sum(known[1:], known[0])
 
 
+class ChecklistView(Model):
+    """What a person answers for; `signed_by` is empty until somebody has."""
+
+    phase: Phase
+    name: str
+    text: str = ""
+    must: bool = True
+    signed_by: str = ""
+    reason: str = ""
+    at: datetime | None = None
+
+
 class InventoryView(Model):
     """Something of legacy that stands and costs: a host with its GPUs, or a store with its bytes."""
 
@@ -475,6 +488,7 @@ class Snapshot(Model):
     workloads: tuple[WorkloadView, ...] = ()
     rollback: ReadinessView = ReadinessView()
     preflight: tuple[PreflightView, ...] = ()
+    checklist: tuple[ChecklistView, ...] = ()
     inventory: tuple[InventoryView, ...] = ()  # of what remains of legacy, once the migration is committed
     legacy_left: float = 1.0  # share of legacy's capacity that has not been taken down
     run: RunView | None = None

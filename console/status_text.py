@@ -34,6 +34,10 @@ def status_lines(s: Snapshot) -> Iterator[str]:
         foreign = f"  FOREIGN {plain(route.foreign)}" if route.foreign else ""
         yield f"route {plain(route.name)}: {route.desired} % on target, observed {seen}{foreign}"
     yield from _preflight(s)
+    for item in s.checklist:
+        if item.phase is s.phase and not item.signed_by:
+            wanted = "not signed: a gate of this phase" if item.must else "not signed"
+            yield f"checklist {plain(item.name)}: {wanted}  {plain(item.text)}"
     for left in s.inventory:
         cost = f", {left.usd_per_hour:g} USD an hour" if left.usd_per_hour is not None else ""
         held = f"{left.gpus} GPUs{cost}" if left.kind == "host" else size(left.bytes)

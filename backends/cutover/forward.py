@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from backends.cutover.checklist import checklist_refusal
 from backends.cutover.fold import Migration
 from backends.cutover.inventory import inventory, inventory_text
 from backends.cutover.preflight import preflight_refusal
@@ -25,6 +26,8 @@ from backends.verdict import Verdict
 from backends.vocabulary import Health, Phase, State
 
 MoveKind = Literal["phase", "arm", "shift", "commit", "retire", "lower", "decommission"]
+
+LEAVES = ("phase", "arm", "commit", "decommission")  # moves after which the phase is another
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,10 @@ def next_move(world: World, gates: tuple[GateView, ...], soaks: dict[str, SoakVi
     blocked = _gates(m.phase, gates)
     if blocked is not None:
         return blocked
-    return _move(world, soaks, only)
+    move = _move(world, soaks, only)
+    if isinstance(move, Move) and move.kind in LEAVES:
+        return checklist_refusal(world.plan, m) or move
+    return move
 
 
 def _gates(phase: Phase | None, gates: tuple[GateView, ...]) -> Refusal | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from backends.cutover.checklist import checklist
 from backends.cutover.events import Kind
 from backends.cutover.fold import WAIVE
 from backends.cutover.preflight import may_be_waived, preflight
@@ -31,4 +32,5 @@ async def sign(engine: Engine, actor: str, item: str, reason: str, *, withdraw: 
 
 def signable(engine: Engine) -> tuple[str, ...]:
     """Every item that a signature may name now."""
-    return tuple(f"{WAIVE}{item.name}" for item in preflight(engine.world))
+    listed = tuple(item.name for item in checklist(engine.plan, engine.migration))
+    return (*listed, *(f"{WAIVE}{item.name}" for item in preflight(engine.world)))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from backends.cutover.calendar import no_changes_now
+from backends.cutover.checklist import checklist
 from backends.cutover.evacuate import EvacuationPlan
 from backends.cutover.events import Event
 from backends.cutover.fold import Migration, RunFold
@@ -74,6 +75,7 @@ def snapshot_of(engine: Engine) -> Snapshot:
         workloads=tuple(_workload(engine, w.name) for w in plan.workloads),
         rollback=ready(engine),
         preflight=preflight(engine.world),
+        checklist=checklist(plan, m),
         inventory=inventory(plan, m) if m.phase is Phase.DECOMMISSION else (),
         legacy_left=m.legacy_left,
         run=_run(m.run),

@@ -357,6 +357,14 @@ class Windows(Part):
     no_changes: Periods = ()
 
 
+class ChecklistItem(Part):
+    """What a person answers for by `cutover sign NAME`. With `must` it is a gate of its phase."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    text: str = ""
+    must: Truth = True
+
+
 class RetireStep(Part):
     """Legacy's capacity falls to this share by `command`; `check` exits 0 where it has. Not before `after` of the retire window."""
 
@@ -423,6 +431,7 @@ class Plan(Part):
     windows: Windows = Windows()
     capacity: Capacity | None = None
     retire: Retire = Retire()
+    checklist: dict[Phase, tuple[ChecklistItem, ...]] = Field(default_factory=dict)
     archive: tuple[Name, ...] = ()  # datasets that hold the final backup
     backups: tuple[Backup, ...] = ()
     operators_group: Text | None = None

@@ -69,6 +69,8 @@ def _check_unique(plan: Plan, findings: Findings) -> None:
     _each_once("dataset", (((("datasets"), i, "name"), d.name) for i, d in enumerate(plan.datasets)), findings)
     _each_once("workload", ((("workloads", i, "name"), w.name) for i, w in enumerate(plan.workloads)), findings)
     _each_once("route", ((("routes", i, "name"), r.name) for i, r in enumerate(plan.routes)), findings)
+    items = [(("checklist", p.value, i, "name"), c.name) for p, listed in plan.checklist.items() for i, c in enumerate(listed)]
+    _each_once("checklist item", items, findings)
     _each_once("measure", ((("measures", i, "name"), m.name) for i, m in enumerate(plan.measures)), findings)
 
 
