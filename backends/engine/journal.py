@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.cutover.events import SCHEMA, Event, Kind
-from backends.engine import emergency
+from backends.engine import emergency, reserve
 from backends.engine.clock import utc_now
 from backends.engine.errors import JournalBroken, JournalFull
 from backends.engine.paths import head_of, journal_of
@@ -67,6 +67,7 @@ class Journal:
         self._head = Head()
         self._lock = asyncio.Lock()
         self._spilled: list[Event] = []
+        self.released = False  # the disk was full: what is written now is written into the reserved space
         self.emergency: Path | None = None  # where events go while the journal cannot be written
         self.plan_hash = ""
 
@@ -106,6 +107,8 @@ class Journal:
         events = list(_checked(rows, path))
         check_head(read_head(self._state), rows, path)
         self._head = Head(rows[-1][0], rows[-1][10]) if rows else Head()
+        # Without it and without room for it: as if it had been given up already.
+        self.released = not reserve.keep(self._state)
         return events + self._take_back()
 
     def _take_back(self) -> list[Event]:
@@ -124,14 +127,24 @@ class Journal:
 
     def _append(self, kind: str, data: dict[str, Any], actor: str, observed: float, may_spill: bool) -> Event:
         at, body = utc_now(), json.dumps(data, sort_keys=True, default=str, allow_nan=False)
+        if self.released and not may_spill and not self._has_room():
+            raise JournalFull("the disk is full: what room is left is for the way back", where=str(self._state), hint="make room")
         try:
             if self._spilled:
                 self._merge()
             return self._insert(kind, body, actor, observed, at)
         except sqlite3.Error as error:
+            if may_spill and reserve.release(self._state):
+                self.released = True
+                return self._append(kind, data, actor, observed, may_spill)
             if not may_spill:
                 raise JournalFull(f"the journal cannot be written: {error}", where=str(journal_of(self._state))) from error
             return self._spill(kind, data, actor, observed, at)
+
+    def _has_room(self) -> bool:
+        """Is there room again, so that space is reserved anew?"""
+        self.released = not reserve.keep(self._state)
+        return not self.released
 
     def _insert(self, kind: str, body: str, actor: str, observed: float, at: datetime, of_plan: str | None = None) -> Event:
         assert self._db is not None

@@ -96,7 +96,13 @@ def _no_changes(engine: Engine) -> str:
 
 def _journal_note(engine: Engine) -> str:
     emergency = engine.journal.emergency
-    return f"the journal cannot be written: events go to {emergency}" if emergency is not None else ""
+    if emergency is not None:
+        return f"the journal cannot be written: events go to {emergency}"
+    return (
+        "the disk is full: the journal goes on in its reserved space, and nothing moves forward"
+        if engine.journal.released
+        else ""
+    )
 
 
 def ready(engine: Engine) -> ReadinessView:

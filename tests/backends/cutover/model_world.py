@@ -308,6 +308,7 @@ class ModelJournal:
     def __init__(self, world: ModelWorld, events: list[Event], loop: JumpingLoop) -> None:
         self.events = events
         self.emergency = None
+        self.released = False
         self.plan_hash = ""
         self._world = world
         self._loop = loop
