@@ -20,6 +20,7 @@ from backends.vocabulary import SIDES, Health, Level, Phase, SideName, State
 __all__ = [
     "SIDES",
     "ChecklistView",
+    "ApprovalView",
     "DatasetView",
     "DiskView",
     "EngineView",
@@ -37,6 +38,7 @@ __all__ = [
     "Level",
     "MachineView",
     "MigView",
+    "OverrideView",
     "Phase",
     "PlanView",
     "PointView",
@@ -93,6 +95,26 @@ class SeatView(Model):
     holder: str | None = None
     since: datetime | None = None
     uid: int | None = None  # the holder's, verified
+
+
+class OverrideView(Model):
+    """A rule that an operator has lifted for a time."""
+
+    rule: str
+    reason: str
+    by: str
+    at: datetime
+    seconds_left: float
+
+
+class ApprovalView(Model):
+    """A move that waits for a second person."""
+
+    what: str
+    by: str
+    uid: int
+    reason: str = ""
+    seconds_left: float
 
 
 class SideView(Model):
@@ -478,6 +500,8 @@ class Snapshot(Model):
     blind: bool = False
     blind_reason: str = ""
     seat: SeatView = SeatView()
+    overrides: tuple[OverrideView, ...] = ()
+    approval: ApprovalView | None = None
     sides: dict[SideName, SideView] = Field(default_factory=dict)
     routes: tuple[RouteView, ...] = ()
     datasets: tuple[DatasetView, ...] = ()

@@ -19,6 +19,8 @@ class Act(StrEnum):
     RESUME = "resume"
     ROLLBACK = "rollback"
     EVACUATE = "evacuate"
+    APPROVE = "approve"
+    OVERRIDE = "override"
     SEAT = "seat"
 
 
@@ -61,6 +63,8 @@ ACTS: tuple[Key, ...] = (
     Key("U", "U", "resume", "act('resume')", "lift the hold, or arm anew after a rollback; asks for the reason", Act.RESUME),
     Key("R", "R", "ROLLBACK", "rollback", "preview the rollback; typing the migration's name does it", Act.ROLLBACK),
     Key("E", "E", "evacuate", "evacuate", "legacy is dead: preview moving all to target; typing the name does it", Act.EVACUATE),
+    Key("P", "P", "approve", "act('approve')", "preview what another operator asked for; typing `approve` does it", Act.APPROVE),
+    Key("O", "O", "override", "act('override')", "lift a rule for a time; typing rule, time and why does it", Act.OVERRIDE),
     Key("T", "T", "seat", "act('seat')", "take the seat: the right to command the engine", Act.SEAT),
 )
 

@@ -36,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("console.commands.resume", "lift the hold; after a rollback: arm anew"),
     "rollback": ("console.commands.rollback", "take production back to legacy"),
     "evacuate": ("console.commands.evacuate", "all weight to a living target, legacy being dead"),
+    "approve": ("console.commands.approve", "the second person's yes"),
+    "override": ("console.commands.override", "lift one rule for a time"),
     "seat": ("console.commands.seat", "who may command, and taking it over"),
     "history": ("console.commands.history", "the journal, read by people"),
     "report": ("console.commands.report", "the after-action report"),

@@ -24,6 +24,11 @@ def status_lines(s: Snapshot) -> Iterator[str]:
     yield f"{simulation}{plain(s.name)}: {s.state}{phase}  ({engine})"
     for hold in s.held:
         yield f"! held by {plain(hold.by)}: {plain(hold.reason)}"
+    for o in s.overrides:
+        yield f"! {plain(o.rule)} is overridden for {duration(o.seconds_left)} more by {plain(o.by)}: {plain(o.reason)}"
+    if s.approval is not None:
+        rest = duration(s.approval.seconds_left)
+        yield f"? {plain(s.approval.what)} waits {rest} more for a second person, asked by {plain(s.approval.by)}: cutover approve"
     if s.blind:
         yield f"! blind: {plain(s.blind_reason)}"
     if s.no_changes:

@@ -55,7 +55,9 @@ class View:
             return f"engine gone since {self.gone_for:.0f} s: `cutover up` brings it back"
         if self.snapshot is None:
             return "nothing heard of the engine yet"
-        if act in (Act.ADVANCE, Act.RESUME) and not self.holds_seat:
+        if act is Act.APPROVE and self.snapshot.approval is None:
+            return "nothing waits for a second person"
+        if act in (Act.ADVANCE, Act.RESUME, Act.OVERRIDE) and not self.holds_seat:
             return f"{self.seat_words()}: T takes it"
         return ""
 
@@ -82,6 +84,8 @@ class View:
                 return snapshot.rollback.possible
             case Act.EVACUATE:
                 return may_evacuate(snapshot)
+            case Act.APPROVE | Act.OVERRIDE:
+                return True
             case Act.SEAT:
                 return not self.holds_seat
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.style import Style
 from textual.strip import Strip
 
-from backends.snapshot import Snapshot, State, StepView
+from backends.snapshot import ApprovalView, Snapshot, State, StepView
 from themes.meaning import level_of_state
 from themes.palette import Palette
 from widgets.figures import clock, duration, watch
@@ -72,6 +72,9 @@ def _state(snapshot: Snapshot, palette: Palette) -> Row:
         row.gap(2).add(" SIMULATION ", palette.note)
     if snapshot.held:
         row.gap(2).add(f" {glyphs.held} HELD ", palette.caution)
+    if snapshot.overrides:
+        rules = " ".join(o.rule for o in snapshot.overrides[:3])
+        row.gap(2).add(f" {glyphs.held} OVERRIDE {rules} ", palette.caution)
     if snapshot.blind:
         row.gap(2).add(f" {glyphs.waiting} BLIND ", palette.caution)
     return row
@@ -97,12 +100,22 @@ def next_line(snapshot: Snapshot, palette: Palette, width: int) -> Strip:
     run = snapshot.run
     if run is not None and run.ended_at is None:
         return _running(row, snapshot, palette, width)
+    if snapshot.approval is not None:
+        return _waiting(row, snapshot.approval, palette, width)
     if snapshot.held:
         return _held(row, snapshot, palette, width)
     if snapshot.blind:
         row.add(f"{palette.glyphs.waiting} blind ", palette.held)
         return row.add(snapshot.blind_reason, palette.text).strip(width)
     return _coming(row, snapshot, palette, width)
+
+
+def _waiting(row: Row, approval: ApprovalView, palette: Palette, width: int) -> Strip:
+    row.add(f"{palette.glyphs.waiting} waits for a second person ", palette.waiting).add(
+        duration(approval.seconds_left), palette.waiting
+    )
+    row.add(": ", palette.muted).add(approval.what, palette.strong).add(", asked by ", palette.muted)
+    return row.add(approval.by, palette.text).add("  P approve", palette.muted).strip(width)
 
 
 def _held(row: Row, snapshot: Snapshot, palette: Palette, width: int) -> Strip:

@@ -42,6 +42,10 @@ class Kind(StrEnum):
     CLOCK_JUMP = "clock.jump"
     NOTE = "note"
     MERGED = "journal.merged"
+    OVERRIDE = "override"
+    OVERRIDE_ENDED = "override.ended"
+    ASKED = "approval.asked"
+    APPROVED = "approval.given"
     COMMAND = "command"
     COMMAND_ENDED = "command.ended"
 

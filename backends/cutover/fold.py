@@ -131,6 +131,32 @@ class Told:
 
 
 @dataclass(slots=True)
+class Override:
+    """A rule that does not refuse until `until`, observed seconds."""
+
+    rule: str
+    reason: str
+    by: str
+    at: datetime
+    until: float
+
+
+@dataclass(slots=True)
+class Asked:
+    """A move that waits for a second person until `until`, observed seconds. `hash` binds the approval to it."""
+
+    id: str
+    what: str
+    only: str | None
+    hash: str
+    reason: str
+    by: str
+    uid: int
+    person: str
+    until: float
+
+
+@dataclass(slots=True)
 class Migration:
     """Everything that the journal says."""
 
@@ -159,11 +185,16 @@ class Migration:
     evacuated: bool = False  # done, and legacy not seen alive since
     unsettled: set[str] = field(default_factory=set)  # datasets of which only target may hold something, after an emergency
     observed: float = 0.0
+    now: float = field(
+        default=0.0, compare=False
+    )  # observed time, kept by who holds the clock; the journal's last where nobody does
     last_shift: float | None = None  # observed time of the last forward weight change
     window_from: float | None = None  # observed time when the dual or the retire window began
     seat: str | None = None
     seat_since: datetime | None = None
     seat_uid: int | None = None  # verified; None in journals before it was kept
+    overrides: dict[str, Override] = field(default_factory=dict)
+    asked: Asked | None = None
     commands: dict[str, Told] = field(default_factory=dict)  # idempotency key -> what came of it
     gates: dict[str, VerdictFold] = field(default_factory=dict)
     triggers: dict[str, VerdictFold] = field(default_factory=dict)
@@ -177,6 +208,11 @@ class Migration:
     @property
     def is_held(self) -> bool:
         return bool(self.holds)
+
+    def overrides_rule(self, rule: str, now: float) -> bool:
+        """Does an operator's override lift this rule at this observed time? It ends by itself with its time."""
+        held = self.overrides.get(rule)
+        return held is not None and held.until > now
 
     @property
     def open_run(self) -> RunFold | None:
@@ -457,6 +493,27 @@ def _seat(m: Migration, event: Event, data: dict[str, Any]) -> None:
     m.seat, m.seat_since, m.seat_uid = data.get("holder"), event.at, data.get("uid")
 
 
+def _override(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    m.overrides[data["rule"]] = Override(
+        data["rule"], data.get("reason", ""), event.actor, event.at, float(data.get("until", 0.0))
+    )
+
+
+def _override_ended(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    m.overrides.pop(data["rule"], None)
+
+
+def _asked(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    m.asked = Asked(
+        str(data.get("id", "")), str(data.get("what", "")), data.get("only"), str(data.get("hash", "")), str(data.get("reason", "")),
+        event.actor, int(data.get("uid", -1)), str(data.get("person", "")), float(data.get("until", 0.0)),
+    )  # fmt: skip
+
+
+def _approved(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    m.asked = None
+
+
 def _command(m: Migration, event: Event, data: dict[str, Any]) -> None:
     if data.get("key"):
         m.commands.setdefault(data["key"], Told(data["command"], data.get("digest", "")))
@@ -495,6 +552,10 @@ _HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
     Kind.ROUND: _round,
     Kind.SIDE: _side,
     Kind.SEAT: _seat,
+    Kind.OVERRIDE: _override,
+    Kind.OVERRIDE_ENDED: _override_ended,
+    Kind.ASKED: _asked,
+    Kind.APPROVED: _approved,
     Kind.COMMAND: _command,
     Kind.COMMAND_ENDED: _command_ended,
     Kind.SIGNED: _signed,

@@ -44,8 +44,13 @@ RULES: dict[str, str] = {
     "BUSY": "another operation is in flight",
     "PREVIEW": "the world has changed since the preview",
     "CONFIRM": "the migration's name was not typed",
+    "APPROVAL": "a second person has to approve it",
     "SEAT": "who commands holds the seat; a hold, a rollback and an evacuation need none",
 }
+
+# What an operator's override may lift for a time: judgments, never safety (SR1, SR2, SR4) nor what has a command of its own.
+OVERRIDABLE = ("SR3", "SR5", "GATE", "SOAK", "WINDOW", "NO_CHANGES")
+LONGEST_OVERRIDE = 72 * 3600.0  # observed seconds
 
 
 _COMMITTED = frozenset({State.COMMITTED, State.RETIRING, State.DECOMMISSIONED})
@@ -108,6 +113,8 @@ def no_changes_refusal(world: World) -> Refusal | None:
     run = world.migration.open_run
     if span is None or (run is not None and run.started_at < span.start):
         return None
+    if world.migration.overrides_rule("NO_CHANGES", world.observed_now()):
+        return None
     return Refusal("NO_CHANGES", f"no changes: {span.text}", f"its end, {span.end:%Y-%m-%d %H:%M} UTC")
 
 
@@ -147,11 +154,11 @@ def _weight(step: SetWeight, world: World, accept_unknown: bool) -> Refusal | No
         seen = ", ".join(f"{s} {world.side(s).health} ({world.side(s).reason})" for s in serving)
         return Refusal("SR1", f"after it nobody would serve: {seen}", "a living side")
     rising: SideName | None = "target" if step.weight > now else "legacy" if step.weight < now else None
-    if rising is not None and not _fresh(world, rising, accept_unknown):
+    if rising is not None and not _fresh(world, rising, accept_unknown) and not _is_overridden_unseen(world, rising):
         side = world.side(rising)
         age = "never seen" if side.age is None else f"seen {side.age:.0f} s ago"
         return Refusal("SR3", f"{rising} is {side.health}, {age}: {side.reason}", f"a probe of {rising} that answers")
-    if step.direction == "forward" and m.last_shift is not None and now > 0:
+    if step.direction == "forward" and m.last_shift is not None and now > 0 and not m.overrides_rule("SR5", world.observed_now()):
         wait = world.plan.windows.spacing - (world.observed_now() - m.route(step.route).since)
         if wait > 0:
             return Refusal("SR5", f"{step.route} was changed less than the spacing ago", f"{wait:.0f} s more")
@@ -161,6 +168,11 @@ def _weight(step: SetWeight, world: World, accept_unknown: bool) -> Refusal | No
 def _fresh(world: World, side: SideName, accept_unknown: bool) -> bool:
     seen = world.side(side)
     return seen.is_fresh or (accept_unknown and seen.health is Health.UNKNOWN)
+
+
+def _is_overridden_unseen(world: World, side: SideName) -> bool:
+    """An override of SR3 accepts an old proof or none, never a dead side."""
+    return world.migration.overrides_rule("SR3", world.observed_now()) and world.side(side).health is not Health.DEAD
 
 
 def _token(step: SetToken, world: World) -> Refusal | None:

@@ -6,11 +6,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from backends.cutover.events import Kind
+from backends.cutover.forward import Move, needs_second
 from backends.cutover.rollback import Mode
+from backends.cutover.rules import OVERRIDABLE
 from backends.cutover.tokens import check_token
+from backends.engine.approvals import approval_preview, approve, ask, end_override, override, override_views
 from backends.engine.callers import Caller
 from backends.engine.errors import PreviewChanged
 from backends.engine.moves import hold
@@ -19,6 +22,7 @@ from backends.engine.signing import sign
 from backends.engine.snapshots import advance_preview, evacuate_preview, may_roll_back, rollback_preview
 from backends.errors import CutoverError, RefusedByRule, UsageError
 from backends.escape import plain
+from backends.plan.units import Duration
 from backends.snapshot import PreviewView
 from backends.vocabulary import State
 
@@ -48,6 +52,16 @@ class RollbackArgs(ReasonArgs):
     accept_unknown: bool = False
 
 
+class ApproveArgs(ReasonArgs):
+    preview_hash: str | None = None
+
+
+class OverrideArgs(ReasonArgs):
+    rule: str
+    for_: Duration = Field(default=0.0, alias="for")
+    end: bool = False
+
+
 class EvacuateArgs(ReasonArgs):
     confirm: str = ""
     preview_hash: str | None = None
@@ -55,7 +69,7 @@ class EvacuateArgs(ReasonArgs):
 
 
 class PreviewArgs(Args):
-    command: Literal["advance", "hold", "resume", "rollback", "evacuate"]
+    command: Literal["advance", "hold", "resume", "rollback", "evacuate", "approve", "override"]
     mode: Mode = "graceful"
     accept_unknown: bool = False
     route: str | None = None
@@ -85,8 +99,32 @@ class DownArgs(Args):
 async def advance(engine: Engine, caller: Caller, args: AdvanceArgs) -> dict[str, Any]:
     """One step forward, to CONFIRMED."""
     _check_route(engine, args.route)
-    move = await engine.advance(actor=caller.text, reason=args.reason, only=args.route, preview_hash=args.preview_hash)
+    coming = engine.next_move(args.route)
+    if isinstance(coming, Move) and needs_second(engine.plan, coming):
+        if args.preview_hash is not None and args.preview_hash != coming.hash(engine.plan_hash):
+            raise PreviewChanged
+        raise await ask(engine, caller, coming, args.route, args.reason)
+    bound = coming.hash(engine.plan_hash) if args.preview_hash is None and isinstance(coming, Move) else args.preview_hash
+    move = await engine.advance(actor=caller.text, reason=args.reason, only=args.route, preview_hash=bound)
     return _now(engine) | {"moved": move.text}
+
+
+async def approve_(engine: Engine, caller: Caller, args: ApproveArgs) -> dict[str, Any]:
+    """The second person's yes: what was asked for is done, to CONFIRMED."""
+    asked = await approve(engine, caller, args.preview_hash, args.reason)
+    reason = f"{asked.reason or asked.what} (approved by {caller.text})"
+    move = await engine.advance(actor=asked.by, reason=reason, only=asked.only, preview_hash=asked.hash)
+    return _now(engine) | {"moved": move.text, "asked_by": asked.by}
+
+
+async def override_(engine: Engine, caller: Caller, args: OverrideArgs) -> dict[str, Any]:
+    """Lift one rule for a time, or take that back."""
+    if args.end:
+        await end_override(engine, args.rule, args.reason or "taken back", caller.text)
+    else:
+        await override(engine, caller, args.rule, args.reason, args.for_)
+    views = override_views(engine.migration, engine.observed_now())
+    return _now(engine) | {"overrides": [v.model_dump(mode="json") for v in views]}
 
 
 def _check_route(engine: Engine, route: str | None) -> None:
@@ -162,6 +200,13 @@ async def preview(engine: Engine, caller: Caller, args: PreviewArgs) -> dict[str
 
 def _simple_preview(engine: Engine, command: str) -> PreviewView:
     m = engine.migration
+    if command == "approve":
+        return approval_preview(engine)
+    if command == "override":
+        active = (
+            "; ".join(f"{o.rule} for {o.seconds_left:.0f} s more" for o in override_views(m, engine.observed_now())) or "none"
+        )
+        return PreviewView(command="override", reason=f"one of {', '.join(OVERRIDABLE)}, at most 72 h; active: {active}")
     if command == "hold":
         return PreviewView(command="hold", reason="nothing moves forward until it is lifted; rollback stays possible")
     if m.needs_resume:
@@ -237,6 +282,8 @@ COMMANDS: dict[str, tuple[type[Args], Handler]] = {
     "resume": (ReasonArgs, resume),
     "rollback": (RollbackArgs, rollback),
     "evacuate": (EvacuateArgs, evacuate),
+    "approve": (ApproveArgs, approve_),
+    "override": (OverrideArgs, override_),
     "preview": (PreviewArgs, preview),
     "sync": (SyncArgs, sync),
     "seat": (SeatArgs, seat),

@@ -9,6 +9,7 @@ from backends.cutover.events import Event, Kind
 from backends.cutover.forward import Move
 from backends.cutover.health import Decision, decide
 from backends.cutover.rollback import writers_on_target
+from backends.engine.approvals import end_overrides
 from backends.engine.desk import Desk
 from backends.engine.evacuation import fence_legacy
 from backends.engine.moves import block, change_state, hold
@@ -47,6 +48,7 @@ class Guard:
         tick_every = min(60.0, max(1.0, self._engine.plan.windows.dual / 8))
         ticked = settled = time.monotonic()
         while True:
+            await end_overrides(self._engine)
             await self._sides()
             await self._health()
             await self._auto()

@@ -20,6 +20,7 @@ from backends.cutover.rules import Refusal
 from backends.cutover.states import TABLE
 from backends.cutover.story import QUIET, view
 from backends.dataset_view import DatasetView, Lag
+from backends.engine.approvals import approval_view, override_views
 from backends.engine.clock import utc_now
 from backends.plan.load import parse_plan
 from backends.snapshot import (
@@ -65,6 +66,8 @@ def snapshot_of(engine: Engine) -> Snapshot:
         blind=bool(blind),
         blind_reason=blind,
         seat=SeatView(holder=m.seat, since=m.seat_since, uid=m.seat_uid),
+        overrides=override_views(m, engine.observed_now()),
+        approval=approval_view(m, engine.observed_now()),
         sides={s: _side(engine, s) for s in SIDES},
         routes=tuple(_route(engine, r.name) for r in plan.routes),
         datasets=tuple(engine.followers.view(d.name) for d in plan.datasets),
@@ -231,6 +234,8 @@ def snapshot_from_journal(m: Migration, events: list[Event], state_dir: Path) ->
         phase=m.phase,
         held=_holds(m),
         seat=SeatView(holder=m.seat, since=m.seat_since, uid=m.seat_uid),
+        overrides=override_views(m, m.observed),
+        approval=approval_view(m, m.observed),
         sides=sides,
         routes=routes,
         datasets=tuple(_journal_dataset(m, d.name, d.from_, d.to) for d in (plan.datasets if plan else ())),

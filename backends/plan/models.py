@@ -249,6 +249,7 @@ class Route(Part):
     powerdns: PowerdnsRoute | None = None
     steps: Annotated[tuple[Weight, ...], Field(min_length=1)] = (5, 25, 50, 100)
     advance: Literal["manual", "auto"] = "manual"
+    two_person: Truth = False
     soak: Soak = Soak()
     probe: Probe | None = None
 
@@ -436,6 +437,8 @@ class Plan(Part):
     backups: tuple[Backup, ...] = ()
     operators_group: Text | None = None
     operators: Operators = Operators()
+    two_person: tuple[Literal["advance", "phase", "arm", "shift", "commit", "retire", "decommission"], ...] = ()
+    approve_within: Duration = 900.0
     notify: tuple[Notify, ...] = ()
     metrics_file: str | None = None
     simulation: Truth = False  # true in the sandbox's own plan: shown on every screen

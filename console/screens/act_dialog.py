@@ -34,6 +34,8 @@ TITLES = {
     Act.ADVANCE: "ADVANCE: one step forward",
     Act.HOLD: "HOLD: nothing moves forward; rollback stays possible",
     Act.RESUME: "RESUME: lift the hold",
+    Act.APPROVE: "APPROVE: what another operator has asked for",
+    Act.OVERRIDE: "OVERRIDE: lift one rule for a time",
     Act.SEAT: "TAKE THE SEAT: the right to command the engine",
 }
 LEAST_REASON = 3
@@ -56,6 +58,8 @@ SPECS = {
     Act.ADVANCE: ActSpec(Act.ADVANCE, word="advance"),
     Act.HOLD: ActSpec(Act.HOLD),
     Act.RESUME: ActSpec(Act.RESUME, reason=True),
+    Act.APPROVE: ActSpec(Act.APPROVE, word="approve"),
+    Act.OVERRIDE: ActSpec(Act.OVERRIDE, reason=True),
     Act.SEAT: ActSpec(Act.SEAT),
 }
 
@@ -89,6 +93,8 @@ class ActDialog(Dialog[bool]):
             yield Line(self._hint(), id="dialog-hint")
 
     def _prompt(self) -> str:
+        if self.spec.act is Act.OVERRIDE:
+            return "RULE TIME why, and Enter: "
         if self.spec.word:
             return f"type {self.spec.word} and Enter: "
         return "why (goes to the journal), and Enter: " if self.spec.reason else f"y  {self.spec.act}"
@@ -175,6 +181,8 @@ class ActDialog(Dialog[bool]):
         text = event.value.strip()
         if self.spec.word and text != self.spec.word:
             self._say(f"not done: type {self.spec.word}, then Enter" if text else "Enter alone is never yes")
+        elif self.spec.act is Act.OVERRIDE and len(text.split(maxsplit=2)) < 3:
+            self._say("not done: RULE TIME why, such as: SOAK 2h seen for a day in staging")
         elif self.spec.reason and len(text) < LEAST_REASON:
             self._say("not done: say why in a few words")
         else:
@@ -189,6 +197,9 @@ class ActDialog(Dialog[bool]):
             return
         self._busy = True
         args: Args = {"take": True} if self.spec.act is Act.SEAT else {"reason": reason}
+        if self.spec.act is Act.OVERRIDE:
+            rule, length, why = reason.split(maxsplit=2)
+            args = {"rule": rule.upper(), "for": length, "reason": why}
         if self.preview is not None and self.preview.hash:
             args["preview_hash"] = self.preview.hash
         self._say("sent …")

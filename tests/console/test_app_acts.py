@@ -10,7 +10,7 @@ from console.screens.act_dialog import ActDialog
 from console.screens.modal import Dialog
 from tests.console.console_pilot import Pilots, app_of, opened, shows, text_of, type_in, until
 from tests.console.link import MadeLink
-from tests.fixtures.snapshots import breach, rolled_back, soaking
+from tests.fixtures.snapshots import breach, rolled_back, soaking, two_persons
 
 
 async def open_act(pilot: Pilots, key: str) -> ActDialog:
@@ -202,3 +202,28 @@ async def test_a_seat_that_is_taken_over_is_told_to_both() -> None:
         await shows(pilot, "the seat is held by eve: T takes it")
         link.tell(soaking().model_copy(update={"seat": ours}))
         await shows(pilot, "you hold the seat now; eve has been told")
+
+
+async def test_an_override_is_typed_with_rule_time_and_reason() -> None:
+    link = MadeLink(soaking())
+    async with opened(link) as pilot:
+        await open_act(pilot, "O")
+        await type_in(pilot, "soak")
+        await pilot.press("enter")
+        await shows(pilot, "not done: RULE TIME why")
+        await type_in(pilot, " 2h seen in staging")
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(link.ordered))
+        name, args = link.ordered[0]
+        assert (name, args["rule"], args["for"], args["reason"]) == ("override", "SOAK", "2h", "seen in staging")
+
+
+async def test_an_approval_wants_the_word_and_is_bound_to_what_was_shown() -> None:
+    link = MadeLink(two_persons())
+    async with opened(link) as pilot:
+        await shows(pilot, "waits for a second person", "OVERRIDE SOAK")
+        await open_act(pilot, "P")
+        await type_in(pilot, "approve")
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(link.ordered))
+        assert link.ordered == [("approve", {"reason": "by hand, from the console", "preview_hash": "a1"})]

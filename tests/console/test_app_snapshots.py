@@ -15,7 +15,7 @@ from console.screens.rollback_dialog import EvacuateDialog, RollbackDialog
 from console.terminal import Terminal
 from tests.console.console_pilot import ACTOR, SIZES, early, until
 from tests.console.link import MadeLink, blocked_preview, evacuate_preview
-from tests.fixtures.snapshots import legacy_died, soaking
+from tests.fixtures.snapshots import legacy_died, soaking, two_persons
 
 DARK = Terminal(theme="cutover-dark", mouse=False, ascii_only=False, no_colour=False)
 
@@ -71,3 +71,8 @@ def test_a_blocked_rollback_offers_the_evacuation(snap_compare: Any, size: tuple
 @pytest.mark.parametrize("size", SIZES)
 def test_evacuation_preview(snap_compare: Any, size: tuple[int, int]) -> None:
     assert snap_compare(made_app(link=legacy_gone()), terminal_size=size, run_before=evacuation_open)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_approval_and_an_override_are_seen_on_the_main_screen(snap_compare: Any, size: tuple[int, int]) -> None:
+    assert snap_compare(made_app(link=MadeLink(two_persons())), terminal_size=size, run_before=drawn)

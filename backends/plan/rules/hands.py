@@ -10,6 +10,7 @@ from backends.plan.rules.names import Names
 
 def check_hands(plan: Plan, _names: Names, findings: Findings) -> None:
     _check_operators(plan, findings)
+    _check_two_person(plan, findings)
 
 
 def _check_operators(plan: Plan, findings: Findings) -> None:
@@ -24,3 +25,11 @@ def _check_operators(plan: Plan, findings: Findings) -> None:
     if plan.operators_group is not None and not listed.acts:
         message = "found no operators.acts: the group only observes, and the engine's owner alone acts"
         findings.note(("operators_group",), "nobody_acts", message)
+
+
+def _check_two_person(plan: Plan, findings: Findings) -> None:
+    everywhere = bool({"advance", "shift"} & set(plan.two_person))
+    for i, route in enumerate(plan.routes):
+        if route.advance == "auto" and (route.two_person or everywhere):
+            message = "found advance: auto on a route that two persons have to advance, expected one of the two"
+            findings.error(("routes", i, "advance"), "auto_by_two", message, "advance: manual")

@@ -251,3 +251,10 @@ def test_roles_are_those_of_one_group(old: str, new: str, code: str, field: str)
     text = FULL.read_text()
     assert old in text
     assert the(judged(text.replace(old, new)), code).field == field
+
+
+def test_a_route_that_two_have_to_advance_does_not_advance_by_itself() -> None:
+    text = FULL.read_text()
+    assert "advance: auto" in text
+    problem = the(judged(text.replace("two_person: [commit, decommission]", "two_person: [shift]")), "auto_by_two")
+    assert problem.field.endswith(".advance")
