@@ -46,6 +46,7 @@ class Kind(StrEnum):
     OVERRIDE_ENDED = "override.ended"
     ASKED = "approval.asked"
     APPROVED = "approval.given"
+    WINDOW_OVER = "window.over"
     COMMAND = "command"
     COMMAND_ENDED = "command.ended"
 

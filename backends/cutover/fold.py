@@ -195,6 +195,7 @@ class Migration:
     seat_uid: int | None = None  # verified; None in journals before it was kept
     overrides: dict[str, Override] = field(default_factory=dict)
     asked: Asked | None = None
+    window_told: bool = False  # that the present window is over
     commands: dict[str, Told] = field(default_factory=dict)  # idempotency key -> what came of it
     gates: dict[str, VerdictFold] = field(default_factory=dict)
     triggers: dict[str, VerdictFold] = field(default_factory=dict)
@@ -278,6 +279,7 @@ def _state(m: Migration, event: Event, data: dict[str, Any]) -> None:
     before, m.state = m.state, State(data["state"])
     m.phase = Phase(data["phase"]) if data.get("phase") else None
     m.evacuating = bool(data.get("evacuate"))
+    m.window_told = False
     if m.evacuating:
         m.needs_resume = False
     if m.state is State.ROLLING_BACK:
@@ -514,6 +516,10 @@ def _approved(m: Migration, event: Event, data: dict[str, Any]) -> None:
     m.asked = None
 
 
+def _window_over(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    m.window_told = True
+
+
 def _command(m: Migration, event: Event, data: dict[str, Any]) -> None:
     if data.get("key"):
         m.commands.setdefault(data["key"], Told(data["command"], data.get("digest", "")))
@@ -556,6 +562,7 @@ _HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
     Kind.OVERRIDE_ENDED: _override_ended,
     Kind.ASKED: _asked,
     Kind.APPROVED: _approved,
+    Kind.WINDOW_OVER: _window_over,
     Kind.COMMAND: _command,
     Kind.COMMAND_ENDED: _command_ended,
     Kind.SIGNED: _signed,

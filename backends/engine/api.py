@@ -136,7 +136,8 @@ class Api:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         snapshot, _ = self._current()
-        body = generate_latest(metrics_of(snapshot))
+        failed = self._engine.notifier.failed if self._engine.notifier is not None else 0
+        body = generate_latest(metrics_of(snapshot, notifications_failed=failed))
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
 

@@ -30,6 +30,7 @@ from backends.engine.guard import Guard
 from backends.engine.journal import Journal
 from backends.engine.judge import Judge
 from backends.engine.moves import block, carry_back, carry_out, change_state, hold, rollback_plan
+from backends.engine.notify import Notifier
 from backends.engine.preflight import Preflight
 from backends.engine.runner import Runner
 from backends.engine.world import LiveWorld
@@ -64,6 +65,7 @@ class Engine:
         self.followers: Followers
         self.guard: Guard
         self.preflight: Preflight
+        self.notifier: Notifier | None = None
         self.socket = ""
         self.version = 0  # rises with every change, for streams
         self.stopping = asyncio.Event()
@@ -105,6 +107,8 @@ class Engine:
             apply(self.migration, event)
             self.guard.note(event)
             self.recent.append(event)
+            if self.notifier is not None:
+                self.notifier.note(event)
             self.touch()
             return event
 

@@ -49,6 +49,7 @@ class Guard:
         ticked = settled = time.monotonic()
         while True:
             await end_overrides(self._engine)
+            await self._window()
             await self._sides()
             await self._health()
             await self._auto()
@@ -157,6 +158,15 @@ class Guard:
             return False
         await fence_legacy(engine)
         return True
+
+    async def _window(self) -> None:
+        """The end of the dual and of the retire window is told once."""
+        m, windows = self._engine.migration, self._engine.plan.windows
+        length = {State.DUAL: windows.dual, State.RETIRING: windows.retire}.get(m.state)
+        if length is None or m.window_from is None or m.window_told:
+            return
+        if self._engine.observed_now() - m.window_from >= length:
+            await self._engine.record(Kind.WINDOW_OVER, {"window": "dual" if m.state is State.DUAL else "retire"})
 
     async def adopt(self, name: str, weight: int, reason: str) -> None:
         """From now on this weight is ours: an operator lifted the hold, or it is what we had set."""

@@ -25,7 +25,9 @@ from backends.engine.core import Engine
 from backends.engine.errors import EngineGone
 from backends.engine.journal import Journal
 from backends.engine.lock import StateLock
+from backends.engine.metrics import keep_metrics
 from backends.engine.moves import hold
+from backends.engine.notify import Notifier
 from backends.engine.paths import log_of, make_socket_path, socket_of
 from backends.engine.recovery import recover
 from backends.errors import CouldNot, CutoverError, RefusedByRule
@@ -45,8 +47,10 @@ async def serve(state: Path, plan_path: Path | None, ready_fd: int | None, compa
     lock.take("the engine")
     journal = Journal(state)
     try:
-        engine = Engine(state, journal, await journal.open())
+        events = await journal.open()
+        engine = Engine(state, journal, events)
         await _adopt_plan(engine, plan_path)
+        engine.notifier = Notifier(engine.plan, engine.base, state, events, head=len(events))
         await _serve(engine, ready_fd, companion)
     finally:
         await journal.close()
@@ -110,6 +114,10 @@ async def _work(engine: Engine, companion: int | None) -> None:
         "guard": engine.guard.run,
         "preflight": engine.preflight.run,
     }
+    if engine.notifier is not None:
+        lasting["notify"] = engine.notifier.run
+    if engine.plan.metrics_file:
+        lasting["metrics"] = partial(keep_metrics, engine)
     lasting |= {f"side {s}": engine.world.sides[s].run for s in SIDES}
     lasting |= {f"route {n}": partial(engine.guard.watch_route, n) for n in engine.world.routes}
     lasting |= {f"dataset {n}": partial(engine.followers.run, n) for n in engine.followers.all}

@@ -403,8 +403,16 @@ class Operators(Part):
     observes: tuple[Text | Whole, ...] = ()
 
 
+NotifyOn = Literal["hold", "breach", "rollback", "state", "seat", "clock", "window", "override", "approval", "health"]
+WHAT_MATTERS: tuple[NotifyOn, ...] = ("hold", "breach", "rollback", "state", "seat", "clock", "window", "override", "approval")
+
+
 class Notify(Part):
+    """A webhook: `slack` for an incoming webhook of Slack and what takes the same, `json` for one of your own."""
+
     webhook: Text = Field(repr=False)
+    kind: Literal["slack", "json"] = "slack"
+    on: Annotated[tuple[NotifyOn, ...], Field(min_length=1)] = WHAT_MATTERS
 
 
 def _version(value: Any) -> Any:

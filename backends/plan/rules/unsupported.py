@@ -12,9 +12,8 @@ def check_supported(plan: Plan, findings: Findings) -> None:
     _check_measures(plan, findings)
     if plan.transfer.workers:
         findings.not_yet(("transfer", "workers"), "transfer.workers", "leave it empty: this machine carries the bytes")
-    for field in ("backups", "notify", "metrics_file"):
-        if getattr(plan, field):
-            findings.not_yet((field,), field)
+    if plan.backups:
+        findings.not_yet(("backups",), "backups")
 
 
 def _check_workloads(plan: Plan, findings: Findings) -> None:

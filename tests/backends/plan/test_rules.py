@@ -229,8 +229,6 @@ def test_what_is_not_built_is_refused_by_its_field() -> None:
         "measures[1].target.prometheus",
         "triggers[2]",
         "backups",
-        "notify",
-        "metrics_file",
     ]
 
 
