@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "override": ("console.commands.override", "lift one rule for a time"),
     "seat": ("console.commands.seat", "who may command, and taking it over"),
     "history": ("console.commands.history", "the journal, read by people"),
+    "note": ("console.commands.note", "what was learnt, for the report"),
     "report": ("console.commands.report", "the after-action report"),
     "down": ("console.commands.down", "end the engine"),
 }

@@ -47,6 +47,7 @@ class Kind(StrEnum):
     ASKED = "approval.asked"
     APPROVED = "approval.given"
     WINDOW_OVER = "window.over"
+    LESSON = "lesson"
     COMMAND = "command"
     COMMAND_ENDED = "command.ended"
 

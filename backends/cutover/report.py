@@ -31,7 +31,8 @@ def report(events: list[Event]) -> str:
         "## Data\n\n" + "\n".join(_data(m, events)),
         "## Rollbacks\n\n" + "\n".join(_rollbacks(events)),
         "## Timeline\n\n" + "\n".join(_timeline(events)),
-        "## Lessons\n\nWhat would have been seen earlier, and by which gate or trigger? Write it here before it is forgotten.",
+        "## Overrides and approvals\n\n" + "\n".join(_hands(events)),
+        "## Lessons\n\n" + "\n".join(_lessons(events)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -99,7 +100,7 @@ def _objects(title: str, rounds: list[dict[str, Any]], field: str) -> Iterator[s
 
 
 def _rollbacks(events: list[Event]) -> Iterator[str]:
-    runs = {e.data["id"]: e for e in events if e.kind == Kind.RUN_STARTED and e.data["kind"] == "rollback"}
+    runs = {e.data["id"]: e for e in events if e.kind == Kind.RUN_STARTED and e.data["kind"] in ("rollback", "evacuate")}
     if not runs:
         yield "There was none."
         return
@@ -112,6 +113,22 @@ def _rollbacks(events: list[Event]) -> Iterator[str]:
         )
         yield f"- {_instant(started.at)} {started.data.get('mode', '')}, by {markdown(started.actor)}: {markdown(started.data['reason'])}; {end}"
         yield from (f"  {i}. {markdown(s['text'])}" for i, s in enumerate(started.data["steps"], 1))
+
+
+def _hands(events: list[Event]) -> Iterator[str]:
+    told = [e for e in events if e.kind in (Kind.OVERRIDE, Kind.OVERRIDE_ENDED, Kind.ASKED, Kind.APPROVED)]
+    for event in told:
+        yield f"- {_instant(event.at)} {markdown(event.actor)}: {markdown(describe(event)[0])}"
+    if not told:
+        yield "There was none."
+
+
+def _lessons(events: list[Event]) -> Iterator[str]:
+    told = [e for e in events if e.kind == Kind.LESSON]
+    for event in told:
+        yield f"- {markdown(str(event.data.get('text', '')))} ({markdown(event.actor)}, {_instant(event.at)})"
+    if not told:
+        yield "What would have been seen earlier, and by which gate or trigger? `cutover note TEXT` writes it here."
 
 
 def _timeline(events: list[Event]) -> Iterator[str]:

@@ -152,6 +152,7 @@ _TELLERS: dict[str, Any] = {
     Kind.ASKED: _simple("{what} waits for a second person, asked by {person}", Level.WAITING),
     Kind.APPROVED: _simple("{what} approved by {person} ({how})", Level.GOOD),
     Kind.WINDOW_OVER: _simple("the {window} window is over: the next step may be taken", Level.GOOD),
+    Kind.LESSON: _simple("noted: {text}"),
     Kind.COMMAND: _simple("{command} asked for by uid {uid}"),
     Kind.COMMAND_ENDED: _simple("{command} answered"),
     Kind.INVENTORY: _simple("what remains of legacy: {text}"),

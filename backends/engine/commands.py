@@ -62,6 +62,10 @@ class OverrideArgs(ReasonArgs):
     end: bool = False
 
 
+class NoteArgs(Args):
+    text: str = Field(min_length=1, max_length=4000)
+
+
 class EvacuateArgs(ReasonArgs):
     confirm: str = ""
     preview_hash: str | None = None
@@ -125,6 +129,12 @@ async def override_(engine: Engine, caller: Caller, args: OverrideArgs) -> dict[
         await override(engine, caller, args.rule, args.reason, args.for_)
     views = override_views(engine.migration, engine.observed_now())
     return _now(engine) | {"overrides": [v.model_dump(mode="json") for v in views]}
+
+
+async def note(engine: Engine, caller: Caller, args: NoteArgs) -> dict[str, Any]:
+    """What an operator has learnt, for the report."""
+    await engine.record(Kind.LESSON, {"text": args.text}, actor=caller.text)
+    return _now(engine)
 
 
 def _check_route(engine: Engine, route: str | None) -> None:
@@ -282,6 +292,7 @@ COMMANDS: dict[str, tuple[type[Args], Handler]] = {
     "resume": (ReasonArgs, resume),
     "rollback": (RollbackArgs, rollback),
     "evacuate": (EvacuateArgs, evacuate),
+    "note": (NoteArgs, note),
     "approve": (ApproveArgs, approve_),
     "override": (OverrideArgs, override_),
     "preview": (PreviewArgs, preview),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from backends.cutover.events import Event, Kind
 from backends.cutover.report import markdown, report
+from backends.cutover.report_html import report_html
 from backends.cutover.story import describe, view
 from tests.backends.cutover.model_world import BEGINNING
 from tests.backends.cutover.test_fold import WALK
@@ -118,3 +120,28 @@ def test_a_report_of_nothing_says_so() -> None:
 def test_every_kind_of_event_has_words_of_its_own() -> None:
     for event in journal("chat", "why"):
         assert describe(event)[0] != event.kind
+
+
+@settings(max_examples=40)
+@given(TEXT, TEXT)
+def test_a_page_holds_no_tag_that_a_text_brought_with_it(name: str, reason: str) -> None:
+    told, tame = report_html(journal(name, reason)), report_html(journal("n", "r"))
+    assert re.findall(r"<[a-z/!][^ >]*", told) == re.findall(r"<[a-z/!][^ >]*", tame)
+    assert is_harmless(told)
+
+
+def test_a_page_stands_alone_and_allows_no_script() -> None:
+    told = report_html(journal("x<script>alert(1)</script>", '"><img src=http://evil/ onerror=alert(1)>'))
+    assert "default-src 'none'" in told
+    assert "<script" not in told
+    assert "<img" not in told
+    assert not re.search(r"<(link|iframe|object|form)|url\(|@import", told)
+
+
+def test_a_page_of_a_whole_migration_has_its_plots_its_rollback_and_its_lessons() -> None:
+    lesson = replace(WALK[-1], seq=WALK[-1].seq + 1, kind="lesson", data={"text": "watch the loss at epoch 5"})
+    told = report_html([*WALK, lesson])
+    assert told.count("<svg") >= 1
+    assert "dataset ckpt: writer legacy, epoch 2" in told
+    assert "watch the loss at epoch 5" in told
+    assert "watch the loss at epoch 5" in report([*WALK, lesson])
