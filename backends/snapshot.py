@@ -19,8 +19,8 @@ from backends.vocabulary import SIDES, Health, Level, Phase, SideName, State
 
 __all__ = [
     "SIDES",
-    "ChecklistView",
     "ApprovalView",
+    "ChecklistView",
     "DatasetView",
     "DiskView",
     "EngineView",
