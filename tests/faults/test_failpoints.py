@@ -35,6 +35,7 @@ RUNS = [
     for w in ("before-started", "after-started", "before-ended", "after-ended")
 ]
 BETWEEN = [*(f"state.{s}.{w}" for s in STATES for w in ("before", "after")), *RUNS, "armed.after"]
+COMMANDED = ["command.after-journaled", "command.before-ended"]  # killed at in test_hands
 # Tokens and weights pass their points more than once: the second time is another moment of the handover.
 SECOND = [
     "token.forward.after-confirmed@2",
@@ -120,7 +121,7 @@ async def test_the_walk_passes_every_point_there_is(world: SmallWorld, tmp_path:
         await client.command("down", {})
     wait_until_gone(world)
     passed = dict.fromkeys(line.split("@")[0] for line in log.read_text().split())
-    assert set(passed) == {*of(FORWARD), *of(SAFETY), *of(BACKWARD), *BETWEEN}
+    assert set(passed) == {*of(FORWARD), *of(SAFETY), *of(BACKWARD), *BETWEEN, *COMMANDED}
     assert world.errors == 0
 
 
