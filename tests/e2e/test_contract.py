@@ -205,8 +205,8 @@ def test_what_cannot_be_done_says_by_which_rule_and_what_would_allow_it(up: Cli,
     assert (unheld.code, unheld.json["refused_by"]) == (3, "STATE"), str(unheld)
     reverse = cli("sync", plan, "--reverse", "--dataset", "checkpoints", "--json")
     assert (reverse.code, reverse.json["refused_by"]) == (3, "SR2"), str(reverse)
-    html = up("report", "-o", "x.html", "--json")
-    assert (html.code, html.error["code"]) == (2, "not_yet_supported"), str(html)
+    other = up("report", "-o", "x.pdf", "--json")
+    assert (other.code, other.error["code"]) == (2, "not_yet_supported"), str(other)
 
 
 def test_gpus_and_hosts_are_told_in_bytes_and_fractions(up: Cli, plan: str) -> None:
@@ -246,3 +246,13 @@ def test_up_takes_another_ssh_config_and_keeps_it_for_the_next_start(plan: str, 
         assert "another text of this plan" in cli("up", str(changed), "--detach").err
     finally:
         cli.end_engine()
+
+
+def test_a_report_is_one_page_that_runs_nothing_and_a_note_stands_in_it(up: Cli, tmp_path: Path) -> None:
+    up.good("note", "look at the cable first")
+    page = tmp_path / "report.html"
+    up.good("report", "-o", str(page))
+    text = page.read_text()
+    assert "look at the cable first" in text
+    assert "default-src 'none'" in text
+    assert "<script" not in text
