@@ -174,6 +174,9 @@ class Migration:
     ttls: dict[str, TtlFold] = field(default_factory=dict)  # of routes by DNS, once they were noted
     quiesced: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that we stopped
     started: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that we started
+    pinned: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (workload, side): what starting it brings back
+    at_step: dict[str, int] = field(default_factory=dict)  # workload -> the step that it was last stopped at
+    closed: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that takes no new work, by us
     ops: dict[str, Op] = field(default_factory=dict)  # open ones
     run: RunFold | None = None  # the open one, or the last
     armed: Armed | None = None
@@ -359,8 +362,12 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         noted.before = max(noted.before, data["ttl"])
     elif op.kind == "ttl":
         _ttl_set(m, op, event, data)
+    elif op.kind in ("pin", "stop_new_work"):
+        _noted(m, op.kind, (op.args["workload"], op.args["side"]), data)
     elif op.kind == "quiesce":
         _quiesced(m, op.args["workload"], op.args["side"])
+        if isinstance(data.get("at_step"), int):
+            m.at_step[op.args["workload"]] = data["at_step"]
     elif op.kind == "resume":
         _resumed(m, op.args["workload"], op.args["side"])
     elif op.kind == "token":
@@ -403,6 +410,14 @@ def _forced(m: Migration, dataset: str, token: Token, writer: Writer, epoch: int
         m.forced.add(dataset)
 
 
+def _noted(m: Migration, kind: str, where: tuple[str, str], data: dict[str, Any]) -> None:
+    """What was pinned before stays where there is nothing new to pin."""
+    if kind == "pin" and data.get("pinned"):
+        m.pinned[where] = dict(data["pinned"])
+    elif kind == "stop_new_work" and data.get("closed"):
+        m.closed.add(where)
+
+
 def _quiesced(m: Migration, workload: str, side: str) -> None:
     if (workload, side) in m.started:
         m.started.discard((workload, side))
@@ -411,6 +426,7 @@ def _quiesced(m: Migration, workload: str, side: str) -> None:
 
 
 def _resumed(m: Migration, workload: str, side: str) -> None:
+    m.closed.discard((workload, side))
     if side == "legacy":
         m.unfenced_legacy.discard(workload)
     if (workload, side) in m.quiesced:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backends.cutover.checklist import checklist_refusal
-from backends.cutover.fold import Migration
+from backends.cutover.fold import Direction, Migration
 from backends.cutover.inventory import inventory, inventory_text
 from backends.cutover.preflight import preflight_refusal
 from backends.cutover.rules import Refusal, ending_refusal, held_refusal, no_changes_refusal, refusal_of
@@ -17,13 +17,14 @@ from backends.cutover.steps.base import Step
 from backends.cutover.steps.retire import LowerLegacy, VerifyArchive
 from backends.cutover.steps.ttl import SetTtl
 from backends.cutover.steps.weight import SetWeight
+from backends.cutover.steps.workload import Pin, SameStep
 from backends.cutover.steps.writer import LastRound, Quiesce, Resume, SetToken
 from backends.cutover.ttl import lowering_steps
 from backends.cutover.world import World
 from backends.plan.models import Plan, Route, Workload
 from backends.snapshot import GateView, SoakView
 from backends.verdict import Verdict
-from backends.vocabulary import Health, Phase, State
+from backends.vocabulary import SIDES, Health, Phase, SideName, State
 
 MoveKind = Literal["phase", "arm", "shift", "commit", "retire", "lower", "decommission"]
 
@@ -209,7 +210,8 @@ def route_steps(plan: Plan, route: Route, m: Migration) -> list[Step]:
         return []
     workload = workload_of(plan, route)
     if workload is None or not workload.writes or m.route(route.name).confirmed > 0:
-        return [SetWeight(route.name, weight, m.route(route.name).confirmed, limit=weight_limit(route))]
+        opening = [Resume(route.workload, "target", direction="forward")] if (route.workload, "target") in m.closed else []
+        return [*opening, SetWeight(route.name, weight, m.route(route.name).confirmed, limit=weight_limit(route))]
     return [*handover_steps(plan, workload, m), SetWeight(route.name, weight, direction="safety", limit=weight_limit(route))]
 
 
@@ -225,16 +227,34 @@ def handover_steps(plan: Plan, workload: Workload, m: Migration) -> list[Step]:
     moving = [d for d in workload.writes if m.token(d).writer != "target"]
     limit = quiesce_limit(workload)
     if moving:
+        steps += pinning(workload, "legacy", "forward")
         steps.append(Quiesce(workload.name, "legacy", limit=limit))
     for dataset in moving:
         epoch = m.token(dataset).epoch
         steps.append(SetToken(dataset, "none", epoch))
         steps.append(LastRound(dataset))
+    has_step = tells_step(workload)
+    if moving and has_step:
+        steps.append(SameStep(workload.name, "target"))
     for number, dataset in enumerate(moving):
         # The first is the commit point: none of the others may be left behind by it.
         steps.append(SetToken(dataset, "target", m.token(dataset).epoch + 1, direction="safety" if number else "forward"))
     steps.append(Resume(workload.name, "target", limit=limit))
+    if moving and has_step:
+        steps.append(SameStep(workload.name, "target", at_least=True, direction="safety", limit=limit))
     return steps
+
+
+def pinning(workload: Workload, side: SideName, direction: Direction) -> list[Step]:
+    """Note what starting it brings back, where there is such a thing: the replicas of Kubernetes."""
+    way = workload.quiesce.way(side) if workload.quiesce is not None else None
+    return [Pin(workload.name, side, direction=direction)] if way is not None and way.kubernetes is not None else []
+
+
+def tells_step(workload: Workload) -> bool:
+    """Does the plan say how both sides are asked for their step of training?"""
+    ways = [workload.quiesce.way(side) for side in SIDES] if workload.quiesce is not None else []
+    return bool(ways) and all(way is not None and way.step is not None for way in ways)
 
 
 def quiesce_limit(workload: Workload) -> float:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backends.cutover.fold import Migration
-from backends.cutover.forward import quiesce_limit, weight_limit
+from backends.cutover.forward import pinning, quiesce_limit, tells_step, weight_limit
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.side import CheckSide
 from backends.cutover.steps.weight import Drain, Expel, SetWeight
+from backends.cutover.steps.workload import SameStep, StopNewWork
 from backends.cutover.steps.writer import Compare, Fence, LastRound, Quiesce, Resume, SettleGap, SetToken
 from backends.cutover.ttl import restoring_steps
 from backends.cutover.world import World
@@ -80,10 +81,22 @@ def _steps(world: World, mode: Mode, accept_unknown: bool) -> list[Step]:
                 routes = [r for r in exposed if r.workload == workload.name]
                 steps += [SetWeight(r.name, 0, direction="backward", limit=weight_limit(r)) for r in routes]
     steps += [leaving_step(r, mode) for r in exposed]
+    steps += _closing(plan, exposed)
     if mode == "graceful":
         back = [d for w in writers_on_target(plan, m) for d in w.writes if m.token(d).epoch % 2 == 1]
         steps += [Compare(d) for d in dict.fromkeys(back) if _has_reverse(plan, d)]
     return [*steps, *restoring_steps(plan, m)]
+
+
+def _closing(plan: Plan, exposed: list[Route]) -> list[Step]:
+    """Once clients have left: stop new work on target of what writes nothing, where the plan gives a way that stops nothing else, and where
+    the route does not do that by itself."""
+    by_queue = {r.workload for r in plan.routes if r.kind == "slurm"}
+    names = {r.workload for r in exposed} - by_queue
+    ways = [
+        (w.name, w.quiesce.way("target")) for w in plan.workloads if w.name in names and not w.writes and w.quiesce is not None
+    ]
+    return [StopNewWork(name, limit=min(way.timeout, 30.0)) for name, way in ways if way is not None and way.may_stop_new_work]
 
 
 def leaving_step(route: Route, mode: Mode) -> Step:
@@ -112,6 +125,7 @@ def _handback(plan: Plan, m: Migration, workload: Workload, mode: Mode) -> list[
     owned = [d for d in moved if m.token(d).epoch % 2 == 1]
     steps: list[Step] = []
     if owned and mode == "graceful":
+        steps += pinning(workload, "target", "backward")
         steps.append(Quiesce(workload.name, "target", direction="backward", limit=limit))
         steps += [SetToken(d, "none", m.token(d).epoch, direction="backward") for d in owned]
         steps += [LastRound(d, reverse=True, direction="backward") for d in owned if _has_reverse(plan, d)]
@@ -120,6 +134,8 @@ def _handback(plan: Plan, m: Migration, workload: Workload, mode: Mode) -> list[
     for dataset in moved:
         epoch = m.token(dataset).epoch
         steps.append(SetToken(dataset, "legacy", epoch + epoch % 2, direction="backward"))
+    if owned and mode == "graceful" and tells_step(workload):
+        steps.append(SameStep(workload.name, "legacy", direction="backward"))
     if moved or (workload.name, "legacy") in m.quiesced:
         steps.append(Resume(workload.name, "legacy", direction="backward", limit=limit))
     left = [d for d in workload.writes if d in m.unsettled or (d in owned and mode == "emergency")]

@@ -98,7 +98,7 @@ async def _wait_for_orphan(step: Step, op: Op) -> None:
 
 async def _look(engine: Engine, step: Step, op: Op) -> Seen:
     """Is it so? Journal-only effects and rounds of an intent that was never confirmed are not."""
-    if step.kind in ("token", "last_round", "compare", "verify_archive", "fence", "settle_gap"):
+    if step.kind in ("token", "last_round", "compare", "verify_archive", "fence", "settle_gap", "stop_new_work"):
         return Seen(False, "not confirmed before the restart")
     deadline = asyncio.get_running_loop().time() + LOOK_LIMIT
     reason = "could not be read"

@@ -83,6 +83,7 @@ class LiveWorld:
         for workload in self.plan.workloads:
             control = open_workload(workload, self.ssh, base=self.base, children=self.children)
             if control is not None:
+                self._stack.push_async_callback(control.close)
                 self._controls[workload.name] = control
         return self
 

@@ -80,6 +80,12 @@ class Way(Part):
         return next((k for k in WAYS if getattr(self, k) is not None), "none")
 
     @property
+    def may_stop_new_work(self) -> bool:
+        """Can it be told to take nothing new while what runs goes on?"""
+        is_cron = self.kubernetes is not None and self.kubernetes.kind == "cronjob"
+        return self.slurm is not None or is_cron or self.drain is not None
+
+    @property
     def limit(self) -> float:
         """Seconds that stopping it takes at most."""
         return self.timeout + (self.slurm.grace if self.slurm is not None and self.slurm.signal is not None else 0.0)

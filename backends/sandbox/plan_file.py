@@ -99,7 +99,13 @@ workloads:
     runs_on: {{legacy: [{host_of("legacy", "training")}], target: [{host_of("target", "training")}]}}
     datasets: [corpus, checkpoints]
     writes: [checkpoints]
-    quiesce: {{command: [trainctl, stop], resume: [trainctl, start], status: [trainctl, status], on: hosts, timeout: 20s}}
+    quiesce:
+      command: [trainctl, stop]
+      resume: [trainctl, start]
+      status: [trainctl, status]
+      step: [trainctl, step]
+      on: hosts
+      timeout: 20s
 
 routes:
   - name: chat

@@ -95,8 +95,10 @@ class Shell:
             text = await self.training.resume()
         elif argv == ["status"]:
             text = self.training.status
+        elif argv == ["step"]:
+            text = str(await self.training.step())
         else:
-            process.stderr.write(b"usage: trainctl start|stop|status\n")
+            process.stderr.write(b"usage: trainctl start|stop|status|step\n")
             return 2
         process.stdout.write(f"{text}\n".encode())
         return 3 if argv == ["status"] and not self.training.is_writing else 0

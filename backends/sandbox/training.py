@@ -109,6 +109,10 @@ class Training:
             await self._remember()
             return f"running from step {await asyncio.to_thread(self._newest)}"
 
+    async def step(self) -> int:
+        """The step of the newest checkpoint of this side, from which it would go on."""
+        return await asyncio.to_thread(self._newest)
+
     async def _epochs(self) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()

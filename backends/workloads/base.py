@@ -39,11 +39,13 @@ class StillRunning(WorkloadError):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a workload is on a side. `is_idle`: nothing of it runs; None where that cannot be told. `detail` is in words."""
+    """How a workload is on a side. `is_idle`: nothing of it runs; None where that cannot be told. `is_ready`: of what runs, whether all of it
+    serves. `detail` is in words."""
 
     state: RunState = "unknown"
     detail: str = ""
     is_idle: bool | None = None
+    is_ready: bool | None = None
 
     @property
     def text(self) -> str:
@@ -92,3 +94,5 @@ class WorkloadControl(Protocol):
     async def step(self, side: SideName) -> int | None:
         """The step that training is at, or would go on from; None where the plan gives no way to ask. Raises `WorkloadError`."""
         ...
+
+    async def close(self) -> None: ...

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from backends.escape import plain
+from backends.kubernetes.client import KubernetesClient
 from backends.plan.ways import Way
 from backends.vocabulary import SideName
 from backends.workloads.base import NoWay, Outcome, Standing, WorkloadError
@@ -33,12 +34,18 @@ class Control:
     """One workload; `ways` and `places` belong to the sides that the plan speaks of."""
 
     def __init__(
-        self, name: str, sides: Mapping[SideName, SideControl], ways: Mapping[SideName, Way], places: Mapping[SideName, Places]
+        self,
+        name: str,
+        sides: Mapping[SideName, SideControl],
+        ways: Mapping[SideName, Way],
+        places: Mapping[SideName, Places],
+        clients: Sequence[KubernetesClient] = (),
     ) -> None:
         self.name = name
         self._sides = sides
         self._ways = ways
         self._places = places
+        self._clients = clients
 
     async def quiesce(self, side: SideName) -> Outcome:
         return await self._side(side).quiesce()
@@ -77,13 +84,17 @@ class Control:
             )
         return int(said.out)
 
+    async def close(self) -> None:
+        for client in self._clients:
+            await client.close()
+
     def _side(self, side: SideName) -> SideControl:
         if side not in self._sides:
             raise NoWay(
                 f"workload {self.name}: the plan does not say how it is stopped on {side}",
                 where=f"workloads.{self.name}.quiesce.{side}",
             )
-        if side in self._places and not self._places[side].hosts:
+        if self._ways[side].kind != "kubernetes" and not self._places[side].hosts:
             raise NoWay(
                 f"workload {self.name}: it has no host on {side} to run commands on",
                 where=f"workloads.{self.name}.runs_on.{side}",

@@ -5,35 +5,37 @@ from __future__ import annotations
 from pathlib import Path
 
 from backends.children import Children
-from backends.errors import NotYetSupported
+from backends.kubernetes.client import KubernetesClient
 from backends.plan.models import Workload
-from backends.plan.ways import Way
 from backends.ssh.pool import SshPool
 from backends.vocabulary import SIDES, SideName
 from backends.workloads.base import WorkloadControl
 from backends.workloads.command import CommandSide
 from backends.workloads.control import Control, SideControl
+from backends.workloads.kubernetes import KubernetesSide
 from backends.workloads.place import Places
 from backends.workloads.slurm import SlurmSide
 from backends.workloads.systemd import SystemdSide
 
 
 def open_workload(spec: Workload, pool: SshPool, *, base: Path, children: Children) -> WorkloadControl | None:
-    """How the plan stops this workload; None where it names no way. `base` is the plan's folder. Contacts nothing yet."""
+    """How the plan stops this workload; None where it names no way. `base` is the plan's folder. Close it when done. Contacts
+    nothing yet."""
     if spec.quiesce is None:
         return None
     hosts: dict[SideName, tuple[str, ...]] = {"legacy": spec.runs_on.legacy, "target": spec.runs_on.target}
     ways = {side: way for side in SIDES if (way := spec.quiesce.way(side)) is not None}
     places = {side: Places((None,) if way.on == "engine" else hosts[side], pool, children, base) for side, way in ways.items()}
-    sides = {side: _open_side(spec.name, side, way, places[side]) for side, way in ways.items()}
-    return Control(spec.name, sides, ways, places)
-
-
-def _open_side(name: str, side: SideName, way: Way, places: Places) -> SideControl:
-    if way.systemd is not None:
-        return SystemdSide(name, side, way, way.systemd, places)
-    if way.slurm is not None:
-        return SlurmSide(name, side, way, way.slurm, places)
-    if way.command is not None:
-        return CommandSide(name, side, way, places)
-    raise NotYetSupported(f"workload {name}: quiesce by kubernetes is not yet supported", where=f"workloads.{name}.quiesce")
+    clients: list[KubernetesClient] = []
+    sides: dict[SideName, SideControl] = {}
+    for side, way in ways.items():
+        if way.kubernetes is not None:
+            clients.append(KubernetesClient(way.kubernetes.kubeconfig, way.kubernetes.context, base))
+            sides[side] = KubernetesSide(spec.name, side, way, way.kubernetes, clients[-1])
+        elif way.systemd is not None:
+            sides[side] = SystemdSide(spec.name, side, way, way.systemd, places[side])
+        elif way.slurm is not None:
+            sides[side] = SlurmSide(spec.name, side, way, way.slurm, places[side])
+        else:
+            sides[side] = CommandSide(spec.name, side, way, places[side])
+    return Control(spec.name, sides, ways, places, clients)

@@ -9,6 +9,7 @@ from backends.cutover.steps.retire import LowerLegacy, VerifyArchive
 from backends.cutover.steps.side import CheckSide
 from backends.cutover.steps.ttl import NoteTtl, SetTtl
 from backends.cutover.steps.weight import Drain, Expel, SetWeight
+from backends.cutover.steps.workload import Pin, SameStep, StopNewWork
 from backends.cutover.steps.writer import Compare, Fence, LastRound, Quiesce, Resume, SettleGap, SetToken
 
 _KINDS: dict[str, Any] = {
@@ -22,12 +23,15 @@ _KINDS: dict[str, Any] = {
         LastRound,
         LowerLegacy,
         NoteTtl,
+        Pin,
         Quiesce,
         Resume,
+        SameStep,
         SetToken,
         SetTtl,
         SetWeight,
         SettleGap,
+        StopNewWork,
         VerifyArchive,
     )
 }

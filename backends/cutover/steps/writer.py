@@ -8,11 +8,10 @@ from typing import ClassVar
 
 from backends.cutover.fold import Direction, Writer
 from backends.cutover.steps.base import Fields, Seen
+from backends.cutover.steps.workload import TELLING
 from backends.cutover.world import World
+from backends.errors import CouldNot
 from backends.vocabulary import SideName
-from backends.workloads.base import WorkloadError
-
-TELLING = 2.0  # seconds of a limit that are kept for saying what was not done in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,16 @@ class Quiesce(Fields):
 
     async def observe(self, world: World) -> Seen:
         seen = await world.controls[self.workload].look(self.side)
-        return Seen(seen.state == "quiesced", f"{self.workload} on {self.side}: {seen.text}")
+        said = f"{self.workload} on {self.side}: {seen.text}"
+        if seen.state != "quiesced":
+            return Seen(False, said)
+        try:
+            step = await world.controls[self.workload].step(self.side)
+        except CouldNot as error:
+            if self.direction != "backward":
+                raise
+            return Seen(True, f"{said}; its step was not seen: {error.message}")
+        return Seen(True, said) if step is None else Seen(True, f"{said}, at step {step}", extra=(("at_step", step),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +70,12 @@ class Resume(Fields):
         return 2.0
 
     async def send(self, world: World) -> None:
-        await world.controls[self.workload].resume(self.side, {})
+        pinned = world.migration.pinned.get((self.workload, self.side), {})
+        await world.controls[self.workload].resume(self.side, pinned)
 
     async def observe(self, world: World) -> Seen:
         seen = await world.controls[self.workload].look(self.side)
-        return Seen(seen.state == "running", f"{self.workload} on {self.side}: {seen.text}")
+        return Seen(seen.state == "running" and seen.is_ready is not False, f"{self.workload} on {self.side}: {seen.text}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +184,7 @@ class Fence(Fields):
             async with asyncio.timeout(self.limit - TELLING):
                 await control.quiesce(self.side)
                 seen = await control.look(self.side)
-        except WorkloadError as error:
+        except CouldNot as error:
             return Seen(True, f"unfenced: {error.message}", extra=(("unfenced", True),))
         except TimeoutError:
             return Seen(True, f"unfenced: {self.workload} has not stopped within the limit", extra=(("unfenced", True),))

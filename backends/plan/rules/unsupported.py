@@ -8,19 +8,11 @@ from backends.plan.problems import Findings
 
 def check_supported(plan: Plan, findings: Findings) -> None:
     """Add a problem `not_yet_supported` for each field that is known and not yet built."""
-    _check_workloads(plan, findings)
     _check_measures(plan, findings)
     if plan.transfer.workers:
         findings.not_yet(("transfer", "workers"), "transfer.workers", "leave it empty: this machine carries the bytes")
     if plan.backups:
         findings.not_yet(("backups",), "backups")
-
-
-def _check_workloads(plan: Plan, findings: Findings) -> None:
-    for i, workload in enumerate(plan.workloads):
-        if workload.quiesce is not None and any(way.kubernetes is not None for way in workload.quiesce.ways):
-            hint = "use command and resume with the commands that do it"
-            findings.not_yet(("workloads", i, "quiesce", "kubernetes"), "quiesce by kubernetes", hint)
 
 
 def _check_measures(plan: Plan, findings: Findings) -> None:

@@ -197,6 +197,9 @@ class ModelControl:
     async def step(self, side: SideName) -> int | None:
         return None
 
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
 
 class ModelWorld:
     """Outlives the engines that are killed in it."""

@@ -224,7 +224,6 @@ def test_what_is_not_built_is_refused_by_its_field() -> None:
     assert told == [
         "stores.s3.secret_key",
         "transfer.workers",
-        "workloads[2].quiesce.kubernetes",
         "measures[1].legacy.prometheus",
         "measures[1].target.prometheus",
         "triggers[2]",
