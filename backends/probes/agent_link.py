@@ -37,10 +37,10 @@ class NoAgent(CouldNot):
 
 
 @cache
-def program() -> bytes:
-    """The agent as one line of base64."""
+def program(*parts: str) -> bytes:
+    """The agent, or other programs of its folder, as one line of base64."""
     folder = Path(__file__).parent / "agent"
-    lines = [line for part in PARTS for line in (folder / f"{part}.py").read_text("utf-8").splitlines()]
+    lines = [line for part in parts or PARTS for line in (folder / f"{part}.py").read_text("utf-8").splitlines()]
     text = "\n".join(line for line in lines if not line.startswith("from backends."))
     return base64.b64encode(zlib.compress(text.encode(), 9)) + b"\n"
 

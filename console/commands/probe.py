@@ -13,6 +13,7 @@ import click
 
 from backends.errors import UsageError
 from backends.escape import plain
+from console.commands.probe_endpoints import ask_endpoints
 from console.commands.transfer_bar import run, with_ssh
 from console.output import command_body, emit_json, json_option
 
@@ -31,22 +32,41 @@ WATCH_SECONDS = 1.0
     epilog="Example: cutover probe plan.yaml\n\n         cutover probe ops@10.0.0.11 gpu-b2:2222 --watch\n\n"
     "Exit code: 0 all hosts are ok, 1 one is not.",
 )
-@click.argument("what", nargs=-1, required=True, metavar="PLAN|[USER@]HOST[:PORT]...")
+@click.argument("what", nargs=-1, metavar="PLAN|[USER@]HOST[:PORT]...")
+@click.option(
+    "--endpoint", "endpoints", multiple=True, metavar="URL",
+    help="Ask this in place of GPUs: http(s)://, grpc(s)://HOST:PORT[/SERVICE], tcp://HOST:PORT, dns://SERVER/NAME.",
+)  # fmt: skip
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1, max=60), default=5.0, show_default=True, help="Of an endpoint, seconds."
+)
 @click.option("--watch", is_flag=True, help="Go on, once a second, until interrupted.")
 @json_option
 @with_ssh
 @command_body
-def command(what: tuple[str, ...], watch: bool, as_json: bool, ssh_config: str | None, known_hosts: str | None) -> int:
+def command(
+    what: tuple[str, ...],
+    endpoints: tuple[str, ...],
+    timeout: float,
+    watch: bool,
+    as_json: bool,
+    ssh_config: str | None,
+    known_hosts: str | None,
+) -> int:
     """Ask hosts for their GPUs over SSH: those of PLAN, or those named.
 
-    Host keys are always checked. A value that a device does not give is `-`, in JSON null; never 0.
+    Host keys are always checked. With --endpoint, from this machine and from each host that is named. A value that a device does not give is `-`, in JSON null; never 0.
     """
-    settings, hosts, has_sides = _chosen(what)
+    if not what and not endpoints:
+        raise UsageError("nothing to ask", hint="a plan, hosts, or --endpoint URL")
+    settings, hosts, has_sides = _chosen(what) if what else _nobody()
     settings = replace(
         settings,
         config=Path(ssh_config) if ssh_config else settings.config,
         known_hosts=Path(known_hosts) if known_hosts else settings.known_hosts,
     )
+    if endpoints:
+        return ask_endpoints(endpoints, timeout, settings, hosts, as_json=as_json)
     found: list[HostView] = []
     if watch:
         run(_watch(settings, hosts, has_sides=has_sides, as_json=as_json))
@@ -134,6 +154,12 @@ def _cells(gpu: GpuView) -> list[str]:
         "-" if gpu.power_w is None else f"{power} W",
         shown(gpu.temperature_c, "{:.0f} °C"),
     ]
+
+
+def _nobody() -> tuple[SshSettings, tuple[tuple[SideName, SshHost], ...], bool]:
+    from backends.ssh.models import SshSettings
+
+    return SshSettings(), (), False
 
 
 def _chosen(what: tuple[str, ...]) -> tuple[SshSettings, tuple[tuple[SideName, SshHost], ...], bool]:
