@@ -1,4 +1,5 @@
-"""Fixtures that every test may use, and the last lines of a run: which tests were skipped because something was missing.
+"""Fixtures that every test may use, and the last lines of a run: the table of faults, and which tests were skipped because something
+was missing.
 
 A test that needs a real server skips with a reason that begins with `server missing:`; with CI=true that is a failure of
 the run. One that needs the recordings, which are not part of the project, is skipped plainly.
@@ -16,6 +17,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
 
+from tests.faults.table import Cases, note_case, write_table
 from tests.peers.seaweedfs import SeaweedFs, seaweedfs, weed_path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,6 +59,16 @@ async def weed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Seawee
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def cases(request: pytest.FixtureRequest) -> Cases:
+    """For a test that tries many cases: how many, for the table of faults."""
+    return Cases(request.node)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    note_case(item)
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter = _reporter(session.config)
     if reporter is not None and exitstatus == pytest.ExitCode.OK and _is_ci() and any(_skipped(reporter, SERVER_MISSING)):
@@ -64,6 +76,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    write_table(terminalreporter)
     servers = list(_skipped(terminalreporter, SERVER_MISSING))
     recorded = list(_skipped(terminalreporter, RECORDINGS_ABSENT))
     if servers:

@@ -45,6 +45,7 @@ class RouteFold:
     since_at: float = 0.0  # unix time; windows of triggers start anew here
     in_flight: bool = False
     foreign: str | None = None
+    failed: int | None = None  # what our last change, which failed, had meant: it may yet come about
 
 
 @dataclass(slots=True)
@@ -82,6 +83,8 @@ class Op:
     status: Literal["INTENT", "SENT", "OBSERVED"] = "INTENT"
     limit: float = 30.0
     at: datetime | None = None
+    boot: str = ""  # the boot in which it was meant, and its clock then, seconds
+    boot_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -177,6 +180,7 @@ class Migration:
     pinned: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (workload, side): what starting it brings back
     at_step: dict[str, int] = field(default_factory=dict)  # workload -> the step that it was last stopped at
     closed: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that takes no new work, by us
+    doubts: dict[str, float] = field(default_factory=dict)  # workload whose stop failed -> until when (observed) it may act
     ops: dict[str, Op] = field(default_factory=dict)  # open ones
     run: RunFold | None = None  # the open one, or the last
     armed: Armed | None = None
@@ -186,6 +190,7 @@ class Migration:
     forced: set[str] = field(default_factory=set)  # datasets handed to target without a last round: legacy may hold what it lacks
     evacuating: bool = False  # begun, and to be gone on with after any restart
     evacuated: bool = False  # done, and legacy not seen alive since
+    unfenced_target: set[str] = field(default_factory=set)  # workloads that an emergency could not stop on target: `unfenced`
     unsettled: set[str] = field(default_factory=set)  # datasets of which only target may hold something, after an emergency
     observed: float = 0.0
     now: float = field(
@@ -296,6 +301,7 @@ def _state(m: Migration, event: Event, data: dict[str, Any]) -> None:
         m.window_from = None
     if m.state is State.ROLLED_BACK:
         m.unfenced = False
+        m.unfenced_target.clear()
     if data.get("rearm"):
         m.needs_resume = False
         m.armed = None
@@ -321,6 +327,7 @@ def _armed(m: Migration, event: Event, data: dict[str, Any]) -> None:
 def _intent(m: Migration, event: Event, data: dict[str, Any]) -> None:
     op = Op(data["id"], data["kind"], data["args"], data["direction"], data.get("run", ""), at=event.at)
     op.limit = float(data.get("limit", 30.0))
+    op.boot, op.boot_at = str(data.get("boot", "")), float(data.get("boot_at", 0.0))
     m.ops[op.id] = op
     _mark(m, data, "running")
     if op.kind == "lower_legacy":
@@ -353,7 +360,7 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
     if op.kind == "weight":
         route = m.route(op.args["route"])
         route.desired = route.confirmed = op.args["weight"]
-        route.in_flight, route.foreign = False, None
+        route.in_flight, route.foreign, route.failed = False, None, None
         route.since, route.since_at = event.observed, event.at.timestamp()
         if op.direction == "forward":
             m.last_shift = event.observed
@@ -368,8 +375,11 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         _quiesced(m, op.args["workload"], op.args["side"])
         if isinstance(data.get("at_step"), int):
             m.at_step[op.args["workload"]] = data["at_step"]
+        m.doubts.pop(op.args["workload"], None)
     elif op.kind == "resume":
         _resumed(m, op.args["workload"], op.args["side"])
+        if event.observed >= m.doubts.get(op.args["workload"], event.observed):
+            m.doubts.pop(op.args["workload"], None)
     elif op.kind == "token":
         token = m.token(op.args["dataset"])
         if op.args["writer"] == "legacy" and token.epoch % 2 == 1 and m.open_run is not None and m.open_run.mode == "emergency":
@@ -383,14 +393,17 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         m.quiesced.add((op.args["workload"], "legacy"))  # as far as it could be: whoever leads home starts it
         (m.unfenced_legacy.add if data.get("unfenced") else m.unfenced_legacy.discard)(op.args["workload"])
     elif op.kind == "fence":
-        m.unfenced = bool(data.get("unfenced", False))
-        if not m.unfenced:
+        if data.get("unfenced", False):
+            m.unfenced_target.add(op.args["workload"])
+        else:
+            m.unfenced_target.discard(op.args["workload"])
             m.started.discard((op.args["workload"], "target"))
+        m.unfenced = bool(m.unfenced_target)
     elif op.kind == "lower_legacy":
         m.lowered_to = float(op.args["to"])
     elif op.kind == "verify_archive":
         m.archived.add(op.args["dataset"])
-    elif op.kind == "settle_gap" and data.get("settled"):
+    elif op.kind == "settle_gap" and data.get("settled") and not m.unfenced:  # while it runs there, it writes on
         m.unsettled.discard(op.args["dataset"])
 
 
@@ -440,13 +453,14 @@ def _failed(m: Migration, event: Event, data: dict[str, Any]) -> None:
     _mark(m, data, "failed", data.get("reason", ""))
     if op is not None and op.kind == "weight":
         route = m.route(op.args["route"])
-        route.in_flight = False
+        route.in_flight, route.failed = False, op.args["weight"]
         found = data.get("found")
         # Where it could not be read, what was meant may be so: it stays `desired`, and a rollback undoes it.
         if found is not None:
             route.desired = route.confirmed = int(found)
     elif op is not None and op.kind == "quiesce" and op.args["side"] == "legacy":
         _quiesced(m, op.args["workload"], "legacy")  # it may have stopped in part: whoever undoes this starts it
+        m.doubts[op.args["workload"]] = event.observed + op.limit  # and it may yet stop: it is started again when that is over
 
 
 def _foreign(m: Migration, event: Event, data: dict[str, Any]) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 
+@cache
 def boot_id() -> str:
     """The kernel's id of this boot; empty where it does not tell."""
     try:

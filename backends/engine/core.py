@@ -238,6 +238,15 @@ class Engine:
         self._evacuation = self.spawn(carry_over(self, plan, actor=actor, reason=reason), "evacuation")
         self._forward = self._evacuation
 
+    async def in_turn(self, body: Coroutine[Any, Any, None], name: str) -> None:
+        """Run something of the engine's own as the one run in flight, which a rollback cancels; nothing where another is under way."""
+        async with self._turn:
+            if self.is_moving:
+                body.close()
+                return
+            self._forward = self.spawn(body, name)
+        await asyncio.wait([self._forward])
+
     async def know_legacy(self) -> None:
         """An engine that has just started has no proof of legacy's health yet: look, before a rollback is judged by that."""
         await self._know("legacy")

@@ -67,6 +67,10 @@ class Desk(Protocol):
         self, *, mode: Mode, actor: str, reason: str, accept_unknown: bool = False, limit: float | None = None
     ) -> State: ...
 
+    async def in_turn(self, body: Coroutine[Any, Any, None], name: str) -> None:
+        """Run something of the engine's own as the one run in flight, which a rollback cancels; nothing where another is under way."""
+        ...
+
     async def by_itself(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
         """Start something automatic; a refusal of it goes into the journal."""
         ...

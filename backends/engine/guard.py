@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 from backends.cutover.events import Event, Kind
-from backends.cutover.forward import Move
+from backends.cutover.forward import Move, quiesce_limit
 from backends.cutover.health import Decision, decide
 from backends.cutover.rollback import writers_on_target
+from backends.cutover.steps.writer import Fence, Resume, SettleGap
 from backends.engine.approvals import end_overrides
 from backends.engine.desk import Desk
 from backends.engine.evacuation import fence_legacy
 from backends.engine.moves import block, change_state, hold
-from backends.engine.runner import StepFailed
 from backends.errors import CutoverError
+from backends.plan.models import Workload
 from backends.vocabulary import SIDES, Health, SideName, State
 
 PERIOD = 0.5
@@ -32,6 +34,7 @@ class Guard:
         self._engine = engine
         self._told: dict[SideName, Health] = {}
         self._said = ""
+        self._hurried = ""  # the graceful rollback that a dead target has been told of
         self.seen: dict[str, tuple[int, float]] = {}  # route -> weight at the authority, monotonic time
         self.route_errors: dict[str, str] = {}
         self.shares: dict[str, float | None] = {}
@@ -53,6 +56,7 @@ class Guard:
             await self._sides()
             await self._health()
             await self._auto()
+            await self._doubts()
             now = time.monotonic()
             if now - ticked >= tick_every:
                 ticked = now
@@ -81,6 +85,8 @@ class Guard:
     async def _health(self) -> None:
         engine = self._engine
         m = engine.migration
+        if m.state is State.ROLLING_BACK:
+            await self._rolling_back()
         if m.state not in GUARDED or engine.recovering:
             return
         legacy, target = engine.world.side("legacy"), engine.world.side("target")
@@ -92,6 +98,16 @@ class Guard:
             return
         side, seen = ("target", target) if legacy.health is Health.ALIVE else ("legacy", legacy)
         await self._decided(decision, f"{decision.words} ({side}: {seen.reason})")
+
+    async def _rolling_back(self) -> None:
+        """A target that dies under a graceful rollback gives back nothing more of what it wrote: only an emergency does not wait for it."""
+        engine = self._engine
+        run, seen = engine.migration.open_run, engine.world.side("target")
+        if run is None or run.mode != "graceful" or seen.health is not Health.DEAD or self._hurried == run.id:
+            return
+        if writers_on_target(engine.plan, engine.migration):
+            self._hurried = run.id
+            await self._emergency(f"target died during a graceful rollback ({seen.reason})", turns=True)
 
     async def _decided(self, decision: Decision, words: str) -> None:
         engine = self._engine
@@ -107,10 +123,10 @@ class Guard:
             self._said = words
             await engine.record(Kind.NOTE, {"text": words})
 
-    async def _emergency(self, words: str) -> None:
-        """Never an automatic emergency that would leave a data gap, unless the plan accepts it."""
+    async def _emergency(self, words: str, *, turns: bool = False) -> None:
+        """`turns`: a graceful one that is under way is turned into it. Never an automatic emergency that would leave a data gap, unless the plan accepts it."""
         engine = self._engine
-        if engine.is_going_back:
+        if engine.is_going_back and not turns:
             return
         gap = engine.reverse_lag()
         leaves_gap = bool(writers_on_target(engine.plan, engine.migration)) and gap.objects != 0
@@ -133,16 +149,39 @@ class Guard:
                 await engine.by_itself(engine.advance(actor="auto", only=route.name), f"advance of {route.name}")
                 return
 
+    async def _doubts(self) -> None:
+        """A stop on legacy that failed may still have come about later, when its writer had been started again: once it can act no
+        more, the writer is started once more."""
+        engine = self._engine
+        m, now = engine.migration, engine.observed_now()
+        due = [w for w in engine.plan.workloads if now >= m.doubts.get(w.name, math.inf)]
+        home = [w for w in due if all(m.token(d).writer == "legacy" for d in w.writes)]
+        if home and not engine.is_moving and not engine.recovering:
+            await engine.in_turn(self._start_again(home), "start again")
+
+    async def _start_again(self, workloads: list[Workload]) -> None:
+        engine = self._engine
+        steps = [Resume(w.name, "legacy", direction="backward", limit=quiesce_limit(w)) for w in workloads]
+        reason = "a stop that had failed may have come about since"
+        try:
+            await engine.runner.run("start again", steps, actor="engine", reason=reason)
+        except CutoverError as error:
+            await engine.runner.end(f"not yet: {error.message}")
+            await hold(engine, "writers", error.message)
+            return
+        await engine.runner.end("confirmed")
+
     async def _settle(self) -> None:
         """Reconciling: fence the target and settle the gap as soon as it can be done."""
-        from backends.cutover.steps.writer import Fence, SettleGap
+        await self._engine.in_turn(self._reconcile(), "reconcile")
 
+    async def _reconcile(self) -> None:
         engine = self._engine
         steps = [Fence(w.name) for w in engine.plan.workloads if w.writes and w.name in engine.world.controls]
         gaps = [SettleGap(d) for d in sorted(engine.migration.unsettled)]
         try:
             await engine.runner.run("reconcile", [*steps, *gaps], actor="engine", reason="settle what is left")
-        except (StepFailed, CutoverError) as error:
+        except CutoverError as error:
             await engine.runner.end(f"not yet: {error.message}")
             return
         done = not engine.migration.unfenced and not engine.migration.unsettled
@@ -156,7 +195,7 @@ class Guard:
         alive = engine.world.side("legacy").health is Health.ALIVE
         if not engine.migration.unfenced_legacy or not alive or engine.is_moving or engine.migration.open_run is not None:
             return False
-        await fence_legacy(engine)
+        await engine.in_turn(fence_legacy(engine), "fence legacy")
         return True
 
     async def _window(self) -> None:
@@ -199,7 +238,9 @@ class Guard:
             await self.adopt(name, weight, f"route {name} holds {weight} again, which is ours")
         quiet = not engine.is_moving and not held.in_flight and held.confirmed == before
         if quiet and engine.migration.armed is not None and not observed.is_at(held.confirmed) and held.foreign is None:
-            reason = f"route {name} {observed.foreign or f'holds {weight}'}, not {held.confirmed}: somebody else set it"
+            is_ours = held.failed is not None and observed.is_at(held.failed)
+            who = "our own change, which had failed, took effect late" if is_ours else "somebody else set it"
+            reason = f"route {name} {observed.foreign or f'holds {weight}'}, not {held.confirmed}: {who}"
             data = {"route": name, "reason": reason, "found": weight, "expected": held.confirmed}
             await engine.record(Kind.FOREIGN, data)
             await hold(engine, f"route {name}", reason)

@@ -223,7 +223,7 @@ def _end_words(engine: Desk, extras: dict[str, Any]) -> str:
     if engine.migration.unsettled:
         return "the gap is not settled"
     if extras.get("equal") is False:
-        return "both sides differ: see cutover verify"
+        return "both sides are not shown to be equal: see cutover verify"
     return ""
 
 

@@ -14,7 +14,7 @@ from backends.cutover.fold import Op
 from backends.cutover.steps.base import Seen, Step
 from backends.cutover.steps.build import step_of
 from backends.cutover.steps.weight import SetWeight
-from backends.engine.clock import utc_now
+from backends.engine.clock import boot_clock, boot_id
 from backends.engine.moves import abandon, finish_tail, hold, settle_state
 from backends.engine.runner import StepFailed
 from backends.errors import CutoverError, RefusedByRule
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from backends.engine.core import Engine
 
 LOOK_LIMIT = 15.0
+AUTHORITY_LIMIT = 5.0  # seconds in which an authority may still do what an engine before us asked of it
 
 
 async def recover(engine: Engine) -> str | None:
@@ -71,8 +72,8 @@ async def _settle(engine: Engine, op: Op) -> str:
     step = step_of(op.kind, op.args)
     brief = {"id": op.id, "kind": op.kind, "args": op.args}
     seen = await _look(engine, step, op)
-    if not seen.done and step.outlives_us:
-        await _wait_for_orphan(step, op)
+    if not seen.done and (left := _may_still_act(engine, step, op)) > 0:
+        await asyncio.sleep(left)
         seen = await _look(engine, step, op)
     if seen.done:
         extra = dict(seen.extra) | {"detail": f"applied before the restart; {seen.detail}"}
@@ -89,11 +90,17 @@ async def _settle(engine: Engine, op: Op) -> str:
     return f"{step.text}: abandoned on restart"
 
 
-async def _wait_for_orphan(step: Step, op: Op) -> None:
-    """A remote command may outlive us: not before its own limit has passed is anything concluded."""
-    left = step.limit - (utc_now() - op.at).total_seconds() if op.at is not None else 0.0
-    if left > 0:
-        await asyncio.sleep(min(left, step.limit))
+def _may_still_act(engine: Engine, step: Step, op: Op) -> float:
+    """Seconds for which what the engine before us began may still take effect: nothing is concluded before they are over. By the boot
+    clock, which no jump of the wall clock moves; after another boot the whole limit, for what runs elsewhere knows nothing of it."""
+    if step.outlives_us:
+        limit = step.limit
+    elif isinstance(step, SetWeight) and step.direction == "forward" and engine.world.routes[step.route].kind != "command":
+        limit = AUTHORITY_LIMIT  # of a command route every process is known to be gone
+    else:
+        return 0.0
+    passed = boot_clock() - op.boot_at if op.boot == boot_id() else 0.0
+    return max(0.0, limit - max(0.0, passed))
 
 
 async def _look(engine: Engine, step: Step, op: Op) -> Seen:
@@ -133,7 +140,7 @@ async def _settle_run(engine: Engine, told: list[str]) -> None:
         if m.state is State.SHIFTING:
             await settle_state(engine, "restart")
         return
-    if run.kind == "reconcile":
+    if run.kind in ("reconcile", "start again"):
         await engine.runner.end("interrupted by a restart, begins again")
         return
     if all(s == "confirmed" for s in run.status):

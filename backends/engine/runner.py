@@ -18,12 +18,15 @@ from backends.cutover.rules import refusal_of
 from backends.cutover.steps.base import Seen, Step
 from backends.cutover.steps.weight import SetWeight
 from backends.cutover.world import World
+from backends.engine.clock import boot_clock, boot_id
 from backends.engine.failpoints import failpoint
 from backends.errors import CouldNot, CutoverError, RefusedByRule
 from backends.traffic.base import ForeignChange, RouteError
+from backends.vocabulary import SIDES, SideName
 
 POLL = 0.2  # seconds between two looks at the world
 RETRY = (0.2, 0.5, 1.0, 2.0, 5.0)
+STANDSTILL = 5.0  # seconds that a time-out comes late where we had no turn
 
 
 class Recorder(Protocol):
@@ -71,7 +74,10 @@ class Runner:
         failpoint(f"run.{kind}.after-started")
         extras: dict[str, Any] = {}
         for index, step in enumerate(steps):
-            extras |= await self.perform(step, run=run, index=index, accept_unknown=accept_unknown)
+            said = await self.perform(step, run=run, index=index, accept_unknown=accept_unknown)
+            if extras.get("equal") is False:
+                said.pop("equal", None)  # one dataset that differs is not made good by the next
+            extras |= said
         failpoint(f"run.{kind}.before-ended")
         return extras
 
@@ -85,17 +91,33 @@ class Runner:
 
     async def perform(self, step: Step, *, run: str, index: int, accept_unknown: bool = False) -> dict[str, Any]:
         """One step, to CONFIRMED. Raises `RefusedByRule` before any effect, `StepFailed` after."""
+        await self._see_again(step)
         refusal = refusal_of(step, self._world, accept_unknown=accept_unknown)
+        if refusal is not None and refusal.rule in ("SR1", "SR3") and step.direction != "forward":
+            # An old proof of health, as after a standstill, is no reason to give a rollback up: look, and judge again.
+            await asyncio.gather(*(self._world.look_at_side(side) for side in SIDES))
+            refusal = refusal_of(step, self._world, accept_unknown=accept_unknown)
         if refusal is not None:
             raise RefusedByRule(refusal.rule, f"{step.text}: {refusal.reason}", hint=refusal.would_allow)
         point = f"{step.kind}.{step.direction}"
         failpoint(f"{point}.before-intent")
         op: dict[str, Any] = {"id": new_id(), "kind": step.kind, "args": step.args(), "direction": step.direction}
         op |= {"run": run, "step": index, "limit": step.limit, "text": step.text}
+        op |= {"boot": boot_id(), "boot_at": round(boot_clock(), 3)}
         await self._adopt_foreign(step, op)
         await self._recorder.record(Kind.INTENT, op)
         failpoint(f"{point}.after-intent")
         return await self._carry_out(step, op)
+
+    async def _see_again(self, step: Step) -> None:
+        """Sides are looked at each second: a proof of health that is older was made before a standstill of our own. Clients are sent
+        nowhere by it."""
+        if isinstance(step, SetWeight):
+            rises = step.weight > self._recorder.migration.route(step.route).confirmed
+            side: SideName = "target" if rises else "legacy"
+            seen = self._world.side(side)
+            if seen.is_fresh and seen.age is not None and seen.age > STANDSTILL:
+                await self._world.look_at_side(side)
 
     async def carry_on(self, step: Step, op: dict[str, Any]) -> dict[str, Any]:
         """Send again an operation whose INTENT is in the journal: backward and safety ones, after a restart."""
@@ -105,14 +127,7 @@ class Runner:
         point = f"{step.kind}.{step.direction}"
         trail: list[str] = []  # what kept it from being so, as it was last seen
         try:
-            async with asyncio.timeout(step.limit):
-                await self._send(step, trail)
-                failpoint(f"{point}.after-send")
-                await self._recorder.record(Kind.SENT, _brief(op))
-                failpoint(f"{point}.after-sent")
-                seen = await self._observe(step, trail)
-        except TimeoutError:
-            seen = Seen(False, f"not seen within {step.limit:.0f} s" + (f": {trail[-1]}" if trail else ""))
+            seen = await self._until_seen(step, op, trail)
         except ForeignChange as error:
             await self._foreign(op, error)
             raise StepFailed(step, error.message, foreign=True) from error
@@ -126,6 +141,23 @@ class Runner:
         await self._recorder.record(Kind.CONFIRMED, _brief(op) | {"detail": seen.detail} | extra)
         failpoint(f"{point}.after-confirmed")
         return extra
+
+    async def _until_seen(self, step: Step, op: dict[str, Any], trail: list[str]) -> Seen:
+        """Send and look, within the step's limit. A standstill of our own (SIGSTOP, a machine that slept) is no time that the step had:
+        on the way back its limit begins anew."""
+        point, loop = f"{step.kind}.{step.direction}", asyncio.get_running_loop()
+        while True:
+            due = loop.time() + step.limit
+            try:
+                async with asyncio.timeout_at(due):
+                    await self._send(step, trail)
+                    failpoint(f"{point}.after-send")
+                    await self._recorder.record(Kind.SENT, _brief(op))
+                    failpoint(f"{point}.after-sent")
+                    return await self._observe(step, trail)
+            except TimeoutError:
+                if step.direction == "forward" or loop.time() - due < STANDSTILL:
+                    return Seen(False, f"not seen within {step.limit:.0f} s" + (f": {trail[-1]}" if trail else ""))
 
     async def _send(self, step: Step, trail: list[str]) -> None:
         """Forward: once. Backward and safety: again until the step's own limit ends it."""

@@ -105,6 +105,10 @@ class Drain(Fields):
     async def observe(self, world: World) -> Seen:
         route = world.routes[self.route]
         seen = await route.confirm(0)
+        if not seen.authority:
+            # Somebody has set it meanwhile: that never blocks a rollback.
+            await route.set(0, None)
+            return Seen(False, f"{seen.detail}: set to 0 again")
         left = await route.clients()
         if not left.has_left:
             return Seen(False, left.detail)

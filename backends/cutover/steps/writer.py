@@ -10,7 +10,7 @@ from backends.cutover.fold import Direction, Writer
 from backends.cutover.steps.base import Fields, Seen
 from backends.cutover.steps.workload import TELLING
 from backends.cutover.world import World
-from backends.errors import CouldNot
+from backends.errors import CouldNot, CutoverError
 from backends.vocabulary import SideName
 
 
@@ -155,7 +155,10 @@ class Compare(Fields):
         return 2.0
 
     async def observe(self, world: World) -> Seen:
-        end = await world.compare(self.dataset)
+        try:
+            end = await world.compare(self.dataset)
+        except CutoverError as error:  # production is home: that it cannot be shown now takes nothing back
+            return Seen(True, f"could not be compared: {error.message}", extra=(("equal", False),))
         return Seen(True, end.detail, extra=(("equal", end.in_sync and end.proven),))
 
 

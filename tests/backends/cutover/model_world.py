@@ -370,6 +370,15 @@ class _Followers:
         return self.lag
 
 
+def fit(engine: Engine, world: Any, followers: Any) -> None:
+    """Give an engine a model world, as `Engine.adopt_plan` gives it the real one."""
+    engine.plan, engine.base, engine.plan_hash = world.plan, Path("/nowhere"), "0" * 64
+    engine.world, engine.runner = world, Runner(engine, world)
+    engine.judge, engine.followers = _Judge(), followers  # type: ignore[assignment]
+    engine.guard = Guard(engine)
+    engine.preflight = _Preflight()  # type: ignore[assignment]
+
+
 class ModelEngine:
     """The real `Engine` on a model world, killed and started again at will. Everything runs on a loop of its own."""
 
@@ -392,12 +401,7 @@ class ModelEngine:
         engine = Engine(Path("/nowhere"), journal, self.events)
         clock: Any = _Clock(self.loop, engine.migration.observed)
         engine.clock = clock
-        engine.plan, engine.base, engine.plan_hash = self.world.plan, Path("/nowhere"), "0" * 64
-        engine.world, engine.runner = world, Runner(engine, world)
-        judge, followers = _Judge(), _Followers()
-        engine.judge, engine.followers = judge, followers  # type: ignore[assignment]
-        engine.guard = Guard(engine)
-        engine.preflight = _Preflight()  # type: ignore[assignment]
+        fit(engine, world, _Followers())
         self.engine = self.world.engine = engine
         if not self.events:
             await engine.record("created", {"name": "model"})

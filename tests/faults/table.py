@@ -1,0 +1,90 @@
+"""The table of faults that a run of the tests prints at its end: cases x outcomes, passed or failed.
+
+`@fault_case(case, outcome)` names what a test stands for; `{name}` is filled in from its parameters. A test that tries many cases at
+once says how many with the fixture `cases`. What a worker of xdist has seen comes with its reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+CASE = "fault_case"
+TRIED = "fault_tried"
+
+
+def fault_case(case: str, outcome: str) -> pytest.MarkDecorator:
+    """This test shows that `case` ends in `outcome`."""
+    return pytest.mark.fault_case(case, outcome)
+
+
+class Cases:
+    """How many cases a test has tried."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._item = item
+
+    def count(self, number: int) -> None:
+        self._item.user_properties.append((TRIED, number))
+
+
+@dataclass(slots=True)
+class Row:
+    """One case and its outcome, over all tests that carry it."""
+
+    case: str
+    outcome: str
+    passed: int = 0
+    failed: list[str] = field(default_factory=list)
+    skipped: int = 0
+
+    @property
+    def verdict(self) -> str:
+        if self.failed:
+            return f"FAIL {len(self.failed)} of {self.passed + len(self.failed)}"
+        return f"pass {self.passed}" if self.passed else "skipped"
+
+
+def note_case(item: pytest.Item) -> None:
+    """Let the item's reports carry what it stands for."""
+    callspec = getattr(item, "callspec", None)
+    for mark in item.iter_markers(CASE):
+        case, outcome = (text.format(**(callspec.params if callspec else {})) for text in mark.args)
+        item.user_properties.append((CASE, f"{case}\t{outcome}"))
+
+
+def rows_of(reports: Iterable[Any]) -> list[Row]:
+    """Rows from the reports of calls, and of set-ups that failed or were skipped; in the order of their first report."""
+    rows: dict[str, Row] = {}
+    for report in reports:
+        if not isinstance(report, pytest.TestReport) or (report.when != "call" and report.passed):
+            continue
+        tried = sum(int(v) for k, v in report.user_properties if k == TRIED) or 1
+        for text in (v for k, v in report.user_properties if k == CASE):
+            row = rows.setdefault(text, Row(*text.split("\t")))
+            if report.failed:
+                row.failed.append(report.nodeid)
+            elif report.skipped:
+                row.skipped += 1
+            else:
+                row.passed += tried
+    return sorted(rows.values(), key=lambda r: r.case)
+
+
+def write_table(reporter: pytest.TerminalReporter) -> None:
+    """Print the table, where a test that stands in it has run."""
+    rows = rows_of(r for kind in ("passed", "failed", "error", "skipped") for r in reporter.stats.get(kind, ()))
+    if not rows:
+        return
+    bad = [r for r in rows if r.failed]
+    tried = sum(r.passed for r in rows)
+    reporter.section(f"faults: {len(rows)} cases, {tried} times passed, {len(bad)} cases failed", red=bool(bad), green=not bad)
+    width = min(76, max(len(r.case) for r in rows))
+    for row in rows:
+        reporter.line(f"{row.verdict:<12} {row.case:<{width}}  {row.outcome}", red=bool(row.failed))
+    for row in bad:
+        for name in row.failed[:5]:
+            reporter.line(f"  failed: {name}", red=True)
