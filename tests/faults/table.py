@@ -16,6 +16,27 @@ CASE = "fault_case"
 TRIED = "fault_tried"
 
 
+# What the issues of other tools tell, and which test elsewhere shows that it does not happen here.
+ELSEWHERE = {
+    "tests/faults/test_window.py::test_a_client_that_hangs_up_in_the_middle_stops_nothing": (
+        "vitess 19680: the client's connection ends after the point of no return", "the engine goes on to the end"),
+    "tests/backends/engine/test_core.py::test_a_rollback_cancels_an_advance_in_flight_and_names_the_rule": (
+        "gh-ost 1685: a command in flight has to be cancelled", "a rollback cancels it, SR6"),
+    "tests/backends/validation/test_trigger.py::test_silence_is_not_health": (
+        "argo 1905, Kayenta: no data", "no success: silence holds"),
+    "tests/backends/validation/test_trigger.py::test_nothing_at_all_waits_first_and_is_silence_then": (
+        "flagger 1581: a metric that never has data", "never passes"),
+    "tests/backends/engine/test_core.py::test_a_dead_target_brings_production_home_by_itself": (
+        "flagger 1592, 1801: target breaks while an operator is waited for", "guarded in every state with exposure"),
+    "tests/backends/cutover/test_preflight.py::test_legacy_shows_its_capacity_while_it_carries_all": (
+        "argo 3372, 3888, flagger 1898: a rollback onto an undersized legacy", "its capacity is proven before arming"),
+    "tests/backends/engine/test_preflight.py::test_trying_the_way_back_changes_neither_side": (
+        "vitess 16794: a switch with an unusable way back", "the reverse path is tried before arming"),
+    "tests/backends/cutover/test_machine.py::test_whatever_happens_production_comes_home_and_two_never_write": (
+        "argo 841, pgroll 468, 786: stuck, neither back nor forward", "every state has a way home"),
+}  # fmt: skip
+
+
 def fault_case(case: str, outcome: str) -> pytest.MarkDecorator:
     """This test shows that `case` ends in `outcome`."""
     return pytest.mark.fault_case(case, outcome)
@@ -54,6 +75,8 @@ def note_case(item: pytest.Item) -> None:
     for mark in item.iter_markers(CASE):
         case, outcome = (text.format(**(callspec.params if callspec else {})) for text in mark.args)
         item.user_properties.append((CASE, f"{case}\t{outcome}"))
+    if item.nodeid in ELSEWHERE:
+        item.user_properties.append((CASE, "\t".join(ELSEWHERE[item.nodeid])))
 
 
 def rows_of(reports: Iterable[Any]) -> list[Row]:
