@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from backends.plan.models import Gate, Measure
 from backends.snapshot import PointView
 from backends.validation.compare import compare_points, number, percent, relative
+from backends.validation.error_rule import LEAST_REQUESTS
 from backends.validation.measured import Measured, direction_of, finite, silence_of, span
 from backends.validation.question import DEFAULT_ERROR_RATE
 from backends.validation.stats import binomial_lower, binomial_upper, quantile, ratio_interval
-from backends.validation.trigger_requests import LEAST_REQUESTS, known_quantile, named
+from backends.validation.trigger_requests import known_quantile, named
 from backends.verdict import Verdict
 
 SILENCE_FLOOR = 30.0  # seconds

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from statistics import NormalDist
 from typing import NamedTuple
 
 
@@ -78,6 +79,18 @@ def binomial_upper(events: int, trials: int, confidence: float = 0.99) -> float:
     if trials <= 0 or events >= trials:
         return 1.0
     return beta_quantile(confidence, events + 1, trials - events)
+
+
+def binomial_tail(events: float, trials: float, rate: float) -> float:
+    """P(Binomial(trials, rate) >= events), by the incomplete beta function: fractions of events and trials are allowed."""
+    if events <= 0:
+        return 1.0
+    return incomplete_beta(events, trials - events + 1.0, rate) if events <= trials else 0.0
+
+
+def normal_quantile(p: float) -> float:
+    """The quantile of the normal distribution."""
+    return NormalDist().inv_cdf(p)
 
 
 def t_cdf(t: float, df: float) -> float:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 from backends.validation.compare import number, percent
+from backends.validation.error_rule import LEAST_REQUESTS, Call, ErrorRule, Rate
 from backends.validation.measured import Measured, finite, span
 from backends.validation.question import (
     ABSOLUTE,
@@ -17,26 +19,30 @@ from backends.validation.question import (
     waiting,
     worse_by,
 )
-from backends.validation.stats import binomial_lower, quantile, quantile_interval, ratio_interval
+from backends.validation.stats import quantile, quantile_interval, ratio_interval
 from backends.validation.trigger_level import judge_level
 from backends.verdict import Verdict
 
-LEAST_REQUESTS = 20  # a side and window
 LEAST_FOR_RATE = 100  # of legacy, to know its error rate
-FAST_WINDOW = 30.0  # seconds: an extreme error rate is looked for in so much at most
-FAST_ERRORS = 2.0  # times the limit, proven with 99.9 %
 FAST_LATENCY = 4.0  # times the allowed slowdown, proven with 99.9 %
 REMEMBERED = 1000  # of legacy's last requests, when it gets no more
 BEYOND_QUANTILE = 10  # values that must lie beyond a quantile for it to be known at all
 
 
-class Rate(NamedTuple):
-    errors: int
-    requests: int
+class _Counted:
+    """One side's requests as the error rule counts them."""
 
-    @property
-    def share(self) -> float:
-        return self.errors / self.requests if self.requests else 0.0
+    def __init__(self, q: Question, side: Measured) -> None:
+        self._q, self._side = q, side
+
+    def rate(self, seconds: float) -> Rate:
+        return _rate(finite(self._q.window(self._side, seconds)))
+
+    def parts(self, seconds: float, count: int, before: float = 0.0) -> list[Rate]:
+        start, width = self._q.now - before - seconds, seconds / count
+        edges = [max(self._q.since, start + i * width) for i in range(count + 1)]
+        series = self._side.series
+        return [_rate(finite(series.window(since, until))) for since, until in pairwise(edges)]
 
 
 def _rate(values: list[float]) -> Rate:
@@ -44,58 +50,57 @@ def _rate(values: list[float]) -> Rate:
 
 
 def judge_error_rate(q: Question) -> TriggerResult:
-    """Errors are 0 or 1 a request. Breach: the long window's exact lower bound is above the limit and above legacy's."""
+    """Errors are 0 or 1 a request; the rule is in error_rule.py. Shares instead of requests are judged as a level."""
     limit, _ = limit_of(q)
     values = finite(q.window(q.target, q.long))
     if any(v not in (0.0, 1.0) for v in values):
         return judge_level(q)
-    long, short = _rate(values), _rate(finite(q.window(q.target, q.short)))
     known, compared_with = _reference_rate(q)
-    fast = _fast_errors(q, limit, known)
-    if fast is not None:
-        return TriggerResult(Verdict.BREACH, fast.share, limit, "fraction", _errors(fast, limit, q, known), compared_with, True)
-    bound = binomial_lower(long.errors, long.requests, 0.99)
-    if bound > limit and known is not None and bound <= known:
-        reason = f"common cause: target {percent(long.share)}, legacy {percent(known)} errors, {percent(limit)} allowed"
-        return TriggerResult(Verdict.INCONCLUSIVE, long.share, limit, "fraction", reason, compared_with)
+    looked = ErrorRule(q.short, q.long, limit).look(_Counted(q, q.target), known, filled=q.filled)
+    call, rate = looked.call, looked.rate
+    if call in (Call.FAST, Call.SLOW):
+        reason = _errors(rate, limit, known)
+        return TriggerResult(Verdict.BREACH, rate.share, limit, "fraction", reason, compared_with, call is Call.FAST)
+    if call is Call.COMMON:
+        reason = (
+            f"common cause: target {percent(rate.share)}, legacy {percent(_share(known) or 0.0)} errors, {percent(limit)} allowed"
+        )
+        return TriggerResult(Verdict.INCONCLUSIVE, rate.share, limit, "fraction", reason, compared_with)
     if not values and q.filled:
         return waiting(q, None, compared_with, _no_samples(q))
-    if not q.filled or long.requests < LEAST_REQUESTS:
-        few = f"{long.requests} requests in {span(min(q.long, q.now - q.since))}" if q.filled else ""
-        return waiting(q, long.share if values else None, compared_with, few)
-    if bound > limit:
-        if short.share > limit:
-            reason = _errors(long, limit, q, known)
-            return TriggerResult(Verdict.BREACH, long.share, limit, "fraction", reason, compared_with)
-        return waiting(q, long.share, compared_with, f"{percent(long.share)} errors in {span(q.long)}, but they ended")
-    reason = f"{long.errors} errors in {long.requests} requests, {percent(limit)} allowed"
-    return TriggerResult(Verdict.PASS, long.share, limit, "fraction", reason, compared_with)
+    if not q.filled or rate.requests < LEAST_REQUESTS:
+        few = f"{rate.requests} requests in {span(min(q.long, q.now - q.since))}" if q.filled else ""
+        return waiting(q, rate.share if values else None, compared_with, few)
+    if call is Call.ENDED:
+        return waiting(q, rate.share, compared_with, f"{percent(rate.share)} errors in {span(q.long)}, but they ended")
+    reason = f"{rate.errors} errors in {rate.requests} requests, {percent(limit)} allowed"
+    if looked.spread > 1.0:
+        why = f"{reason}: they come together, which may be one event (spread {looked.spread:.2g})"
+        return waiting(q, rate.share, compared_with, why)
+    more = "; more, but not proven" if rate.share > limit else ""
+    return TriggerResult(Verdict.PASS, rate.share, limit, "fraction", reason + more, compared_with)
 
 
-def _errors(rate: Rate, limit: float, q: Question, known: float | None) -> str:
-    theirs = f", legacy {percent(known)}" if known is not None else ""
+def _share(known: Rate | float | None) -> float | None:
+    return known.share if isinstance(known, Rate) else known
+
+
+def _errors(rate: Rate, limit: float, known: Rate | float | None) -> str:
+    share = _share(known)
+    theirs = f", legacy {percent(share)}" if share is not None else ""
     return f"{rate.errors} of {rate.requests} requests failed ({percent(rate.share)}), {percent(limit)} allowed{theirs}"
 
 
-def _reference_rate(q: Question) -> tuple[float | None, str]:
+def _reference_rate(q: Question) -> tuple[Rate | float | None, str]:
     now = _rate(finite(q.window(q.legacy, q.long)))
     if now.requests >= LEAST_FOR_RATE:
-        return now.share, LEGACY_NOW
+        return now, LEGACY_NOW
     if q.baseline is not None:
         return q.baseline, BASELINE
     before = _rate(finite(q.legacy.series.last(REMEMBERED)))
     if before.requests >= LEAST_FOR_RATE:
-        return before.share, BASELINE
+        return before, BASELINE
     return None, ABSOLUTE
-
-
-def _fast_errors(q: Question, limit: float, known: float | None) -> Rate | None:
-    rate = _rate(finite(q.window(q.target, min(q.short, FAST_WINDOW))))
-    least = max(FAST_ERRORS * limit, known or 0.0)
-    if rate.requests >= LEAST_REQUESTS and binomial_lower(rate.errors, rate.requests, 0.999) > least:
-        return rate
-    all_failed = rate.requests >= 5 and rate.errors == rate.requests
-    return rate if all_failed and (known or 0.0) < 0.5 else None
 
 
 def _no_samples(q: Question) -> str:

@@ -29,6 +29,7 @@ from tests.bench.setting import Case, Setting, Sizes
 from tests.bench.store_to_store import large, latency, one_large_far, small
 from tests.bench.streams import streams
 from tests.bench.trees import sftp, tree
+from tests.bench.triggers import bench_triggers, write_triggers
 
 CASES: dict[str, Case] = {
     "small": small,
@@ -43,7 +44,13 @@ CASES: dict[str, Case] = {
     "hub": hub,
     "kill": kill,
 }
-ALONE = {"resume": bench_resume, "rollback": bench_rollback, "fleet": bench_fleet}  # with servers of their own, no peers
+ALONE = {  # with servers of their own or none, no peers
+    "resume": bench_resume,
+    "rollback": bench_rollback,
+    "fleet": bench_fleet,
+    "triggers": bench_triggers,
+}
+WRITTEN = {"triggers": write_triggers}  # with a page of their own
 TMPFS = Path("/dev/shm")
 
 
@@ -129,7 +136,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         for name in args.cases:
             if name in ALONE:
-                asyncio.run(ALONE[name]())
+                asyncio.run((WRITTEN if args.write and name in WRITTEN else ALONE)[name]())
         if any(name in CASES for name in args.cases):
             return 1 if uvloop.run(measure(args)) else 0
     except (KeyboardInterrupt, asyncio.CancelledError):

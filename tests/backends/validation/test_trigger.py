@@ -7,9 +7,7 @@ import pytest
 
 from backends.plan.models import Measure, MeasureKind, Source, Trigger
 from backends.validation.series import Sample, Series
-from backends.validation.stats import binomial_lower
 from backends.validation.trigger import TriggerResult, judge_trigger
-from backends.validation.trigger_requests import FAST_ERRORS, FAST_WINDOW
 from backends.verdict import Verdict
 
 NOW = 1_000_000.0
@@ -56,12 +54,12 @@ def with_errors(count: int, of: int, *, every: float = 0.1) -> Series:
 
 
 def test_errors_above_the_limit_breach_by_both_windows() -> None:
-    result = ask("error_rate", CLEAN, with_errors(15, 600), above=0.01)
+    result = ask("error_rate", CLEAN, with_errors(40, 600), above=0.02)
     assert result.verdict is Verdict.BREACH
     assert not result.fast
     assert result.compared_with == "legacy now"
-    assert result.value == pytest.approx(0.025)
-    assert "15 of 600 requests failed (2.5 %), 1 % allowed, legacy 0 %" in result.reason
+    assert result.value == pytest.approx(40 / 600)
+    assert "40 of 600 requests failed (6.67 %), 2 % allowed, legacy 0 %" in result.reason
 
 
 def test_no_errors_pass_and_the_reason_has_the_count() -> None:
@@ -71,7 +69,7 @@ def test_no_errors_pass_and_the_reason_has_the_count() -> None:
 
 
 def test_errors_that_ended_before_the_short_window_do_not_breach() -> None:
-    values = [1.0 if i < 40 else 0.0 for i in range(600)]
+    values = [1.0 if i < 400 and i % 5 == 0 else 0.0 for i in range(600)]
     result = ask("error_rate", CLEAN, requests(values), above=0.001)
     assert result.verdict is Verdict.INCONCLUSIVE
     assert "ended" in result.reason
@@ -288,22 +286,3 @@ def test_lines_from_a_host_whose_clock_is_off_are_told() -> None:
     for i in range(600):
         series.add(Sample(NOW - 7200 + i, NOW - 7200 + i, 0.0), arrived=NOW - 600 + i)
     assert "clock right" in ask("error_rate", CLEAN, series, above=0.001).reason
-
-
-def test_ten_times_the_limit_is_acted_on_within_thirty_seconds_and_the_limit_itself_never_fast() -> None:
-    """By simulation, 50 requests a second, limit 0.1 %: the fast path's own rule, second by second."""
-    chance, detected, false_alarms, window = random.Random(7), [], 0, int(FAST_WINDOW)
-
-    def first_alarm(rate: float, seconds: int) -> int | None:
-        counts = [0] * window
-        for second in range(1, seconds + 1):
-            counts = [*counts[1:], sum(chance.random() < rate for _ in range(50))]
-            if binomial_lower(sum(counts), 50 * window, 0.999) > FAST_ERRORS * 0.001:
-                return second
-        return None
-
-    for _ in range(40):
-        detected.append(first_alarm(0.01, 90) or 999)
-        false_alarms += first_alarm(0.0005, 300) is not None
-    assert sorted(detected)[20] <= 30
-    assert false_alarms == 0
