@@ -206,10 +206,9 @@ class Judge:
 
     def is_blind(self) -> str:
         """Which figures are silent while clients are on the target; empty where none are."""
-        return "; ".join(r.reason for n, r in self._results.items() if r.silent and self._exposure(self._workload(n))[1])
-
-    def _workload(self, trigger: str) -> str:
-        return self._measures[trigger].workload
+        silent = [t for t in self.triggers if t.name in self._results and self._results[t.name].silent]
+        reasons = [self._results[t.name].reason for t in silent if self._exposure(self._measures[t.measure].workload)[1]]
+        return "; ".join(dict.fromkeys(reasons))
 
     def samples_since(self, workload: str, since: float) -> int | None:
         """Samples of the target since a time, of the measure that brings most; None where no measure counts."""

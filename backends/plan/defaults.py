@@ -15,6 +15,8 @@ replaces the default of its measure. Batch work tolerates a slowdown of 20 %; no
 
 from __future__ import annotations
 
+from collections import Counter
+
 from backends.plan.models import Gate, Measure, Plan, Trigger, WorkloadClass
 from backends.vocabulary import Phase
 
@@ -38,11 +40,17 @@ def gates_of(plan: Plan, phase: Phase) -> tuple[Gate, ...]:
 
 
 def triggers_of(plan: Plan) -> tuple[Trigger, ...]:
-    """The plan's triggers with what they leave open filled in, then a default one for each other measure that has one."""
+    """The plan's triggers with what they leave open filled in, then a default one for each other measure that has one.
+
+    Names are unique: several triggers of one measure are numbered in the plan's order.
+    """
     classes = _classes(plan)
     measures = {m.name: m for m in plan.measures}
-    own = tuple(_filled(t, measures.get(t.measure), classes) for t in plan.triggers)
-    named = {t.measure for t in plan.triggers}
+    named: Counter[str] = Counter()
+    own: tuple[Trigger, ...] = ()
+    for trigger in plan.triggers:
+        named[trigger.measure] += 1
+        own += (_filled(trigger, measures.get(trigger.measure), classes).numbered(named[trigger.measure]),)
     rest = (default_trigger(m, classes.get(m.workload)) for m in plan.measures if m.name not in named)
     return own + tuple(t for t in rest if t is not None)
 

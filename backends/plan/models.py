@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import BeforeValidator, Field, PrivateAttr, StringConstraints, WithJsonSchema
 
 from backends.plan.parts import Argv, Number, Part, Text, Truth, Whole
 from backends.plan.units import Duration, Limit, Rate, Share, Size, TierBound
@@ -321,11 +321,18 @@ class Trigger(Part):
     limit: Duration = 600.0
     emergency_gap: Literal["accepted"] | None = None
     at: tuple[Point, ...] = ()
+    _number: int = PrivateAttr(default=1)
 
     @property
     def name(self) -> str:
-        """How it is called in status and messages."""
-        return self.measure
+        """How it is called in status and messages: as its measure, the second one of a measure `errors#2`."""
+        return self.measure if self._number == 1 else f"{self.measure}#{self._number}"
+
+    def numbered(self, number: int) -> Trigger:
+        """The same trigger as the `number`th of its measure, from 1."""
+        copy = self.model_copy()
+        copy._number = number
+        return copy
 
 
 class NoChanges(Part):

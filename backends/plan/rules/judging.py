@@ -22,12 +22,8 @@ def check_judging(plan: Plan, names: Names, findings: Findings) -> None:
     for phase, gates in plan.gates.items():
         for i, gate in enumerate(gates):
             _check_gate(("gates", phase.value, i), gate, findings)
-    seen: set[str] = set()
     for i, trigger in enumerate(plan.triggers):
         _check_trigger(("triggers", i), trigger, plan, findings)
-        if trigger.measure in seen:
-            findings.not_yet(("triggers", i), f"a second trigger on `{trigger.measure}`", "put both limits into one")
-        seen.add(trigger.measure)
     _check_guarded(plan, measures, names, findings)
 
 

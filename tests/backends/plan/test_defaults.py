@@ -94,3 +94,15 @@ def test_a_trigger_without_a_limit_takes_that_of_its_kind() -> None:
     text = changed("{measure: loss, worse_by: 1%, action: hold}", "{measure: loss, action: tell}")
     loss = next(t for t in triggers_of(plan_of(text)) if t.measure == "loss")
     assert (loss.worse_by, loss.action) == (0.01, "tell")
+
+
+def test_two_triggers_on_one_measure_are_both_kept_and_have_names_of_their_own() -> None:
+    text = documented_plan()
+    before, mark, after = text.partition("\ntriggers:\n")
+    first = after.splitlines()[0]
+    plan = plan_of(f"{before}{mark}{first}\n{first}\n{after.partition(chr(10))[2]}")
+    names = [t.name for t in triggers_of(plan)]
+    measure = plan.triggers[0].measure
+    assert names[:2] == [measure, f"{measure}#2"]
+    assert len(set(names)) == len(names)
+    assert len(names) == len(triggers_of(plan_of(text))) + 1

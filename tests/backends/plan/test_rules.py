@@ -87,7 +87,6 @@ CASES = [
     ("worse_by: 1%, action: hold}", "worse_by: 1%, action: hold}\n  - {measure: chat-errors, above: 5}", "error", "unit", "triggers[2].above"),
     ("worse_by: 1%, action: hold}", "worse_by: 1%, action: tell}", "warning", "unguarded", "routes[1]"),
     ("kind: loss", "kind: memory", None, "", ""),
-    ("worse_by: 1%, action: hold}", "worse_by: 1%, action: hold}\n  - {measure: loss, worse_by: 5%}", "error", "not_yet_supported", "triggers[2]"),
     # windows
     ("dual: 7d", "dual: 6d", "warning", "short_window", "windows.dual"),
     ("retire: 30d", "retire: 1w", "warning", "short_window", "windows.retire"),
@@ -226,7 +225,6 @@ def test_what_is_not_built_is_refused_by_its_field() -> None:
         "transfer.workers",
         "measures[1].legacy.prometheus",
         "measures[1].target.prometheus",
-        "triggers[2]",
         "backups",
     ]
 
