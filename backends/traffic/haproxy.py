@@ -54,6 +54,8 @@ class HaproxyRoute(PlainRoute):
         found = self._observed(legacy, target)
         if expected is not None and not found.is_at(expected) and not found.is_at(weight):
             raise ForeignChange(self.name, expected, found.weight, found.foreign)
+        if weight > 0:
+            self._check_servers(await self._socket.servers(self._spec.backend))
         commands = self._commands(weight, legacy, target)
         self._before = {server.name: server.total for server in (*legacy.values(), *target.values())}
         if commands:
@@ -76,7 +78,10 @@ class HaproxyRoute(PlainRoute):
         return Confirmation(is_set, there, share, f"{observed.detail}; {detail}")
 
     async def pin(self) -> dict[str, Any]:
-        """Each server's own weight: legacy's as found, target's as its configuration has it."""
+        """Each server's own weight: legacy's as found, target's as its configuration has it. Raises `RouteError` where the backend, or our
+        rights, would not let us move it."""
+        await self._socket.check_rights()
+        self._check_servers(await self._socket.servers(self._spec.backend))
         legacy, target = await self._sides()
         return {
             "legacy": {server.name: server.weight for server in legacy.values()},
@@ -131,8 +136,26 @@ class HaproxyRoute(PlainRoute):
             )
         return {n: servers[n] for n in self._spec.legacy}, {n: servers[n] for n in self._spec.target}
 
+    def _check_servers(self, servers: Mapping[str, Server]) -> None:
+        """Are all that clients can reach on a side of ours, and would a weight on target send clients there? Not asked on the way back."""
+        named = {*self._spec.legacy, *self._spec.target}
+        others = [name for name, server in servers.items() if name not in named and server.counted and not server.is_backup]
+        if others:
+            raise RouteError(
+                f"route {self.name}: backend {self._spec.backend} also sends clients to {plain(', '.join(others), 200)}",
+                hint="name them in haproxy.legacy or haproxy.target, or take their weight away",
+            )
+        backups = [name for name in self._spec.target if servers[name].is_backup]
+        if backups:
+            raise RouteError(
+                f"route {self.name}: {plain(', '.join(backups), 200)} on target is a backup, which gets clients only when no other can serve",
+                hint="take `backup` off its line in HAProxy's configuration, and give it `weight 0`",
+            )
+
     def _observed(self, legacy: Mapping[str, Server], target: Mapping[str, Server]) -> Observed:
-        old, new = _counted_weights(legacy), _counted_weights(target)
+        # Backups get clients only where nobody else has weight.
+        by_backup = not any(server.counted for server in (*legacy.values(), *target.values()) if not server.is_backup)
+        old, new = _counted_weights(legacy, by_backup), _counted_weights(target, by_backup)
         share = share_of(old, new)
         detail = f"HAProxy has {_told(old)} on legacy, {_told(new)} on target"
         if share is None:
@@ -205,8 +228,8 @@ class HaproxyRoute(PlainRoute):
             raise RouteError(f"route {self.name}: the servers' state cannot be written to {plain(path)}: {said}")
 
 
-def _counted_weights(servers: Mapping[str, Server]) -> dict[str, int]:
-    return {name: server.counted for name, server in servers.items()}
+def _counted_weights(servers: Mapping[str, Server], by_backup: bool) -> dict[str, int]:
+    return {name: server.counted if server.is_backup == by_backup else 0 for name, server in servers.items()}
 
 
 def _told(weights: Mapping[str, int]) -> str:

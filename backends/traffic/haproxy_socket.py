@@ -21,11 +21,17 @@ from backends.errors import CutoverError
 from backends.escape import plain
 from backends.ssh.pool import SshPool
 from backends.traffic.base import RouteError
+from backends.traffic.haproxy_weights import MOST
 
 LIMIT = 5.0
 MAX_ANSWER = 4 << 20
 NO_WEIGHT = 0x01 | 0x02 | 0x04 | 0x20 | 0x40 | 0x08 | 0x10  # bits of srv_admin_state: every maintenance and drain there is
 MAINT = 0x01 | 0x02 | 0x04 | 0x20 | 0x40
+NO_RIGHTS = "the socket needs `level admin`"
+CURES = {
+    "ermission denied": NO_RIGHTS,
+    "static LB algorithm": "static-rr, source, uri and other hashes take no weight while HAProxy runs: `balance roundrobin` or leastconn",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +46,11 @@ class Server:
     status: str
     sessions: int
     total: int  # sessions since it started
+    is_backup: bool = False  # serves only while no other server can
 
     @property
     def counted(self) -> int:
-        """The weight that clients are shared out by."""
+        """The weight that clients are shared out by, among those that are backups, or among those that are none."""
         return 0 if self.admin & NO_WEIGHT else self.weight
 
     @property
@@ -77,16 +84,24 @@ class HaproxySocket:
         for name, (weight, initial, admin) in state.items():
             row = rows.get(name, {})
             status = row.get("status", "")
-            out[name] = Server(
-                name, weight, initial, admin, _is_up(status), plain(status, 40), _count(row.get("scur")), _count(row.get("stot"))
-            )
+            is_backup = row.get("bck") == "1"
+            sessions, total = _count(row.get("scur")), _count(row.get("stot"))
+            out[name] = Server(name, weight, initial, admin, _is_up(status), plain(status, 40), sessions, total, is_backup)
         return out
+
+    async def check_rights(self) -> None:
+        """Raises `RouteError` where the socket lets us look and change nothing."""
+        level = (await self.ask("show cli level")).strip()
+        if level != "admin":
+            said = plain(level, 200) or "nothing"
+            raise RouteError(f"route {self._route}: HAProxy ({self.shown}) gives us level {said}, expected admin", hint=NO_RIGHTS)
 
     async def tell(self, commands: Sequence[str]) -> None:
         """Commands that answer with nothing when they succeed, in one line. Raises `RouteError` with what HAProxy said else."""
-        said = (await self.ask("; ".join(commands))).strip()
+        lines = (await self.ask("; ".join(commands))).splitlines()
+        said = " ".join(dict.fromkeys(line.strip() for line in lines if line.strip()))
         if said:
-            hint = "the socket needs `level admin`" if "ermission denied" in said else ""
+            hint = next((cure for sign, cure in CURES.items() if sign in said), "")
             raise RouteError(f"route {self._route}: HAProxy ({self.shown}) says: {plain(said, 200)}", hint=hint)
 
     async def ask(self, line: str) -> str:
@@ -151,9 +166,11 @@ def parse_state(text: str) -> dict[str, tuple[int, int, int]]:
         elif names and len(words) >= len(names):
             row = dict(zip(names, words, strict=False))
             try:
-                out[row["srv_name"]] = int(row["srv_uweight"]), int(row["srv_iweight"]), int(row["srv_admin_state"])
+                found = int(row["srv_uweight"]), int(row["srv_iweight"]), int(row["srv_admin_state"])
             except (KeyError, ValueError):
                 continue
+            if 0 <= found[0] <= MOST and 0 <= found[1] <= MOST:
+                out[row["srv_name"]] = found
     return out
 
 
@@ -162,8 +179,11 @@ def parse_stat(text: str) -> dict[str, dict[str, str]]:
     lines = [line for line in text.lstrip("# ").splitlines() if line]
     if not lines:
         return {}
-    rows = csv.DictReader(io.StringIO("\n".join(lines)))
-    return {row["svname"]: row for row in rows if row.get("svname")}
+    rows = csv.DictReader(io.StringIO("\n".join(lines)), restkey="", restval="")
+    try:
+        return {row["svname"]: row for row in rows if row.get("svname")}
+    except csv.Error:  # a field without an end
+        return {}
 
 
 def _is_up(status: str) -> bool | None:

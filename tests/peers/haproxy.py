@@ -34,7 +34,7 @@ frontend front
     bind 127.0.0.1:{port}
     default_backend chat
 backend chat
-    balance roundrobin
+    balance {balance}
     option httpchk GET /now
     {cookie}
     default-server inter 200ms fastinter 100ms fall 2 rise 1
@@ -51,6 +51,8 @@ class Haproxy:
     target: list[int]
     cookie: bool = False
     level: str = "admin"
+    balance: str = "roundrobin"
+    backup: tuple[str, ...] = ()  # servers that serve only while no other can
     process: asyncio.subprocess.Process | None = None
     ended: list[asyncio.subprocess.Process] = field(default_factory=list)
 
@@ -129,18 +131,27 @@ class Haproxy:
             folder=self.folder,
             port=self.port,
             level=self.level,
+            balance=self.balance,
             cookie="cookie SRV insert indirect nocache" if self.cookie else "",
         )
         for names, ports, weight in zip(self.names, (self.legacy, self.target), (100, 0), strict=True):
             for name, port in zip(names, ports, strict=True):
                 mark = f" cookie {name}" if self.cookie else ""
+                mark += " backup" if name in self.backup else ""
                 text += f"    server {name} 127.0.0.1:{port} check weight {weight}{mark}\n"
         return text
 
 
 @contextlib.asynccontextmanager
 async def haproxy(
-    folder: Path, *, legacy: int = 1, target: int = 1, cookie: bool = False, level: str = "admin"
+    folder: Path,
+    *,
+    legacy: int = 1,
+    target: int = 1,
+    cookie: bool = False,
+    level: str = "admin",
+    balance: str = "roundrobin",
+    backup: tuple[str, ...] = (),
 ) -> AsyncIterator[Haproxy]:
     """HAProxy and the servers of both sides while they run; each answers `/now` with JSON that names its side."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -150,7 +161,7 @@ async def haproxy(
             for n in range(count):
                 server = await stack.enter_async_context(delay_server(folder, name=side, seed=n))
                 ports[side].append(server.port)
-        made = Haproxy(folder, free_ports(1)[0], ports["legacy"], ports["target"], cookie, level)
+        made = Haproxy(folder, free_ports(1)[0], ports["legacy"], ports["target"], cookie, level, balance, backup)
         try:
             await made.start()
             yield made

@@ -248,3 +248,75 @@ async def test_a_socket_of_another_host_is_reached_over_ssh(proxy: Haproxy, tmp_
             with pytest.raises(RouteError) as caught:
                 await route_to(proxy, pool=pool, socket=f"ssh://front{proxy.socket}").read()
         assert "AllowStreamLocalForwarding" in caught.value.hint
+
+
+async def test_a_server_that_the_plan_does_not_name_is_told_before_clients_move(tmp_path: Path) -> None:
+    async with haproxy(tmp_path / "ha", target=2) as proxy:
+        route = route_to(proxy, target=["t0"])
+        assert (await route.pin())["target"] == {"t0": 0}, "one without weight gets no clients"
+        await route.set(50, 0)
+        await proxy.tell("set weight chat/t1 100")
+        for refused in (route.pin(), route.set(100, 50)):
+            with pytest.raises(RouteError, match="also sends clients to t1"):
+                await refused
+        await route.set(0, None)  # the way back is not barred by it
+        assert (await weights(proxy)) == {"l0": 100, "t0": 0, "t1": 100}
+
+
+async def test_a_backup_counts_only_where_nobody_else_serves(tmp_path: Path) -> None:
+    async with haproxy(tmp_path / "ha", backup=("t0",)) as proxy:
+        route = route_to(proxy)
+        await proxy.tell("set weight chat/t0 100")
+        assert (await route.read()).is_at(0), "clients are all on legacy"
+        await until_there(route, 0)
+        for refused in (route.pin(), route.set(50, 0)):
+            with pytest.raises(RouteError, match="t0 on target is a backup"):
+                await refused
+        await proxy.tell("set weight chat/l0 0")
+        assert (await route.read()).is_at(100), "now it serves"
+        await until_there(route, 100)
+        await route.set(0, None)
+        await until_there(route, 0)
+
+
+async def test_a_balance_that_takes_no_weights_is_told_with_its_cure(tmp_path: Path) -> None:
+    async with haproxy(tmp_path / "ha", balance="static-rr") as proxy:
+        with pytest.raises(RouteError, match="static LB algorithm") as caught:
+            await route_to(proxy).set(25, 0)
+        assert "balance roundrobin" in caught.value.hint
+        assert caught.value.message.count("static LB") == 1
+
+
+async def test_rights_are_seen_before_anything_is_armed(tmp_path: Path) -> None:
+    async with haproxy(tmp_path / "ha", level="operator") as proxy:
+        with pytest.raises(RouteError, match="level operator, expected admin") as caught:
+            await route_to(proxy).pin()
+        assert "level admin" in caught.value.hint
+
+
+async def test_an_answer_cut_short_or_without_an_end_is_no_server(tmp_path: Path) -> None:
+    """A short row of `show stat`, and a field that csv refuses, ended the caller with errors that nobody expected."""
+    state = "# srv_name srv_uweight srv_iweight srv_admin_state\nl0 100 100 0\nt0 0 0 0\nt1 -5 1 0\nt2 99999 1 0\n"
+    answers = {"stat": "# pxname,svname,scur,stot,status\nchat,l0\nchat,t0," + "x" * 200_000 + "\n", "state": state}
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = (await reader.readline()).decode()
+        writer.write(answers["state" if "servers state" in line else "stat"].encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_unix_server(answer, str(tmp_path / "sock"))
+    async with server:
+        spec = {"socket": str(tmp_path / "sock"), "backend": "chat", "legacy": ["l0"], "target": ["t0"]}
+        made.append(
+            open_route(
+                RouteSpec.model_validate({"name": "chat", "workload": "w", "haproxy": spec}), base=tmp_path, children=Children()
+            )
+        )
+        assert (await made[-1].read()).is_at(0)
+        assert await made[-1].health("legacy") is None
+        answers["stat"] = "# pxname,svname,scur,stot,status\nchat,l0\n"
+        assert await made[-1].health("legacy") is None
+        answers["state"] = state.replace("l0", "t1")
+        with pytest.raises(RouteError, match="no server l0"):
+            await made[-1].read()
