@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 
 from backends.cutover.fold import Migration
-from backends.cutover.forward import quiesce_limit
+from backends.cutover.forward import quiesce_limit, weight_limit
 from backends.cutover.states import TABLE
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.side import CheckSide
@@ -66,11 +66,13 @@ def _steps(plan: Plan, m: Migration) -> list[Step]:
     writing = {w.name for w in plan.workloads if w.writes}
     left = [r for r in plan.routes if m.route(r.name).confirmed < 100 or m.route(r.name).desired < 100]
     steps: list[Step] = [CheckSide("target", direction="safety")]
-    steps += [SetWeight(r.name, 100, direction="safety") for r in left if r.workload not in writing]
+    steps += [SetWeight(r.name, 100, direction="safety", limit=weight_limit(r)) for r in left if r.workload not in writing]
     for workload in plan.workloads:
         if workload.writes:
             steps += _handover(m, workload)
-            steps += [SetWeight(r.name, 100, direction="safety") for r in left if r.workload == workload.name]
+            steps += [
+                SetWeight(r.name, 100, direction="safety", limit=weight_limit(r)) for r in left if r.workload == workload.name
+            ]
     return steps
 
 

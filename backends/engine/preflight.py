@@ -153,8 +153,12 @@ class Preflight:
     def _route_of(self, name: str) -> Measure:
         async def look() -> dict[str, Proof]:
             async with asyncio.timeout(ROUTE_LIMIT):
-                seen = await self._engine.world.routes[name].read()
-            return {f"route:{name}": self._proof(True, f"its authority says {seen.weight} % on target")}
+                route = self._engine.world.routes[name]
+                seen, found = await route.read(), await route.preflight()
+            bad = [f for f in found if f.good is False]
+            told = bad or [f for f in found if f.good is None]  # what could not be told is told, and keeps nobody from arming
+            words = "; ".join((f"its authority says {seen.weight} % on target", *(f.text for f in told)))
+            return {f"route:{name}": self._proof(not bad, words, "; ".join(dict.fromkeys(f.cure for f in told if f.cure)))}
 
         return look
 

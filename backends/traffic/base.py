@@ -135,6 +135,10 @@ class Route(Protocol):
         """What the authority itself knows of a side; None where it knows nothing. Raises `RouteError`."""
         ...
 
+    async def preflight(self) -> tuple[Finding, ...]:
+        """What has to be so, and what one should know, before the route is armed. Raises `RouteError`."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -157,6 +161,9 @@ class PlainRoute:
 
     async def health(self, side: SideName) -> RouteHealth | None:
         return None
+
+    async def preflight(self) -> tuple[Finding, ...]:
+        return ()
 
 
 @runtime_checkable

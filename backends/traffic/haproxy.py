@@ -21,7 +21,7 @@ from backends.escape import plain
 from backends.plan.models import HaproxyRoute as HaproxySpec
 from backends.plan.models import Probe
 from backends.ssh.pool import SshPool
-from backends.traffic.base import Clients, Confirmation, ForeignChange, Observed, PlainRoute, RouteError, RouteHealth
+from backends.traffic.base import Clients, Confirmation, Finding, ForeignChange, Observed, PlainRoute, RouteError, RouteHealth
 from backends.traffic.haproxy_socket import HaproxySocket, Server
 from backends.traffic.haproxy_weights import share_of, weights_for
 from backends.traffic.seen_sides import expected_counts, look_at_clients, new_clients
@@ -87,6 +87,15 @@ class HaproxyRoute(PlainRoute):
             "legacy": {server.name: server.weight for server in legacy.values()},
             "target": {server.name: server.initial for server in target.values()},
         }
+
+    async def preflight(self) -> tuple[Finding, ...]:
+        """May we set weights, and would those send clients where the plan says?"""
+        try:
+            await self._socket.check_rights()
+            self._check_servers(await self._socket.servers(self._spec.backend))
+        except RouteError as error:
+            return (Finding(False, error.message, error.hint),)
+        return (Finding(True, f"HAProxy ({self._socket.shown}) gives us level admin"),)
 
     def restore(self, pinned: Mapping[str, Any]) -> None:
         sides: tuple[SideName, ...] = ("legacy", "target")

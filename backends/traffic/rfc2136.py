@@ -8,6 +8,7 @@ is no part of that comparison.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class Rfc2136Route(PlainRoute):
         self._answerers = Answerers(self._record, self._server, spec.authorities, spec.resolvers)
         self._served = Served()
         self._kept = Kept(self._ttl)
+        self._long_until = 0.0  # until when an answer with a longer TTL than the plan's may be used
 
     async def read(self) -> Observed:
         return self._observed(await self._look())
@@ -120,9 +122,10 @@ class Rfc2136Route(PlainRoute):
         raise RouteError(f"route {self.name}: {self._record.name} was changed by others {TRIES} times while we set its TTL")
 
     async def preflight(self) -> tuple[Finding, ...]:
-        """The server takes our updates (tried with one that changes nothing), all authorities agree, no other family beside."""
+        """The server takes our updates (tried with one that changes nothing), all authorities agree, no other family beside, and no
+        answer with a longer TTL than the plan's is left."""
         found = await self._look()
-        return (await self._may_update(found), await self._agreement(found), await self._other_family())
+        return (await self._may_update(found), await self._agreement(found), await self._other_family(), self._short_ttl(found))
 
     async def close(self) -> None:
         """Nothing is kept open."""
@@ -148,6 +151,8 @@ class Rfc2136Route(PlainRoute):
         self._served.note(any(v in self._record.target for v in found.values), found.ttl)
         if by_authority and found.ttl is not None:
             self._kept.note(found.values, found.ttl)
+            if found.ttl > self._ttl:
+                self._long_until = time.monotonic() + found.ttl
 
     def _observed(self, found: RecordSet) -> Observed:
         ttl = f" for {found.ttl} s" if found.ttl is not None else ""
@@ -192,6 +197,16 @@ class Rfc2136Route(PlainRoute):
         return Finding(
             True, f"{self._server.shown} takes our updates of {self._record.name} (tried with one that changes nothing)"
         )
+
+    def _short_ttl(self, found: RecordSet) -> Finding:
+        if found.ttl is not None and found.ttl > self._ttl:
+            text = f"{self._record.name} is given out for {found.ttl} s, the plan says {self._ttl} s: somebody raised it"
+            return Finding(False, text, f"lower it at the server, and wait {found.ttl} s")
+        left = self._long_until - time.monotonic()
+        if left > 0:
+            text = f"an answer with a longer TTL than the plan's may be used for {left:.0f} s more"
+            return Finding(False, text, f"wait {left:.0f} s")
+        return Finding(True, f"no answer of {self._record.name} is kept for longer than {self._ttl} s")
 
     async def _agreement(self, found: RecordSet) -> Finding:
         told = [t for t in await self._answerers.ask() if t.is_authority]

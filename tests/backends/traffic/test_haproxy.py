@@ -292,6 +292,10 @@ async def test_rights_are_seen_before_anything_is_armed(tmp_path: Path) -> None:
         with pytest.raises(RouteError, match="level operator, expected admin") as caught:
             await route_to(proxy).pin()
         assert "level admin" in caught.value.hint
+        [found] = await route_to(proxy).preflight()
+        assert (found.good, "level admin" in found.cure) == (False, True)
+    async with haproxy(tmp_path / "good") as proxy:
+        assert [found.good for found in await route_to(proxy).preflight()] == [True]
 
 
 async def test_an_answer_cut_short_or_without_an_end_is_no_server(tmp_path: Path) -> None:

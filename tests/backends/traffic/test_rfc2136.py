@@ -201,7 +201,7 @@ async def test_a_key_without_rights_is_found_before_anything_is_armed(kind: str,
 async def test_the_right_to_update_is_tried_with_what_changes_nothing(authority: Server) -> None:
     before = await serial(authority)
     found = await route(authority).preflight()
-    assert [f.good for f in found] == [True, True, True], found
+    assert [f.good for f in found] == [True, True, True, True], found
     assert await serial(authority) == before
 
 
@@ -383,3 +383,18 @@ async def test_a_lagging_authority_still_sends_clients_to_target(tmp_path: Path)
             await asyncio.sleep(0.3)
             assert not (await chat.confirm(0)).is_confirmed
             assert (await chat.clients()).seconds > first - 0.2, "the TTL begins anew with each answer of the one that lags"
+
+
+async def test_a_ttl_that_somebody_raised_is_found_and_its_end_waited_for(
+    authority: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await somebody_sets(authority, LEGACY, ttl=3600)
+    chat = route(authority)
+    assert (await chat.preflight())[3].text == f"{CHAT} is given out for 3600 s, the plan says 60 s: somebody raised it"
+    await somebody_sets(authority, LEGACY, ttl=60)
+    found = (await chat.preflight())[3]
+    assert found.good is False
+    assert "may be used for 3" in found.text
+    now = asyncio.get_running_loop().time()
+    monkeypatch.setattr("backends.traffic.rfc2136.time.monotonic", lambda: now + 3601)
+    assert (await chat.preflight())[3].good is True

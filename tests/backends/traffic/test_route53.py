@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from backends.traffic.open import open_route
 from backends.traffic.route53 import Route53Route
 from backends.traffic.route53_client import Access, Route53Client, Route53Error
 from backends.traffic.route53_records import changes, held_of, wanted
+from tests.backends.traffic.test_by_hand import block
 from tests.peers.ministack import MiniStack, ministack
 from tests.peers.name_server import CHAT, LEGACY, TARGET
 
@@ -212,3 +214,12 @@ async def test_a_zone_that_is_not_there_and_an_endpoint_that_is_down_are_told(zo
         await zone.route(zone="ZNOTTHERE").read()
     with pytest.raises(RouteError, match="route chat: Route 53"):
         await zone.route(endpoint="http://127.0.0.1:1").read()
+
+
+async def test_the_batch_of_the_rollback_page_brings_weighted_records_home(zone: Zone) -> None:
+    await zone.change(("CREATE", simple()))
+    chat = zone.route()
+    await chat.set(25, expected=0)
+    batch = json.loads(block('{"Changes"'))
+    await zone.api.call("change_resource_record_sets", HostedZoneId=zone.id, ChangeBatch=batch)
+    assert (await chat.read()).is_at(0)
