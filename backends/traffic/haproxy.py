@@ -154,7 +154,7 @@ class HaproxyRoute(PlainRoute):
                 f"route {self.name}: backend {self._spec.backend} also sends clients to {plain(', '.join(others), 200)}",
                 hint="name them in haproxy.legacy or haproxy.target, or take their weight away",
             )
-        backups = [name for name in self._spec.target if servers[name].is_backup]
+        backups = [name for name in self._spec.target if name in servers and servers[name].is_backup]
         if backups:
             raise RouteError(
                 f"route {self.name}: {plain(', '.join(backups), 200)} on target is a backup, which gets clients only when no other can serve",

@@ -224,6 +224,8 @@ async def test_what_is_wrong_is_said_with_its_cure(proxy: Haproxy, tmp_path: Pat
     with pytest.raises(RouteError, match="no server t7") as missing:
         await route_to(proxy, target=["t7"]).read()
     assert "t0" in missing.value.hint
+    with pytest.raises(RouteError, match="no server t7"):
+        await route_to(proxy, target=["t7"]).pin()  # not an error that nobody expects
     with pytest.raises(RouteError, match="cannot be written"):
         await route_to(proxy, state_file=str(tmp_path / "no" / "dir")).set(5, 0)
 
