@@ -43,6 +43,8 @@ class HaproxyRoute(PlainRoute):
         self._pool = pool
         self._socket = HaproxySocket(name, spec.socket, pool)
         self._pinned: dict[SideName, dict[str, int]] = {}
+        self._out: frozenset[str] = frozenset()  # target's servers that somebody had taken out before arming
+        self._all_out = False
         self._before: dict[str, int] | None = None  # sessions of each server so far, when a weight was last set
         self._clients: aiohttp.ClientSession | None = None
 
@@ -86,6 +88,9 @@ class HaproxyRoute(PlainRoute):
         return {
             "legacy": {server.name: server.weight for server in legacy.values()},
             "target": {server.name: server.initial for server in target.values()},
+            # Where all are out, the first step forward brings them in: an earlier rollback sent them away, or they were never in.
+            "out": [s.name for s in target.values() if s.admin] if any(not s.admin for s in target.values()) else [],
+            "all_out": all(s.admin for s in target.values()),
         }
 
     async def preflight(self) -> tuple[Finding, ...]:
@@ -99,6 +104,8 @@ class HaproxyRoute(PlainRoute):
 
     def restore(self, pinned: Mapping[str, Any]) -> None:
         sides: tuple[SideName, ...] = ("legacy", "target")
+        self._out = frozenset(str(name) for name in pinned.get("out", ()))
+        self._all_out = pinned.get("all_out") is True
         self._pinned = {side: {str(n): int(w) for n, w in pinned[side].items()} for side in sides if side in pinned}
 
     async def clients(self) -> Clients:
@@ -110,7 +117,8 @@ class HaproxyRoute(PlainRoute):
         """Target's servers into maintenance, their open sessions ended: what a cookie binds there goes elsewhere at once."""
         _, target = await self._sides()
         backend = self._spec.backend
-        commands = [f"set server {backend}/{name} state maint" for name in target]
+        ours = [name for name, server in target.items() if not server.is_in_maintenance]
+        commands = [f"set server {backend}/{name} state maint" for name in ours]
         commands += [f"shutdown sessions server {backend}/{name}" for name in target]
         await self._socket.tell(commands)
         await self._save_state()
@@ -178,13 +186,15 @@ class HaproxyRoute(PlainRoute):
     def _commands(self, weight: int, legacy: Mapping[str, Server], target: Mapping[str, Server]) -> list[str]:
         """What rises first, so that at no moment all weights are 0."""
         backend = self._spec.backend
-        # What we have sent away comes back as a whole; one that somebody took out for repair stays out.
-        ready = [name for name in target if weight > 0 and all(server.admin for server in target.values())]
+        # What we have sent away stands in maintenance at weight 0 and comes back; what somebody took out for repair stays out.
+        begins = self._all_out and not any(server.counted for server in target.values())
+        ours = [n for n, server in target.items() if server.admin and n not in self._out and (begins or not server.weight)]
+        ready = ours if weight > 0 else []
         out = {name for name, server in target.items() if server.admin and name not in ready}
         live = {name: server for name, server in target.items() if name not in out} or dict(target)
         held = {name: server for name, server in legacy.items() if not server.admin} or dict(legacy)
         old, new = weights_for(weight, self._parts("legacy", held), self._parts("target", live))
-        wanted = (dict.fromkeys(target, 0) if weight == 0 else {}) | old | new
+        wanted = old | new
         now = {**legacy, **target}
         changed = {name: value for name, value in wanted.items() if now[name].weight != value}
         commands = [f"set server {backend}/{name} state ready" for name in ready]

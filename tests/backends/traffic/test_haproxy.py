@@ -159,6 +159,21 @@ async def test_one_server_that_somebody_took_out_for_repair_stays_out(tmp_path: 
         await route.set(50, None)
         assert (await route.read()).is_at(50)
         assert "MAINT" in await proxy.tell("show stat chat 4 -1"), "it is not ours to bring back"
+        await route.set(0, 50)
+        await route.expel()
+        await route.set(50, 0)
+        seen = parse_state(await proxy.tell("show servers state chat"))
+        assert (seen["t0"][2], bool(seen["t1"][2])) == (0, True), "nor with the next step forward after a rollback"
+
+
+async def test_a_target_that_was_never_in_comes_in_with_the_first_step(proxy: Haproxy) -> None:
+    await proxy.tell("set weight chat/t0 100; set server chat/t0 state maint")
+    route = route_to(proxy)
+    assert (await route.read()).is_at(0)
+    pinned = await route.pin()
+    route.restore(pinned)
+    await route.set(25, 0)
+    await until_there(route, 25)
 
 
 async def test_open_sessions_are_counted_and_ended(proxy: Haproxy) -> None:
