@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr, StringConstraints, WithJsonSchema
 
 from backends.plan.parts import Argv, Number, Part, Text, Truth, Whole
+from backends.plan.queues import GatewayRoute, SlurmRoute
 from backends.plan.units import Duration, Limit, Rate, Share, Size, TierBound
 from backends.plan.ways import Quiesce
 from backends.vocabulary import Phase
@@ -236,8 +237,11 @@ class PowerdnsRoute(Part):
     resolvers: Names = ()
 
 
+ROUTE_KINDS = ("haproxy", "route53", "rfc2136", "powerdns", "slurm", "gateway", "command", "sandbox")
+
+
 class Route(Part):
-    """Exactly one of `haproxy`, `route53`, `rfc2136`, `powerdns`, `command`, `sandbox`."""
+    """Exactly one of `ROUTE_KINDS`."""
 
     name: Name
     workload: str
@@ -247,6 +251,8 @@ class Route(Part):
     route53: Route53Route | None = None
     rfc2136: Rfc2136Route | None = None
     powerdns: PowerdnsRoute | None = None
+    slurm: SlurmRoute | None = None
+    gateway: GatewayRoute | None = None
     steps: Annotated[tuple[Weight, ...], Field(min_length=1)] = (5, 25, 50, 100)
     advance: Literal["manual", "auto"] = "manual"
     two_person: Truth = False
@@ -261,9 +267,8 @@ class Route(Part):
 
     @property
     def kind(self) -> str:
-        """Which of the six it is."""
-        kinds = ("command", "sandbox", "haproxy", "route53", "rfc2136", "powerdns")
-        return next((k for k in kinds if getattr(self, k) is not None), "none")
+        """Which of `ROUTE_KINDS` it is."""
+        return next((k for k in ROUTE_KINDS if getattr(self, k) is not None), "none")
 
 
 class Source(Part):

@@ -35,4 +35,12 @@ def open_route(spec: RouteSpec, *, base: Path, children: Children, pool: SshPool
         from backends.traffic.haproxy import HaproxyRoute
 
         return HaproxyRoute(spec.name, spec.haproxy, spec.probe, pool)
+    if spec.slurm is not None and pool is not None:
+        from backends.traffic.slurm import SlurmRoute
+
+        return SlurmRoute(spec.name, spec.slurm, pool=pool, base=base, children=children)
+    if spec.gateway is not None:
+        from backends.traffic.gateway import GatewayRoute
+
+        return GatewayRoute(spec.name, spec.gateway, base=base)
     raise UsageError(f"route {spec.name}: it is of no kind", where=f"routes.{spec.name}", hint="cutover check names the kinds")

@@ -12,9 +12,9 @@ from typing import Any
 
 from backends.errors import CouldNot
 from backends.plan.ways import Way
+from backends.ssh.place import Places, Said, shown, shown_argv
 from backends.vocabulary import SideName
 from backends.workloads.base import NoWay, Outcome, RunState, Standing, WorkloadError
-from backends.workloads.place import Places, Said, shown, shown_argv
 from backends.workloads.waiting import ASK_TIMEOUT, until_idle
 
 YES, NO = 0, 3

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from backends.escape import plain
 from backends.kubernetes.client import KubernetesClient
 from backends.plan.ways import Way
+from backends.ssh.place import Places, shown, shown_argv
 from backends.vocabulary import SideName
 from backends.workloads.base import NoWay, Outcome, Standing, WorkloadError
-from backends.workloads.place import Places, shown, shown_argv
 
 
 class SideControl(Protocol):

@@ -7,13 +7,13 @@ from pathlib import Path
 from backends.children import Children
 from backends.kubernetes.client import KubernetesClient
 from backends.plan.models import Workload
+from backends.ssh.place import Places
 from backends.ssh.pool import SshPool
 from backends.vocabulary import SIDES, SideName
 from backends.workloads.base import WorkloadControl
 from backends.workloads.command import CommandSide
 from backends.workloads.control import Control, SideControl
 from backends.workloads.kubernetes import KubernetesSide
-from backends.workloads.place import Places
 from backends.workloads.slurm import SlurmSide
 from backends.workloads.systemd import SystemdSide
 

@@ -15,14 +15,13 @@ from typing import Any
 from backends.errors import CouldNot
 from backends.escape import plain
 from backends.plan.ways import SlurmPartition, Way
+from backends.slurm.partition import DRAIN, UP, SlurmError, ask_slurm, partition_state, set_partition
+from backends.ssh.place import Places
 from backends.vocabulary import SideName
 from backends.workloads.base import Outcome, RunState, Standing, StillRunning, WorkloadError
-from backends.workloads.place import Places, shown, shown_argv
 from backends.workloads.waiting import ASK_TIMEOUT, until_idle, wait_idle
 
-UP, DRAIN = "UP", "DRAIN"
 CLOSED = {"refuse": "INACTIVE", "hold": "DOWN"}
-STATES = (UP, DRAIN, "DOWN", "INACTIVE")
 # What holds nodes, or has processes that have not ended yet.
 _ACTIVE = "RUNNING,SUSPENDED,COMPLETING,CONFIGURING,RESIZING,SIGNALING,STAGE_OUT,STOPPED"
 _ID = re.compile(r"[0-9]+(_[0-9]+|_\[[0-9,:%-]+\]|\+[0-9]+)?")  # a job, one of an array, those of it that wait, a part of a set
@@ -42,15 +41,6 @@ class Job:
         return f"{self.id} {plain(self.name, 40)} ({self.state.lower()})"
 
 
-def parse_partition(text: str, name: str) -> str:
-    """The state in the answer of `scontrol -o show partition NAME`. Raises ValueError where it is not that."""
-    words = text.split()
-    states = [word.removeprefix("State=") for word in words if word.startswith("State=")]
-    if f"PartitionName={name}" not in words or len(states) != 1 or states[0] not in STATES:
-        raise ValueError(f"scontrol answered `{plain(text.strip(), 120)}`, which says no state of partition {name}")
-    return states[0]
-
-
 def parse_jobs(text: str) -> tuple[Job, ...]:
     """The answer of `squeue --noheader --format=%i|%T|%j`; a name may hold anything but a line break. Raises ValueError."""
     jobs: list[Job] = []
@@ -63,33 +53,26 @@ def parse_jobs(text: str) -> tuple[Job, ...]:
     return tuple(jobs)
 
 
-async def ask_slurm(places: Places, argv: tuple[str, ...], seconds: float = ASK_TIMEOUT) -> str:
-    """Run one of Slurm's commands where its controller is reached. Raises `WorkloadError` with what it said, and its cure."""
-    host = places.hosts[0]
-    said = await places.run(host, argv, seconds)
-    if said.status == 0:
-        return said.out
-    low, hint = said.words.lower(), ""
-    if "access/permission denied" in low or "invalid user" in low:
-        hint = "the user of that host must be an operator of Slurm: sacctmgr modify user USER set adminlevel=operator"
-    elif "not found" in low or "invalid partition" in low:
-        hint = "see sinfo there; a command not found: name a host with Slurm's commands first in runs_on, or write on: engine"
-    elif "unable to contact" in low or "configuration source" in low:
-        hint = "slurmctld does not answer there: see scontrol ping"
-    raise WorkloadError(f"`{shown_argv(argv)}` on {shown(host)} ended with {said.status}: {said.words}", hint=hint)
-
-
-async def partition_state(places: Places, name: str) -> str:
-    """UP, DRAIN, DOWN or INACTIVE. Raises `WorkloadError`."""
+async def _ask(places: Places, argv: tuple[str, ...]) -> str:
+    """Raises `WorkloadError` with what Slurm said, and its cure."""
     try:
-        return parse_partition(await ask_slurm(places, ("scontrol", "-o", "show", "partition", name)), name)
-    except ValueError as error:
-        raise WorkloadError(str(error)) from error
+        return await ask_slurm(places, argv, ASK_TIMEOUT)
+    except SlurmError as error:
+        raise WorkloadError(error.message, hint=error.hint) from error
 
 
-async def set_partition(places: Places, name: str, state: str) -> None:
-    """Absolute, safe to repeat. Raises `WorkloadError`."""
-    await ask_slurm(places, ("scontrol", "update", f"PartitionName={name}", f"State={state}"))
+async def _state(places: Places, name: str) -> str:
+    try:
+        return await partition_state(places, name)
+    except SlurmError as error:
+        raise WorkloadError(error.message, hint=error.hint) from error
+
+
+async def _set(places: Places, name: str, state: str) -> None:
+    try:
+        await set_partition(places, name, state)
+    except SlurmError as error:
+        raise WorkloadError(error.message, hint=error.hint) from error
 
 
 class SlurmSide:
@@ -101,14 +84,14 @@ class SlurmSide:
     async def quiesce(self) -> Outcome:
         """Close the partition and await what runs; at the limit it is signalled, where the plan says so, and awaited once more."""
         closed = CLOSED[self._spec.queue]
-        await set_partition(self._places, self._spec.partition, closed)
+        await _set(self._places, self._spec.partition, closed)
         text = f"{self._name} quiesced on {self._side}: partition {self._spec.partition} is {closed}"
         seen = await wait_idle(self.look, self._way.timeout)
         signalled: tuple[str, ...] = ()
         if not seen.is_idle and self._spec.signal is not None:
             signalled = tuple(job.id for job in await self._jobs())
             for job in signalled:
-                await ask_slurm(self._places, ("scancel", "--full", f"--signal={self._spec.signal}", job))
+                await _ask(self._places, ("scancel", "--full", f"--signal={self._spec.signal}", job))
             text += f", {', '.join(signalled)} told to end by {self._spec.signal} after {self._way.timeout:g} s"
             seen = await wait_idle(self.look, self._spec.grace)
         if not seen.is_idle:
@@ -120,12 +103,12 @@ class SlurmSide:
         return Outcome(f"{text}, nothing of it runs", seen, signalled)
 
     async def resume(self, pinned: Mapping[str, Any]) -> Outcome:
-        await set_partition(self._places, self._spec.partition, UP)
+        await _set(self._places, self._spec.partition, UP)
         seen = await self.look()
         return Outcome(f"{self._name} resumed on {self._side}: partition {self._spec.partition} is UP", seen)
 
     async def stop_new_work(self) -> Outcome:
-        await set_partition(self._places, self._spec.partition, DRAIN)
+        await _set(self._places, self._spec.partition, DRAIN)
         seen = await self.look()
         text = f"{self._name} takes no new work on {self._side}: partition {self._spec.partition} is DRAIN"
         return Outcome(f"{text}, {seen.detail}", seen)
@@ -136,7 +119,7 @@ class SlurmSide:
     async def look(self) -> Standing:
         """Queued jobs count where the partition still starts them."""
         try:
-            state = await partition_state(self._places, self._spec.partition)
+            state = await _state(self._places, self._spec.partition)
             jobs = await self._jobs(with_queued=state in (UP, DRAIN))
         except CouldNot as error:
             return Standing("unknown", error.message)
@@ -154,7 +137,7 @@ class SlurmSide:
         if self._spec.reservation is not None:
             argv.append(f"--reservation={self._spec.reservation}")
         try:
-            jobs = parse_jobs(await ask_slurm(self._places, tuple(argv)))
+            jobs = parse_jobs(await _ask(self._places, tuple(argv)))
         except ValueError as error:
             raise WorkloadError(str(error)) from error
         return tuple(job for job in jobs if not self._spec.jobs or job.name in self._spec.jobs)

@@ -14,9 +14,9 @@ from typing import Any
 from backends.errors import CouldNot
 from backends.escape import plain
 from backends.plan.ways import SystemdUnit, Way
+from backends.ssh.place import Places, Said, shown
 from backends.vocabulary import SideName
 from backends.workloads.base import NoWay, Outcome, RunState, Standing, WorkloadError
-from backends.workloads.place import Places, Said, shown
 from backends.workloads.waiting import ASK_TIMEOUT
 
 _ASKED = ("LoadState", "ActiveState", "SubState", "Result", "TriggeredBy")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from backends.plan.document import Path
-from backends.plan.models import Plan, Route
+from backends.plan.models import ROUTE_KINDS, Plan, Route
 from backends.plan.problems import Findings
+from backends.plan.queues import SlurmRoute
 from backends.plan.rules.names import Names
 from backends.plan.rules.stores import is_loopback, split_url
 
-KINDS = ("haproxy", "route53", "rfc2136", "powerdns", "command", "sandbox")
 
-
-def check_routes(plan: Plan, _names: Names, findings: Findings) -> None:
+def check_routes(plan: Plan, names: Names, findings: Findings) -> None:
     for i, route in enumerate(plan.routes):
         path: Path = ("routes", i)
         _check_kind(path, route, findings)
@@ -20,17 +19,36 @@ def check_routes(plan: Plan, _names: Names, findings: Findings) -> None:
         if route.command is not None and not any("{weight}" in part for part in route.command.set):
             message = "found no `{weight}` in the command, expected it where the weight belongs"
             findings.error((*path, "command", "set"), "no_weight", message, 'such as [./set-weight, "{weight}"]')
+        if route.slurm is not None:
+            _check_queue(path, route, route.slurm, names, findings)
+        if route.gateway is not None and route.gateway.legacy == route.gateway.target:
+            findings.error((*path, "gateway", "target"), "same_backend", "found the same backend on both sides, expected two")
+
+
+def _check_queue(path: Path, route: Route, spec: SlurmRoute, names: Names, findings: Findings) -> None:
+    if route.steps != (100,):
+        message = f"found steps {', '.join(map(str, route.steps))}, expected [100]: a queue takes all or nothing"
+        findings.error((*path, "steps"), "queue_steps", message, "steps: [100]")
+    same_host = spec.hosts is None or spec.hosts.legacy == spec.hosts.target
+    if spec.legacy == spec.target and same_host:
+        message = "found the same partition on both sides, expected two"
+        findings.error((*path, "slurm", "target"), "same_partition", message, "name another, or `hosts` of two clusters")
+    for side in ("legacy", "target") if spec.hosts is not None else ():
+        host = getattr(spec.hosts, side)
+        if host not in names.hosts:
+            message = f"found `{host}`, which is no host of the plan: taken as an alias of the ssh_config"
+            findings.note((*path, "slurm", "hosts", side), "ssh_alias", message)
 
 
 def _check_kind(path: Path, route: Route, findings: Findings) -> None:
-    kinds = [kind for kind in KINDS if getattr(route, kind) is not None]
+    kinds = [kind for kind in ROUTE_KINDS if getattr(route, kind) is not None]
     if len(kinds) == 1:
         return
     # A kind that is written but does not fit has its own problem already.
-    if not kinds and any(findings.places.is_written((*path, kind)) for kind in KINDS):
+    if not kinds and any(findings.places.is_written((*path, kind)) for kind in ROUTE_KINDS):
         return
     found = " and ".join(f"`{k}`" for k in kinds) if kinds else "none"
-    findings.error(path, "one_kind", f"found {found}, expected exactly one of {', '.join(KINDS)}")
+    findings.error(path, "one_kind", f"found {found}, expected exactly one of {', '.join(ROUTE_KINDS)}")
 
 
 def _check_steps(path: Path, route: Route, findings: Findings) -> None:

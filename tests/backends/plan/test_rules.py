@@ -27,6 +27,8 @@ CASES = [
     ("command: {set: [set-weight, chat, \"{weight}\"], get: [get-weight, chat]}", "haproxy: {socket: /s, backend: chat, legacy: [a, b], target: b, state_file: /s}", "error", "haproxy_both", "routes[0].haproxy.target"),
     ("command: {set: [set-weight, chat, \"{weight}\"], get: [get-weight, chat]}", "haproxy: {socket: /s, backend: chat, legacy: a, target: b, state_file: state}", "error", "haproxy_state_file", "routes[0].haproxy.state_file"),
     ("command: {set: [set-weight, chat, \"{weight}\"], get: [get-weight, chat]}", "haproxy: {socket: /s, backend: chat, legacy: a, target: b}", "note", "haproxy_reload", "routes[0].haproxy.state_file"),
+    ("command: {set: [set-weight, chat, \"{weight}\"], get: [get-weight, chat]}", "slurm: {legacy: old, target: new}", "error", "queue_steps", "routes[0].steps"),
+    ("command: {set: [set-weight, chat, \"{weight}\"], get: [get-weight, chat]}", "gateway: {name: chat, legacy: old, target: old}", "error", "same_backend", "routes[0].gateway.target"),
     ("class: realtime\n", "class: realtime\n    load: {legacy: old/v1, target: \"http://b/\"}\n", "error", "load_url", "workloads[0].load.legacy"),
     ("class: realtime\n", "class: realtime\n    load: {legacy: \"http://a/\", target: \"http://a/\"}\n", "warning", "load_same", "workloads[0].load.target"),
     ("class: realtime\n", "class: realtime\n    load: {legacy: \"http://a/\", target: \"http://b/\", body: x}\n", "error", "load_body", "workloads[0].load.body"),

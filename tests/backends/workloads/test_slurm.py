@@ -10,9 +10,10 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends.slurm.partition import STATES, parse_partition
 from backends.ssh.pool import SshPool
 from backends.workloads.base import StillRunning, WorkloadError
-from backends.workloads.slurm import STATES, parse_jobs, parse_partition
+from backends.workloads.slurm import parse_jobs
 from tests.backends.workloads.conftest import control
 from tests.peers.openssh import openssh
 from tests.peers.slurm import Slurm, slurm

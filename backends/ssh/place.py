@@ -1,4 +1,4 @@
-"""Where a workload's commands run, on the hosts of its side or on the engine's machine, and running them there."""
+"""Where commands run, on hosts of a side or on the engine's machine, and running them there."""
 
 from __future__ import annotations
 
