@@ -11,8 +11,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from backends.cutover.fold import Migration
 from backends.cutover.forward import quiesce_limit, weight_limit
+from backends.cutover.migration import Migration
 from backends.cutover.states import TABLE
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.side import CheckSide

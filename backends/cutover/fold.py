@@ -6,252 +6,27 @@ An event of a kind that `apply` does not know changes nothing, so that an older 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from backends.cutover.events import Event, Kind
+from backends.cutover.migration import (
+    WAIVE,
+    Armed,
+    Asked,
+    Hold,
+    Migration,
+    Op,
+    Override,
+    RunFold,
+    Signature,
+    StepStatus,
+    Token,
+    Told,
+    TtlFold,
+    VerdictFold,
+    Writer,
+)
 from backends.vocabulary import Phase, State
-
-WAIVE = "preflight:"  # what the item of a signature begins with that waives what preflight could not prove
-Writer = Literal["legacy", "none", "target"]
-Direction = Literal["forward", "backward", "safety"]
-StepStatus = Literal["waiting", "running", "confirmed", "failed", "skipped"]
-
-
-@dataclass(slots=True)
-class Hold:
-    by: str
-    reason: str
-    at: datetime
-
-
-@dataclass(slots=True)
-class Signature:
-    """What no machine can check, or what a person takes upon himself: who, why, when."""
-
-    by: str
-    reason: str
-    at: datetime
-
-
-@dataclass(slots=True)
-class RouteFold:
-    """`desired` is what we last meant, `confirmed` what was last seen to be so; `since` the observed time of that."""
-
-    desired: int = 0
-    confirmed: int = 0
-    since: float = 0.0
-    since_at: float = 0.0  # unix time; windows of triggers start anew here
-    in_flight: bool = False
-    foreign: str | None = None
-    failed: int | None = None  # what our last change, which failed, had meant: it may yet come about
-
-
-@dataclass(slots=True)
-class TtlFold:
-    """A record's TTL in seconds: `before` we changed it, `now` as it was last confirmed (None: never set), since which observed time."""
-
-    before: int
-    now: int | None = None
-    since: float = 0.0
-    is_meant: bool = False  # somewhere between INTENT and its end, or never known to have failed
-
-    @property
-    def may_be_changed(self) -> bool:
-        return self.is_meant or (self.now is not None and self.now != self.before)
-
-
-@dataclass(slots=True)
-class Token:
-    """Who may write a dataset; `epoch` rises at each handover."""
-
-    writer: Writer = "legacy"
-    epoch: int = 0
-    was_target: bool = False
-
-
-@dataclass(slots=True)
-class Op:
-    """One operation of the journal, open until CONFIRMED, FAILED or FOREIGN."""
-
-    id: str
-    kind: str
-    args: dict[str, Any]
-    direction: Direction
-    run: str
-    status: Literal["INTENT", "SENT", "OBSERVED"] = "INTENT"
-    limit: float = 30.0
-    at: datetime | None = None
-    boot: str = ""  # the boot in which it was meant, and its clock then, seconds
-    boot_at: float = 0.0
-
-
-@dataclass(slots=True)
-class RunFold:
-    """A run of several operations: an advance, a rollback."""
-
-    id: str
-    kind: str
-    mode: str
-    reason: str
-    actor: str
-    started_at: datetime
-    steps: list[dict[str, Any]]
-    status: list[StepStatus]
-    detail: list[str]
-    took: list[float | None]  # seconds of each confirmed step
-    committed: bool = False  # its commit point has been passed
-    ended_at: datetime | None = None
-    outcome: str | None = None
-
-
-@dataclass(slots=True)
-class Armed:
-    plan_hash: str
-    weights: dict[str, int]
-    scripts: dict[str, str]
-    pins: dict[str, dict[str, Any]] = field(default_factory=dict)  # what a route keeps beside its weight
-
-
-@dataclass(slots=True)
-class VerdictFold:
-    verdict: str
-    value: float | None
-    limit: float | None
-    reason: str
-    at: datetime
-    phase: str = ""
-
-
-@dataclass(slots=True)
-class Told:
-    """A command with an idempotency key. `outcome` holds its `answer` or its `error`; None until it has ended."""
-
-    command: str
-    digest: str
-    outcome: dict[str, Any] | None = None
-
-
-@dataclass(slots=True)
-class Override:
-    """A rule that does not refuse until `until`, observed seconds."""
-
-    rule: str
-    reason: str
-    by: str
-    at: datetime
-    until: float
-
-
-@dataclass(slots=True)
-class Asked:
-    """A move that waits for a second person until `until`, observed seconds. `hash` binds the approval to it."""
-
-    id: str
-    what: str
-    only: str | None
-    hash: str
-    reason: str
-    by: str
-    uid: int
-    person: str
-    until: float
-
-
-@dataclass(slots=True)
-class Migration:
-    """Everything that the journal says."""
-
-    name: str = ""
-    plan_path: str = ""
-    plan_hash: str = ""
-    plan_text: str = ""
-    seq: int = 0
-    state: State = State.PLANNED
-    phase: Phase | None = None
-    before_block: State | None = None  # where rollback_blocked came from
-    holds: list[Hold] = field(default_factory=list)
-    routes: dict[str, RouteFold] = field(default_factory=dict)
-    tokens: dict[str, Token] = field(default_factory=dict)
-    ttls: dict[str, TtlFold] = field(default_factory=dict)  # of routes by DNS, once they were noted
-    quiesced: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that we stopped
-    started: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that we started
-    pinned: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (workload, side): what starting it brings back
-    at_step: dict[str, int] = field(default_factory=dict)  # workload -> the step that it was last stopped at
-    closed: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that takes no new work, by us
-    doubts: dict[str, float] = field(default_factory=dict)  # workload whose stop failed -> until when (observed) it may act
-    ops: dict[str, Op] = field(default_factory=dict)  # open ones
-    run: RunFold | None = None  # the open one, or the last
-    armed: Armed | None = None
-    needs_resume: bool = False  # rolled back: every advance is refused until `resume --reason`
-    unfenced: bool = False
-    unfenced_legacy: set[str] = field(default_factory=set)  # workloads that an evacuation could not stop there
-    forced: set[str] = field(default_factory=set)  # datasets handed to target without a last round: legacy may hold what it lacks
-    evacuating: bool = False  # begun, and to be gone on with after any restart
-    evacuated: bool = False  # done, and legacy not seen alive since
-    unfenced_target: set[str] = field(default_factory=set)  # workloads that an emergency could not stop on target: `unfenced`
-    unsettled: set[str] = field(default_factory=set)  # datasets of which only target may hold something, after an emergency
-    observed: float = 0.0
-    now: float = field(
-        default=0.0, compare=False
-    )  # observed time, kept by who holds the clock; the journal's last where nobody does
-    last_shift: float | None = None  # observed time of the last forward weight change
-    window_from: float | None = None  # observed time when the dual or the retire window began
-    seat: str | None = None
-    seat_since: datetime | None = None
-    seat_uid: int | None = None  # verified; None in journals before it was kept
-    overrides: dict[str, Override] = field(default_factory=dict)
-    asked: Asked | None = None
-    window_told: bool = False  # that the present window is over
-    commands: dict[str, Told] = field(default_factory=dict)  # idempotency key -> what came of it
-    gates: dict[str, VerdictFold] = field(default_factory=dict)
-    triggers: dict[str, VerdictFold] = field(default_factory=dict)
-    rounds: dict[str, dict[str, Any]] = field(default_factory=dict)  # dataset -> last round in the journal
-    rollbacks: int = 0
-    legacy_left: float = 1.0  # share of legacy's capacity, at worst: what may have been lowered counts as lowered
-    lowered_to: float = 1.0  # the last retire step that was confirmed
-    archived: set[str] = field(default_factory=set)  # datasets of the archive that were proven since the commit
-    signed: dict[str, Signature] = field(default_factory=dict)  # item -> who signed it
-
-    @property
-    def is_held(self) -> bool:
-        return bool(self.holds)
-
-    def overrides_rule(self, rule: str, now: float) -> bool:
-        """Does an operator's override lift this rule at this observed time? It ends by itself with its time."""
-        held = self.overrides.get(rule)
-        return held is not None and held.until > now
-
-    @property
-    def open_run(self) -> RunFold | None:
-        return self.run if self.run is not None and self.run.ended_at is None else None
-
-    def route(self, name: str) -> RouteFold:
-        return self.routes.setdefault(name, RouteFold())
-
-    def token(self, dataset: str) -> Token:
-        return self.tokens.setdefault(dataset, Token())
-
-    @property
-    def exposure(self) -> Literal["none", "some", "all"]:
-        """How much of the traffic may be on the target, what is in flight included."""
-        weights = [max(r.desired, r.confirmed) for r in self.routes.values()]
-        if not weights or not any(weights):
-            return "none"
-        return "all" if all(w == 100 for w in weights) else "some"
-
-    @property
-    def has_effects(self) -> bool:
-        """Is there anything that a rollback would undo: weight, a stopped writer, a token away from legacy, a lowered TTL?"""
-        return (
-            self.exposure != "none"
-            or any(r.foreign is not None for r in self.routes.values())
-            or any(t.writer != "legacy" for t in self.tokens.values())
-            or any(side == "legacy" for _, side in self.quiesced)
-            or any(side == "target" for _, side in self.started)
-            or any(t.may_be_changed for t in self.ttls.values())
-        )
 
 
 def fold(events: Iterable[Event]) -> Migration:

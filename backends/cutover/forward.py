@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backends.cutover.checklist import checklist_refusal
-from backends.cutover.fold import Direction, Migration
 from backends.cutover.inventory import inventory, inventory_text
+from backends.cutover.migration import Direction, Migration
 from backends.cutover.preflight import preflight_refusal
 from backends.cutover.rules import Refusal, ending_refusal, held_refusal, no_changes_refusal, refusal_of
 from backends.cutover.states import TABLE, next_phase

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backends.cutover.fold import Migration
+from backends.cutover.migration import Migration
 from backends.plan.models import Plan
 from backends.snapshot import InventoryView
 

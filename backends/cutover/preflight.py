@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from backends.cutover.fold import WAIVE, Migration
+from backends.cutover.migration import WAIVE, Migration
 from backends.cutover.rules import Refusal
 from backends.cutover.world import World
 from backends.plan.models import Plan

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from backends.cutover.events import Event, Kind
-from backends.cutover.fold import Migration, fold
+from backends.cutover.fold import fold
+from backends.cutover.migration import Migration
 from backends.cutover.story import QUIET, describe
 from backends.escape import plain
 

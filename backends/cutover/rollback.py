@@ -10,8 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from backends.cutover.fold import Migration
 from backends.cutover.forward import pinning, quiesce_limit, tells_step, weight_limit
+from backends.cutover.migration import Migration
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.side import CheckSide
 from backends.cutover.steps.weight import Drain, Expel, SetWeight

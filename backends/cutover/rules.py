@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.cutover.calendar import no_changes_now
-from backends.cutover.fold import Migration
+from backends.cutover.migration import Migration
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.retire import LowerLegacy
 from backends.cutover.steps.weight import Expel, SetWeight

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from backends.cutover.fold import Migration
+from backends.cutover.migration import Migration
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.ttl import NoteTtl, SetTtl
 from backends.plan.models import Plan, Route

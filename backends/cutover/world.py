@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from backends.cutover.fold import Migration
+from backends.cutover.migration import Migration
 from backends.plan.models import Plan
 from backends.traffic.base import Route
 from backends.vocabulary import Health, SideName

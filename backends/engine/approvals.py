@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backends.cutover.events import Kind
-from backends.cutover.fold import Asked, Migration
 from backends.cutover.forward import Move
+from backends.cutover.migration import Asked, Migration
 from backends.cutover.rules import LONGEST_OVERRIDE, OVERRIDABLE, RULES
 from backends.engine.callers import Caller
 from backends.engine.errors import PreviewChanged

@@ -17,8 +17,9 @@ from typing import Any
 
 from backends.cutover.evacuate import EvacuationPlan, forced, plan_evacuation
 from backends.cutover.events import Event, Kind, moves_forward
-from backends.cutover.fold import Migration, apply, fold
+from backends.cutover.fold import apply, fold
 from backends.cutover.forward import Move, next_move
+from backends.cutover.migration import Migration
 from backends.cutover.rollback import Mode, RollbackPlan
 from backends.cutover.rules import Refusal
 from backends.dataset_view import Lag

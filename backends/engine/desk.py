@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from backends.cutover.events import Event
-from backends.cutover.fold import Migration
 from backends.cutover.forward import Move
+from backends.cutover.migration import Migration
 from backends.cutover.rollback import Mode, RollbackPlan
 from backends.cutover.rules import Refusal
 from backends.dataset_view import Lag

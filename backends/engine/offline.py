@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from backends.cutover.fold import Migration, fold
+from backends.cutover.fold import fold
+from backends.cutover.migration import Migration
 from backends.cutover.preflight import Proof
 from backends.cutover.rollback import Mode, plan_rollback
 from backends.cutover.world import SideHealth, World

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from backends.cutover.events import Kind
-from backends.cutover.fold import Told
+from backends.cutover.migration import Told
 from backends.engine.callers import Caller
 from backends.engine.commands import COMMANDS, Args
 from backends.engine.failpoints import failpoint

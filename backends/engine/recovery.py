@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from backends.cutover.events import Kind
-from backends.cutover.fold import Op
+from backends.cutover.migration import Op
 from backends.cutover.steps.base import Seen, Step
 from backends.cutover.steps.build import step_of
 from backends.cutover.steps.weight import SetWeight

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from backends.cutover.events import Event, Kind
-from backends.cutover.fold import Migration
+from backends.cutover.migration import Migration
 from backends.cutover.rules import refusal_of
 from backends.cutover.steps.base import Seen, Step
 from backends.cutover.steps.weight import SetWeight

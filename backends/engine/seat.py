@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backends.cutover.events import Kind
-from backends.cutover.fold import Migration
+from backends.cutover.migration import Migration
 from backends.engine.callers import Caller
 from backends.errors import RefusedByRule
 

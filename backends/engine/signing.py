@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from backends.cutover.checklist import checklist
 from backends.cutover.events import Kind
-from backends.cutover.fold import WAIVE
+from backends.cutover.migration import WAIVE
 from backends.cutover.preflight import may_be_waived, preflight
 from backends.errors import RefusedByRule, UsageError
 from backends.escape import plain

@@ -10,9 +10,9 @@ from backends.cutover.calendar import no_changes_now
 from backends.cutover.checklist import checklist
 from backends.cutover.evacuate import EvacuationPlan
 from backends.cutover.events import Event
-from backends.cutover.fold import Migration, RunFold
 from backends.cutover.forward import next_weight
 from backends.cutover.inventory import inventory
+from backends.cutover.migration import Migration, RunFold
 from backends.cutover.preflight import preflight
 from backends.cutover.readiness import readiness
 from backends.cutover.rollback import RollbackPlan

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from backends.children import Children
-from backends.cutover.fold import Migration
+from backends.cutover.migration import Migration
 from backends.cutover.preflight import Proof
 from backends.cutover.rules import delete_refusal
 from backends.cutover.world import RoundEnd, SideHealth

@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 
 from backends.cutover.events import Event, Kind
-from backends.cutover.fold import Migration, apply
+from backends.cutover.fold import apply
+from backends.cutover.migration import Migration
 from backends.cutover.story import QUIET, describe
 from backends.engine.journal import read_events
 from backends.errors import CouldNot

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from backends.cutover.fold import Migration
+from backends.cutover.migration import Migration
 from backends.cutover.world import RoundEnd, SideHealth
 from backends.engine.sides import SideWatch
 from backends.errors import CouldNot, CutoverError

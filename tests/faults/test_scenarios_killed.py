@@ -19,7 +19,8 @@ import aiohttp
 import pytest
 
 from backends.cutover.events import Event, Kind
-from backends.cutover.fold import Migration, fold
+from backends.cutover.fold import fold
+from backends.cutover.migration import Migration
 from backends.engine.client import EngineClient
 from backends.engine.errors import EngineGone
 from backends.engine.journal import read_events, verify_chain

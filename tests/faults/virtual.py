@@ -20,7 +20,8 @@ from typing import Any
 from unittest.mock import patch
 
 from backends.cutover.events import Event
-from backends.cutover.fold import Migration, fold
+from backends.cutover.fold import fold
+from backends.cutover.migration import Migration
 from backends.cutover.story import describe
 from backends.dataset_view import Lag
 from backends.engine import journal as journal_module

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, cast
 
-from backends.cutover.fold import Direction
+from backends.cutover.migration import Direction
 from backends.cutover.world import World
 
 

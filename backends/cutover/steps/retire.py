@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from backends.cutover.fold import Direction
+from backends.cutover.migration import Direction
 from backends.cutover.steps.base import Fields, Seen
 from backends.cutover.world import World
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import ClassVar
 
-from backends.cutover.fold import Direction
+from backends.cutover.migration import Direction
 from backends.cutover.steps.base import Fields, Seen
 from backends.cutover.world import World
 from backends.errors import CouldNot

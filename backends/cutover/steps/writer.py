@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import ClassVar
 
-from backends.cutover.fold import Direction, Writer
+from backends.cutover.migration import Direction, Writer
 from backends.cutover.steps.base import Fields, Seen
 from backends.cutover.steps.workload import TELLING
 from backends.cutover.world import World

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from backends.cutover.events import Event
-from backends.cutover.fold import Migration, apply
+from backends.cutover.fold import apply
+from backends.cutover.migration import Migration
 from backends.cutover.preflight import Proof, measured_items
 from backends.cutover.world import RoundEnd, SideHealth
 from backends.engine.core import Engine

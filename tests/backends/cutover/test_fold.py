@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.cutover.events import Event, Kind
-from backends.cutover.fold import Migration, apply, fold
+from backends.cutover.fold import apply, fold
+from backends.cutover.migration import Migration
 from backends.cutover.states import TABLE, may_follow
 from backends.cutover.steps.build import kinds, step_of
 from backends.cutover.steps.side import CheckSide

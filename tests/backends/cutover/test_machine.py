@@ -10,7 +10,8 @@ from hypothesis import note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from backends.cutover.fold import Migration, fold
+from backends.cutover.fold import fold
+from backends.cutover.migration import Migration
 from backends.cutover.story import describe
 from backends.engine.snapshots import may_roll_back
 from backends.snapshot import Health, SideName, State

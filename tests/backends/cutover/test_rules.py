@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backends.cutover.fold import Hold
+from backends.cutover.migration import Hold
 from backends.cutover.rules import RULES, Refusal, delete_refusal, refusal_of
 from backends.cutover.steps.weight import SetWeight
 from backends.cutover.steps.writer import LastRound, Quiesce, Resume, SetToken

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from backends.cutover.fold import Migration
 from backends.cutover.forward import Move, next_move
+from backends.cutover.migration import Migration
 from backends.cutover.rollback import plan_rollback
 from backends.cutover.rules import Refusal
 from backends.cutover.steps.build import step_of

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from backends.cutover.events import Event, Kind
-from backends.cutover.fold import Migration, apply
+from backends.cutover.fold import apply
 from backends.cutover.forward import route_steps
+from backends.cutover.migration import Migration
 from backends.cutover.rollback import plan_rollback
 from backends.cutover.steps.workload import Pin, SameStep, StopNewWork
 from backends.cutover.steps.writer import Quiesce

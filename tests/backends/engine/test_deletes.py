@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backends.cutover.fold import Migration
+from backends.cutover.migration import Migration
 from backends.engine.world import LiveWorld
 from backends.plan.models import Dataset, Plan, Side, Store, Transfer
 from backends.snapshot import State

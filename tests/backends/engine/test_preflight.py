@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from backends.cutover.fold import Migration
+from backends.cutover.migration import Migration
 from backends.cutover.preflight import Proof
 from backends.engine.credentials import NOBODY_SAYS, ends_of
 from backends.engine.preflight import Preflight
