@@ -227,7 +227,7 @@ async def test_a_full_disk_stops_what_moves_forward_and_no_rollback(world: Small
         size = (world.state / "journal.db-wal").stat().st_size
         before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, before[1]))
-        with pytest.raises(CutoverError, match="the disk is full|journal cannot be written"):
+        with pytest.raises(CutoverError, match=r"the disk is full|journal cannot be written"):
             await advance(client)
         assert world.weights["chat"] == 50
         world.dead.add("target")  # and now the target dies: it comes home by itself

@@ -71,6 +71,17 @@ def _check_stoppable(path: Path, workload: Workload, findings: Findings) -> None
             message = f"`{workload.name}` writes and has no `resume` on {side}: once stopped it could not be started"
             findings.error((*path, "quiesce"), "writer_not_resumable", message, "add resume: […] beside command")
             return
+    _check_replicas((*path, "quiesce"), workload, quiesce, findings)
+
+
+def _check_replicas(path: Path, workload: Workload, quiesce: Quiesce, findings: Findings) -> None:
+    """Target's writer stands at 0 until the handover: how many are started is only found missing after the commit point."""
+    way = quiesce.way("target")
+    thing = way.kubernetes if way is not None else None
+    if thing is not None and thing.kind in ("deployment", "statefulset") and thing.replicas is None:
+        message = f"nothing says how many replicas of {thing.kind} `{thing.name}` are started on target for `{workload.name}`"
+        where = (*path, "target", "kubernetes") if quiesce.target is not None else (*path, "kubernetes")
+        findings.error(where, "no_replicas", message, f"{{kind: {thing.kind}, name: {thing.name}, replicas: N}}")
 
 
 def _check_reverse(path: Path, workload: Workload, plan: Plan, findings: Findings) -> None:

@@ -42,6 +42,7 @@ CASES = [
     ("{dataset: corpus, verified", "{dataset: corpse, verified", "error", "unknown_dataset", "gates.staging[2].dataset"),
     ("{measure: loss, worse_by", "{measure: lose, worse_by", "error", "unknown_measure", "triggers[1].measure"),
     ("ssh://lam-b1/mnt/ckpt/", "ssh://lam-b3/mnt/ckpt/", "note", "ssh_alias", "stores.ckpt-new.url"),
+    ("quiesce: {command: [trainctl, stop], resume: [trainctl, start], status: [trainctl, status], on: hosts}", "quiesce: {kubernetes: ml/deployment/train}", "error", "no_replicas", "workloads[1].quiesce.kubernetes"),
     # stores
     ("s3://corp-corpus/v3/", "s4://corp-corpus/v3/", "error", "store_url", "stores.corpus-old.url"),
     ("s3://corp-corpus/v3/", "s3:///v3/", "error", "store_url", "stores.corpus-old.url"),
