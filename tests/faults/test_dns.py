@@ -148,6 +148,7 @@ async def test_there_and_back_over_a_real_name_server(world: DnsWorld, tmp_path:
     assert (drained.at - back.at).total_seconds() > TTL / 2, "the TTL of what was given out is waited for"
 
 
+@pytest.mark.slow  # a TTL is waited out
 async def test_somebody_elses_record_holds_and_a_rollback_takes_it(world: DnsWorld) -> None:
     from backends.traffic.nameserver import Update
     from backends.traffic.tsig import parse_key
