@@ -15,7 +15,7 @@ typedef void *Device;
 enum { OK = 0, UNINITIALIZED = 1, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7, TIMEOUT = 10, LOST = 15 };
 
 #define MOST 1024
-static struct { char key[160], value[160]; } table[MOST];
+static struct { char key[160], value[1600]; } table[MOST];
 static int entries, started, events_taken[64];
 static struct timespec stamp;
 
@@ -26,15 +26,15 @@ static void load(void) {
     if (info.st_mtim.tv_sec == stamp.tv_sec && info.st_mtim.tv_nsec == stamp.tv_nsec) return;
     stamp = info.st_mtim;
     FILE *file = fopen(path, "r");
-    char line[160];
+    char line[1700];
     entries = 0;
     while (file && entries < MOST && fgets(line, sizeof line, file)) {
         line[strcspn(line, "\n")] = 0;
         char *space = strchr(line, ' ');
         if (!space) continue;
         *space = 0;
-        snprintf(table[entries].key, sizeof table[entries].key, "%s", line);
-        snprintf(table[entries++].value, sizeof table[0].value, "%s", space + 1);
+        snprintf(table[entries].key, sizeof table[entries].key, "%.159s", line);
+        snprintf(table[entries++].value, sizeof table[0].value, "%.1599s", space + 1);
     }
     if (file) fclose(file);
 }
@@ -226,7 +226,7 @@ static Return processes(Device device, const char *field, unsigned int *count, P
     Return code = text_of(device, field, &text);
     if (code) return code;
     unsigned int found = 0;
-    char copy[160], *save = NULL;
+    char copy[1600], *save = NULL;
     snprintf(copy, sizeof copy, "%s", text);
     for (char *word = strtok_r(copy, ",", &save); word; word = strtok_r(NULL, ",", &save), found++)
         if (found < *count) {

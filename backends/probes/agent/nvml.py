@@ -11,8 +11,10 @@ import os
 from backends.probes.agent.host import process
 
 SLOW_EVERY = 5  # ticks: what costs 20 ms a call (PCIe counters) or hardly changes
-MAX_PROCESSES = 64
+MAX_PROCESSES = 64  # that are told of a device
+MOST_PROCESSES = 4096
 NOT_SUPPORTED, LOST, RESET_REQUIRED, TIMEOUT = 3, 15, 16, 10
+INSUFFICIENT_SIZE = 7
 UINT_MAX = 0xFFFFFFFF
 NO_VALUE = 0xFFFFFFFFFFFFFFFF
 PLACES = (
@@ -313,7 +315,7 @@ def _retired(nvml: Nvml, handle: ctypes.c_void_p, cause: int) -> "int | None":
     try:
         nvml.call("nvmlDeviceGetRetiredPages", handle, ctypes.c_int(cause), ctypes.byref(count), None)
     except Failed as error:
-        return int(count.value) if error.code == 7 else None  # NVML_ERROR_INSUFFICIENT_SIZE: the number is what we want
+        return int(count.value) if error.code == INSUFFICIENT_SIZE else None  # the number is what we want
     return int(count.value)
 
 
@@ -336,22 +338,33 @@ def mig_devices(nvml: Nvml, handle: ctypes.c_void_p) -> "list[dict[str, object]]
 
 
 def processes(nvml: Nvml, handle: ctypes.c_void_p) -> "list[dict[str, object]] | None":
-    """Who computes on a device, with memory, user, command and job; None where the driver does not tell."""
+    """Who computes on a device, with memory, user, command and job, the largest first; None where the driver does not tell."""
     found = {}  # type: dict[int, int | None]
     asked = False
     for what in ("Compute", "Graphics"):
-        count = ctypes.c_uint(MAX_PROCESSES)
-        infos = (Process * MAX_PROCESSES)()
         for version in ("_v3", "_v2"):
-            try:
-                name = "nvmlDeviceGet" + what + "RunningProcesses" + version
-                nvml.call(name, handle, ctypes.byref(count), infos)
-            except Failed as error:
-                if error.code in (LOST, RESET_REQUIRED):
-                    raise
-                continue
-            asked = True
-            for info in infos[: count.value]:
-                found[info.pid] = None if info.used == NO_VALUE else info.used
-            break
-    return [process(pid, used) for pid, used in sorted(found.items())] if asked else None
+            infos = _running(nvml, handle, "nvmlDeviceGet" + what + "RunningProcesses" + version)
+            if infos is not None:
+                asked = True
+                found.update((info.pid, None if info.used == NO_VALUE else info.used) for info in infos)
+                break
+    largest = sorted(found.items(), key=lambda one: (-(one[1] or 0), one[0]))[:MAX_PROCESSES]
+    return [process(pid, used) for pid, used in largest] if asked else None
+
+
+def _running(nvml: Nvml, handle: ctypes.c_void_p, name: str) -> "list[Process] | None":
+    """Asked again with more room where there are more than fit; None where this driver has no such list."""
+    room = MAX_PROCESSES
+    for _ in range(3):
+        count, infos = ctypes.c_uint(room), (Process * room)()
+        try:
+            nvml.call(name, handle, ctypes.byref(count), infos)
+        except Failed as error:
+            if error.code in (LOST, RESET_REQUIRED):
+                raise
+            if error.code != INSUFFICIENT_SIZE:
+                return None
+            room = min(count.value + 16, MOST_PROCESSES)
+            continue
+        return list(infos[: count.value])
+    return None

@@ -135,6 +135,16 @@ async def test_an_error_of_the_program_is_no_alarm_of_the_gpu(pool: SshPool, ssh
     assert (view.gpus[1].alarm or "").startswith("2 uncorrected ECC errors")
 
 
+async def test_of_very_many_processes_the_largest_are_told(pool: SshPool, sshd: OpenSsh, nvml: FakeNvml) -> None:
+    nvml.set(g0_compute=",".join(f"{900_000 + n}:{n + 1}" for n in range(100)))
+    async with following(pool, sshd) as fleet:
+        view = await until(fleet, has_gpus)
+    detail = view.gpus[0].detail
+    assert detail is not None
+    assert detail.processes is not None
+    assert [process.memory for process in detail.processes] == list(range(100, 84, -1))
+
+
 async def test_what_a_device_does_not_give_is_none(pool: SshPool, sshd: OpenSsh, nvml: FakeNvml) -> None:
     nvml.set(g0_util="!3", g0_mw=None, g0_used=None, g0_reserved=None, g0_temp0="!999", g0_compute=None, g0_graphics=None)
     async with following(pool, sshd) as fleet:
