@@ -19,6 +19,7 @@ from tests.bench.contents import WrongCopy
 from tests.bench.fleet import bench_fleet
 from tests.bench.hub import hub
 from tests.bench.kill import kill
+from tests.bench.load import bench_load
 from tests.bench.million import million, million_changed
 from tests.bench.outcome import Outcome, table
 from tests.bench.processes import ProgramFailed
@@ -48,6 +49,7 @@ ALONE = {  # with servers of their own or none, no peers
     "resume": bench_resume,
     "rollback": bench_rollback,
     "fleet": bench_fleet,
+    "load": bench_load,
     "triggers": bench_triggers,
 }
 WRITTEN = {"triggers": write_triggers}  # with a page of their own
@@ -136,7 +138,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         for name in args.cases:
             if name in ALONE:
-                asyncio.run((WRITTEN if args.write and name in WRITTEN else ALONE)[name]())
+                uvloop.run((WRITTEN if args.write and name in WRITTEN else ALONE)[name]())
         if any(name in CASES for name in args.cases):
             return 1 if uvloop.run(measure(args)) else 0
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -15,11 +15,11 @@ from backends.errors import CouldNot
 from backends.escape import plain
 from backends.probes.load.answers import Answers, Sameness
 from backends.probes.load.connection import Exchange
+from backends.probes.load.pace import Pace
 from backends.probes.load.schedule import Planned
 from backends.probes.load.side import Request, Side, Slice, Wire
 from backends.vocabulary import SideName
 
-SOONEST = 0.001  # uvloop spins a core for timers nearer than this (measured)
 SWEEP = 0.2
 WARM = 8
 
@@ -69,6 +69,7 @@ class LoadRun:
             )
             for name, wire in self._wires.items()
         ]  # fmt: skip
+        pace = Pace()
         try:
             for side in sides:
                 try:
@@ -76,13 +77,14 @@ class LoadRun:
                 except (OSError, TimeoutError) as error:
                     text = f"{side.name} cannot be loaded at {plain(side.wire.host)}:{side.wire.port}: {plain(str(error) or 'no answer')}"
                     raise CouldNot(text) from error
-            async for done in self._go(sides):
+            async for done in self._go(sides, pace):
                 yield done
         finally:
+            await pace.close()
             for side in sides:
                 await side.close()
 
-    async def _go(self, sides: list[Side]) -> AsyncIterator[SliceDone]:
+    async def _go(self, sides: list[Side], pace: Pace) -> AsyncIterator[SliceDone]:
         plan, loop = self._plan, asyncio.get_running_loop()
         start = loop.time() + 0.05 - plan.skip
         slice_at, swept = plan.skip, loop.time()
@@ -109,7 +111,7 @@ class LoadRun:
             if over and not any(side.under_way for side in sides):
                 break
             target = upcoming.at if upcoming is not None and not over else now + 0.02
-            await asyncio.sleep(max(SOONEST, min(target - (loop.time() - start), SWEEP)))
+            await pace.wait(min(target - (loop.time() - start), SWEEP))
         yield self._cut(sides, slice_at)
 
     def _is_over(self, upcoming: Planned, index: int) -> bool:
