@@ -23,7 +23,7 @@ Weight = Annotated[Whole, Field(ge=0, le=100)]
 Price = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
 WorkloadClass = Literal["realtime", "batch", "training", "pipeline"]
 MeasureKind = Literal["loss", "throughput", "step_time", "latency", "error_rate", "memory", "value"]
-Axis = Literal["epoch", "step", "samples", "time"]
+Axis = Literal["epoch", "step", "samples", "tokens", "time"]
 
 
 class GpuNeed(Part):
@@ -272,10 +272,11 @@ class Route(Part):
 
 
 class Source(Part):
-    """Where one side's figures come from: a file (`file`, `value`, `by`) or Prometheus (`prometheus`, `query`)."""
+    """Where one side's figures come from: a file (`file`, `value`, `by`, `pattern`) or Prometheus (`prometheus`, `query`)."""
 
     file: str | None = None
     value: str | None = None
+    pattern: str | None = None  # a plain log: a regular expression with named groups
     by: Axis = "time"
     prometheus: str | None = None
     query: str | None = None

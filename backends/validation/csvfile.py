@@ -1,7 +1,8 @@
 """CSV and TSV with a header. The delimiter is the one that the header has most of: comma, tab or semicolon.
 
 An empty cell is a value that was not logged (sparse exports have many), `nan` is NaN. Names match exactly, else without
-regard to case. A field with a line break inside is not supported: such lines count as broken.
+regard to case. Weights & Biases names the columns of an export `RUN - METRIC`: the metric's own name is enough where one run is
+in it. A field with a line break inside is not supported: such lines count as broken.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import csv
 from collections.abc import Iterable
 
 from backends.errors import CutoverError
+from backends.escape import plain
+from backends.validation.errors import MetricAmbiguous
 from backends.validation.rows import AXES, AXIS_FIELDS, Names, Row, to_number, to_place, to_time
 
 DELIMITERS = (",", "\t", ";")
@@ -32,6 +35,7 @@ class CsvFile:
         self._header: list[str] | None = None
         self._delimiter = ","
         self._column: int | None = None
+        self._of_runs: list[str] = []
         self._axes: list[int | None] = [None] * len(AXES)
 
     def read(self, lines: Iterable[bytes]) -> list[Row]:
@@ -66,6 +70,10 @@ class CsvFile:
         header = [c.strip() for c in self._cells(text.encode())]
         self._header = self._cells(text.encode())
         self._column = _index(header, self.metric)
+        if self._column is None:
+            self._of_runs = [h for h in header if h.endswith(f" - {self.metric}")]
+            self._column = header.index(self._of_runs[0]) if len(self._of_runs) == 1 else None
+            self.is_ambiguous = len(self._of_runs) > 1
         for i, axis in enumerate(AXES):
             found = (_index(header, name) for name in AXIS_FIELDS[axis])
             self._axes[i] = next((c for c in found if c is not None), None)
@@ -89,9 +97,14 @@ class CsvFile:
         for axis, column in zip(AXES, self._axes, strict=True):
             text = cells[column].strip() if column is not None else ""
             places.append((to_time(text) if axis == "time" else to_place(text)) if text else None)
-        return Row(places[0], places[1], places[2], places[3], value)
+        epoch, step, samples, tokens, time = places
+        return Row(epoch, step, samples, time, value, tokens)
 
     def why_absent(self) -> CutoverError:
+        if self.is_ambiguous:
+            listed = ", ".join(plain(n, 80) for n in self._of_runs[:12])
+            message = f"`{plain(self.metric, 80)}` is there of {len(self._of_runs)} runs: {listed}"
+            return MetricAmbiguous(message, hint="name the column of the run that is meant")
         names = Names()
         taken = set(self._axes)
         for i, name in enumerate(self._header or []):

@@ -20,8 +20,9 @@ from backends.errors import CutoverError, NotYetSupported
 from backends.escape import plain
 from backends.plan.models import Source
 from backends.validation.files import Chunk, FileReader
-from backends.validation.forms import Lines, reader_for
-from backends.validation.rows import Reader, Row, axis_absent, samples_of
+from backends.validation.intake import Intake
+from backends.validation.regexlog import compile_pattern
+from backends.validation.rows import Row, axis_absent, samples_of
 from backends.validation.series import Series
 
 _PIECE = 1 << 20  # bytes a read
@@ -52,9 +53,8 @@ class Feed:
         self._reader = reader
         self._clock = clock
         self._metric = source.value or ""
-        self._parser: Reader | None = None
-        self._lines = Lines()
-        self._head = b""
+        self._pattern = source.pattern
+        self._intake = self._new_intake()
         self._beginning = b""
         self._old_beginning = b""
         self._tail = b""
@@ -65,7 +65,7 @@ class Feed:
     @property
     def broken(self) -> int:
         """Lines that could not be read, too long ones among them."""
-        return self._lines.too_long + (self._parser.broken if self._parser else 0)
+        return self._intake.broken
 
     @property
     def period(self) -> float | None:
@@ -94,7 +94,7 @@ class Feed:
             await self._follow()
             self._explain()
         except CutoverError as error:
-            if self._parser is None:
+            if not self._intake.is_known:
                 self._read_from_start()
             self._say(error)
         else:
@@ -126,8 +126,12 @@ class Feed:
         self._read_from_start()
 
     def _read_from_start(self) -> None:
-        self._lines, self._parser = Lines(), None
-        self._head, self._beginning, self._tail, self._offset = b"", b"", b"", 0
+        self._intake = self._new_intake()
+        self._beginning, self._tail, self._offset = b"", b"", 0
+
+    def _new_intake(self) -> Intake:
+        pattern = compile_pattern(self._pattern) if self._pattern is not None else None
+        return Intake(self._metric, where=plain(self.source.file or ""), pattern=pattern)
 
     async def _take(self, data: bytes, chunk: Chunk) -> None:
         if not data:
@@ -154,15 +158,7 @@ class Feed:
         self._old_beginning = b""
 
     def _parse(self, data: bytes) -> list[Row]:
-        if self._parser is None:
-            self._head += data
-            self._parser = reader_for(self._head, self._metric, where=plain(self.source.file or ""), complete=False)
-            if self._parser is None:
-                return []
-            data, self._head = self._head, b""
-        lines = self._lines.cut(data)
-        lines += self._lines.take_complete_object()
-        return self._parser.read(lines)
+        return self._intake.take(data) + self._intake.pause()
 
     def _arrival(self, chunk: Chunk) -> float:
         """When these lines came, by our clock; before the first catching up only the file's own time can say."""
@@ -185,15 +181,15 @@ class Feed:
 
     def _explain(self) -> None:
         """Once the source was read: a metric that never came is an error, and so is one without the axis."""
-        if self._parser is not None and self._parser.is_ambiguous:
+        if self._intake.is_ambiguous:
             self.series.clear()
-            raise self._parser.why_absent()
+            raise self._intake.why_absent()
         if len(self.series):
             return
         if self._placeless:
             raise axis_absent(self._metric, self.source.by, self._placeless)
-        if self._parser is not None and not self._parser.found and self._offset:
-            raise self._parser.why_absent()
+        if self._intake.is_known and not self._intake.found and self._offset:
+            raise self._intake.why_absent()
 
     def _say(self, error: CutoverError) -> None:
         hint = f" ({error.hint})" if error.hint else ""

@@ -1,55 +1,141 @@
-"""What form a source has, told by its content and never by its name; and its bytes cut into lines.
-
-A line may end in LF, CR LF or CR. A line longer than 1 MiB is left out and counted; the rest is read.
-"""
+"""What form a source has, told by its content and never by its name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Protocol
 
-from backends.errors import NotYetSupported
+from backends.errors import CutoverError
 from backends.escape import plain
+from backends.plan.models import Axis
+from backends.validation.columns import BlockReader, Columns
 from backends.validation.csvfile import CsvFile, delimiter_of
+from backends.validation.documents import Document, is_document
 from backends.validation.errors import SourceUnreadable
 from backends.validation.jsonl import JsonLines, load_object
+from backends.validation.lines import Lines
 from backends.validation.mllog import MARK, MlLog
-from backends.validation.rows import LONGEST_LINE, Reader
+from backends.validation.rows import LONGEST_LINE, Reader, Row
+from backends.validation.tfevents import TfEvents, is_event_file
 
 HEAD = 1 << 16  # so much is looked at before a source is given up as unknown
 
-_MAGIC: tuple[tuple[bytes, str, str], ...] = (
-    (b"\x1f\x8b", "gzip", "unpack it first: gunzip -k"),
-    (b"\x28\xb5\x2f\xfd", "Zstandard", "unpack it first: zstd -d"),
-    (b"BZh", "bzip2", "unpack it first: bunzip2 -k"),
-    (b"\xfd7zXZ", "xz", "unpack it first: unxz -k"),
-    (b"PK\x03\x04", "a zip archive", "unpack it first"),
-)
+
+class Form(Protocol):
+    """A source's bytes made into rows of one metric: a `Reader` behind what cuts the bytes."""
+
+    @property
+    def found(self) -> int:
+        """How many rows there were."""
+
+    @property
+    def broken(self) -> int:
+        """Lines or records that could not be read."""
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Does the name stand for two metrics?"""
+
+    def take(self, data: bytes) -> list[Row]:
+        """Rows of what is whole by now."""
+
+    def pause(self) -> list[Row]:
+        """For now there is no more: rows of what is complete in itself."""
+
+    def rest(self) -> list[Row]:
+        """The source has ended: rows of what was left."""
+
+    def why_absent(self) -> CutoverError:
+        """Why no row came."""
 
 
-def reader_for(head: bytes, metric: str, *, where: str, complete: bool) -> Reader | None:
-    """The reader for a source that begins with `head`; None where more of it is needed to tell.
+class LineForm:
+    """A form of lines, behind its `Reader`."""
 
-    `complete`: there is no more. Raises `SourceUnreadable` or `NotYetSupported` with what it seems to be.
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._lines = Lines()
+
+    @property
+    def found(self) -> int:
+        return self._reader.found
+
+    @property
+    def broken(self) -> int:
+        return self._reader.broken + self._lines.too_long
+
+    @property
+    def is_ambiguous(self) -> bool:
+        return self._reader.is_ambiguous
+
+    def take(self, data: bytes) -> list[Row]:
+        return self._reader.read(self._lines.cut(data))
+
+    def block_reader(self, by: Axis) -> BlockReader | None:
+        """What reads the lines of this form many at once; None where they are not like enough."""
+        field = self._reader.axis_field(by) if isinstance(self._reader, JsonLines) and by != "time" else None
+        return BlockReader(self._reader.metric, by, field) if field is not None and isinstance(self._reader, JsonLines) else None
+
+    def take_block(self, data: bytes, blocks: BlockReader) -> list[Row] | Columns:
+        """As `take`, many lines at once where that can be."""
+        block = self._lines.block(data)
+        if block is None:
+            return self.take(data)
+        columns = blocks.read(block)
+        if columns is None:
+            return self._reader.read(block.split(b"\n"))
+        self._reader.found += len(columns.xs)
+        return columns
+
+    def pause(self) -> list[Row]:
+        """A JSON object that is complete in itself does not wait for its end of line."""
+        return self._reader.read(self._lines.take_complete_object())
+
+    def rest(self) -> list[Row]:
+        return self._reader.read(self._lines.rest())
+
+    def why_absent(self) -> CutoverError:
+        return self._reader.why_absent()
+
+
+def form_for(head: bytes, metric: str, *, where: str, complete: bool) -> Form | None:
+    """The form of a source that begins with `head`; None where more of it is needed to tell.
+
+    `complete`: there is no more. Raises `SourceUnreadable` with what it seems to be.
     """
-    _refuse_packed(head, where)
+    events = is_event_file(head)
+    if events or (events is None and not complete):
+        return TfEvents(metric, where) if events else None
     if MARK in head:
-        return MlLog(metric)
+        return LineForm(MlLog(metric))
     lines = Lines()
     whole = lines.cut(head)
     if complete:
         whole += lines.rest()
     first = next((line for line in whole if line.strip()), None)
-    if first is None:
-        return _give_up(head, where) if len(head) >= HEAD else None
-    text = first.removeprefix(b"\xef\xbb\xbf").strip()
-    if text.startswith(b"{") and (isinstance(load_object(text), dict) or _mostly_objects(whole)):
-        return JsonLines(metric)
+    text = (head if first is None else first).removeprefix(b"\xef\xbb\xbf").strip()
     if text.startswith((b"{", b"[")):
-        hint = "JSON Lines has one object a line: jq -c '.[]' makes it of a list"
-        raise SourceUnreadable("a JSON document, not JSON Lines", where=where, hint=hint)
-    if _is_header(text):
-        return CsvFile(metric)
-    return _give_up(head, where) if complete or len(head) >= HEAD else None
+        return _json_form(
+            text, whole, metric, where, is_all=complete or len(head) >= (HEAD if first is not None else LONGEST_LINE)
+        )
+    if first is not None and _is_header(text):
+        return LineForm(CsvFile(metric))
+    if len(head) >= HEAD or (complete and first is not None):
+        raise _unknown(head, where)
+    return None
+
+
+def _json_form(text: bytes, whole: list[bytes], metric: str, where: str, *, is_all: bool) -> Form | None:
+    """JSON Lines or one document; `text` is the first line as far as it is there."""
+    if text in (b"{", b"[") or text.startswith(b"["):
+        return Document(metric, where)
+    value = load_object(text)
+    if isinstance(value, dict) and not is_document(value):
+        return LineForm(JsonLines(metric))
+    if isinstance(value, dict) and sum(map(bool, map(bytes.strip, whole))) <= 1:
+        return Document(metric, where)
+    if whole and _mostly_objects(whole):
+        return LineForm(JsonLines(metric))
+    return Document(metric, where) if is_all else None
 
 
 def _mostly_objects(lines: list[bytes]) -> bool:
@@ -75,64 +161,9 @@ def _is_figure(cell: str) -> bool:
     return cell.casefold() not in ("nan", "inf", "infinity")
 
 
-def _refuse_packed(head: bytes, where: str) -> None:
-    for magic, name, hint in _MAGIC:
-        if head.startswith(magic):
-            raise SourceUnreadable(f"compressed ({name}): not read as it is", where=where, hint=hint)
-    if b"brain.Event" in head[:64]:
-        hint = "export the scalars as CSV or JSON Lines"
-        raise NotYetSupported("TensorBoard event files are not yet supported", where=where, hint=hint)
-
-
-def _give_up(head: bytes, where: str) -> Reader | None:
+def _unknown(head: bytes, where: str) -> SourceUnreadable:
     kind = "binary data" if b"\0" in head else f"text that begins `{plain(head[:40])}`"
-    hint = "known forms: JSON Lines, CSV or TSV with a header, MLPerf :::MLLOG lines"
-    raise SourceUnreadable(f"in no form that is known: {kind}", where=where, hint=hint)
-
-
-@dataclass(slots=True)
-class Lines:
-    """Cuts chunks into lines; keeps the partial last one for the next chunk."""
-
-    partial: bytes = b""
-    too_long: int = 0
-    _skipping: bool = field(default=False)
-
-    def cut(self, data: bytes) -> list[bytes]:
-        """The lines that are whole by now."""
-        if not data:
-            return []
-        data = self.partial + data
-        if b"\r" in data:
-            held = data.endswith(b"\r")  # its LF may be the next chunk's first byte
-            data = (data[:-1] if held else data).replace(b"\r\n", b"\n").replace(b"\r", b"\n") + b"\r" * held
-        lines = data.split(b"\n")
-        self.partial = lines.pop()
-        if self._skipping and lines:
-            del lines[0]
-            self._skipping = False
-        if len(self.partial) > LONGEST_LINE:
-            self.too_long += not self._skipping
-            self.partial, self._skipping = b"", True
-        elif self._skipping:
-            self.partial = b""
-        return self._short(lines)
-
-    def _short(self, lines: list[bytes]) -> list[bytes]:
-        kept = [line for line in lines if len(line) <= LONGEST_LINE]
-        self.too_long += len(lines) - len(kept)
-        return kept
-
-    def take_complete_object(self) -> list[bytes]:
-        """The last line, where its end of line has not come but it is a JSON object complete in itself."""
-        text = self.partial.strip()
-        start = text.find(b"{")
-        if self._skipping or start < 0 or not text.endswith(b"}") or not isinstance(load_object(text[start:]), dict):
-            return []
-        self.partial = b""
-        return [text]
-
-    def rest(self) -> list[bytes]:
-        """The last line of a source that has ended without an end of line."""
-        last, self.partial = self.partial.rstrip(b"\r"), b""
-        return [last] if last and not self._skipping else []
+    hint = (
+        "known forms: JSON Lines, CSV or TSV with a header, MLPerf :::MLLOG lines, TensorBoard events; other logs need a pattern"
+    )
+    return SourceUnreadable(f"in no form that is known: {kind}", where=where, hint=hint)

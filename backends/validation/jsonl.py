@@ -14,8 +14,9 @@ import orjson
 
 from backends.errors import CutoverError
 from backends.escape import plain
+from backends.plan.models import Axis
 from backends.validation.errors import MetricAbsent
-from backends.validation.rows import AXIS_FIELDS, AxisFields, Names, Row, axis_fields, row_of, to_number
+from backends.validation.rows import AXES, AXIS_FIELDS, AxisFields, Names, Row, axis_fields, row_of, to_number
 
 _BARE = re.compile(rb"(?<=[:\[,\s])([+-]?)(nan|inf|infinity)(?=\s*[,}\]])", re.IGNORECASE)
 _AXIS_NAMES = frozenset(name for names in AXIS_FIELDS.values() for name in names)
@@ -83,12 +84,15 @@ class JsonLines:
         self._object: list[str] = []  # the metric's fields, where it turns out to be an object
 
     def read(self, lines: Iterable[bytes]) -> list[Row]:
+        return self.read_objects(load_object(line) for line in lines if line.strip())
+
+    def read_objects(self, values: Iterable[Any]) -> list[Row]:
+        """Rows of objects that are parsed already; what is none counts as broken."""
         rows: list[Row] = []
         metric = self.metric
-        for line in lines:
-            value = load_object(line)
+        for value in values:
             if not isinstance(value, dict):
-                self.broken += bool(line.strip())
+                self.broken += 1
                 continue
             there = metric in value
             raw = value[metric] if there else None
@@ -107,6 +111,12 @@ class JsonLines:
             rows.append(row_of(value, where, number))
         self.found += len(rows)
         return rows
+
+    def axis_field(self, by: Axis) -> str | None:
+        """The field of this axis, where the lines so far agree on one and hold the metric as a field of their own."""
+        at = AXES.index(by)
+        fields = {where[at] for where in self._axes.values()}
+        return fields.pop() if len(fields) == 1 and "." not in self.metric else None
 
     def _note(self, value: dict[str, Any], raw: Any) -> None:
         if isinstance(raw, dict) and not self._object:

@@ -69,6 +69,7 @@ class MlLog:
             to_place(metadata["samples_count"]) if "samples_count" in metadata else None,
             to_time(entry["time_ms"] / 1000.0) if isinstance(entry.get("time_ms"), int | float) else None,
             value,
+            to_place(metadata["tokens"]) if "tokens" in metadata else None,
         )
         if self._tag is None:
             self._look_for_two(row, metadata)

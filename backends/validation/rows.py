@@ -32,15 +32,18 @@ class Row(NamedTuple):
     samples: float | None
     time: float | None
     value: float
+    tokens: float | None = None
 
 
 AXIS_FIELDS: dict[Axis, tuple[str, ...]] = {
     "epoch": ("epoch", "epoch_num"),
-    "step": ("step", "global_step", "step_num", "iteration", "iter", "_step"),
+    "step": ("step", "global_step", "step_num", "iteration", "iter", "_step", "trainer/global_step", "train/global_step"),
     "samples": ("samples", "samples_count", "num_samples", "consumed_samples"),
+    "tokens": ("tokens", "consumed_tokens", "tokens_seen", "num_input_tokens_seen", "total_tokens", "num_tokens"),
     "time": ("time", "timestamp", "ts", "time_ms", "wall_time", "_timestamp", "@timestamp"),
 }
-AXES: tuple[Axis, ...] = ("epoch", "step", "samples", "time")
+AXES: tuple[Axis, ...] = ("epoch", "step", "samples", "tokens", "time")
+_PLACE_IN: dict[Axis, int] = {"epoch": 0, "step": 1, "samples": 2, "time": 3, "tokens": 5}  # of a row
 
 
 class Reader(Protocol):
@@ -106,24 +109,24 @@ def _iso_seconds(text: str) -> float | None:
     return (instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)).timestamp()
 
 
-AxisFields = tuple[str | None, str | None, str | None, str | None]
+AxisFields = tuple[str | None, ...]  # by AXES
 
 
 def axis_fields(names: Collection[str]) -> AxisFields:
-    """Which of a line's fields hold its (epoch, step, samples, time)."""
-    found = [next((n for n in AXIS_FIELDS[axis] if n in names), None) for axis in AXES]
-    return found[0], found[1], found[2], found[3]
+    """Which of a line's fields hold its places, by AXES."""
+    return tuple(next((n for n in AXIS_FIELDS[axis] if n in names), None) for axis in AXES)
 
 
 def row_of(fields: Mapping[str, Any], where: AxisFields, value: float) -> Row:
     """The row of a line whose axes are in these fields."""
-    epoch, step, samples, time = where
+    epoch, step, samples, tokens, time = where
     return Row(
         to_place(fields[epoch]) if epoch is not None else None,
         to_place(fields[step]) if step is not None else None,
         to_place(fields[samples]) if samples is not None else None,
         to_time(fields[time]) if time is not None else None,
         value,
+        to_place(fields[tokens]) if tokens is not None else None,
     )
 
 
@@ -131,7 +134,7 @@ def samples_of(rows: Iterable[Row], by: Axis, arrived: float | None) -> list[Sam
     """The rows that have a place on the axis, as samples. `arrived` stands in for the time of lines that have none;
     without it they stand at their number in the source."""
     out: list[Sample] = []
-    index = AXES.index(by)
+    index = _PLACE_IN[by]
     for i, row in enumerate(rows):
         time = row.time if row.time is not None else (arrived if arrived is not None else float(i))
         if by == "time":
@@ -146,12 +149,12 @@ def samples_of(rows: Iterable[Row], by: Axis, arrived: float | None) -> list[Sam
 
 def axes_of(rows: Sequence[Row]) -> tuple[Axis, ...]:
     """The axes on which all these rows have a place."""
-    return tuple(axis for i, axis in enumerate(AXES) if rows and all(row[i] is not None for row in rows))
+    return tuple(axis for axis in AXES if rows and all(row[_PLACE_IN[axis]] is not None for row in rows))
 
 
 def axis_absent(metric: str, by: Axis, rows: Sequence[Row]) -> AxisAbsent:
     """The metric is there, but not by this axis: says by which it is."""
-    have = [axis for i, axis in enumerate(AXES) if any(row[i] is not None for row in rows)]
+    have = [axis for axis in AXES if any(row[_PLACE_IN[axis]] is not None for row in rows)]
     hint = f"it has {', '.join(have)}: use --by {have[0]}, or `by: {have[0]}` in the plan" if have else "it has none"
     return AxisAbsent(f"`{plain(metric, 80)}` has no place by {by}", hint=hint)
 

@@ -1,7 +1,8 @@
-"""One source read once from its beginning to its end, for a comparison without a plan. Pipes are read as well as files."""
+"""Runs read once from their beginning to their end, for a comparison without a plan. Pipes are read as well as files."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -9,24 +10,32 @@ from urllib.parse import unquote, urlsplit
 from backends.errors import NotYetSupported, UsageError
 from backends.escape import plain
 from backends.plan.models import Axis
+from backends.validation.columns import BlockReader, Columns
+from backends.validation.curve import Curve
 from backends.validation.errors import AxisAbsent, SourceUnreadable
-from backends.validation.forms import Lines, reader_for
-from backends.validation.rows import AXES, Reader, Row, axes_of, axis_absent, samples_of
-from backends.validation.series import Series
+from backends.validation.intake import Intake
+from backends.validation.rows import AXES, Row, axes_of, axis_absent, samples_of
 
 _PIECE = 1 << 20
 _LOOKED_AT = 1000  # rows that tell which axes a run has
 
 
 class RunFile:
-    """A run's metric in a file: `axes` after the first rows, `load` the rest. Raises what `why_absent` says."""
+    """A run's metric in a file, or in a folder of TensorBoard's event files: `axes` after the first rows, `load` the rest.
 
-    def __init__(self, source: str, metric: str) -> None:
+    Raises what `why_absent` says.
+    """
+
+    def __init__(self, source: str, metric: str, pattern: re.Pattern[str] | None = None) -> None:
         self.where = plain(source)
         self.metric = metric
-        self._rows = _rows(_local_path(source), metric, self.where)
+        self._intakes: list[Intake] = []
+        self._pattern = pattern
+        self._by: Axis | None = None
+        self._rows = self._read(_paths(_local_path(source), self.where))
         self._first: list[Row] = []
         for rows in self._rows:
+            assert isinstance(rows, list)  # columns come only once `load` has asked for them
             self._first.extend(rows)
             if len(self._first) >= _LOOKED_AT:
                 break
@@ -36,17 +45,53 @@ class RunFile:
         """The axes on which the metric has places."""
         return axes_of(self._first)
 
-    def load(self, by: Axis) -> Series:
+    def load(self, by: Axis) -> Curve:
         """All of it by this axis."""
-        series = Series(by, keep=10_000_000)
-        odd = list(self._first[:8])
-        series.extend(samples_of(self._first, by, None))
+        curve = Curve(by, self.where)
+        odd = self._first[:8]
+        curve.extend(samples_of(self._first, by, None))
+        self._first = []
+        self._by = by
         for rows in self._rows:
-            series.extend(samples_of(rows, by, None))
-        if not len(series):
+            if isinstance(rows, Columns):
+                curve.extend_columns(rows.xs, rows.ys)
+            else:
+                curve.extend(samples_of(rows, by, None))
+        if not len(curve):
             error = axis_absent(self.metric, by, odd)
             raise AxisAbsent(error.message, where=self.where, hint=error.hint)
-        return series
+        broken = sum(i.broken for i in self._intakes)
+        if broken:
+            curve.notes.append(f"{broken} lines or records could not be read and are left out")
+        if not all(i.is_whole for i in self._intakes):
+            curve.notes.append("the packed data break off: read as far as they go")
+        if curve.duplicates:
+            curve.notes.append(f"{curve.duplicates} places written more than once, the last counts")
+        elif curve.was_unsorted:
+            curve.notes.append("its places are not in order: sorted")
+        return curve
+
+    def _read(self, paths: list[Path]) -> Iterator[list[Row] | Columns]:
+        """Rows in pieces; raises at the end where there were none."""
+        for path in paths:
+            intake = Intake(self.metric, where=self.where, pattern=self._pattern)
+            self._intakes.append(intake)
+            try:
+                with path.open("rb") as file:
+                    blocks: BlockReader | None = None
+                    while piece := file.read(_PIECE):
+                        blocks = blocks or (intake.block_reader(self._by) if self._by is not None else None)
+                        if blocks is None:
+                            yield intake.take(piece)
+                        else:
+                            yield from intake.take_blocks(piece, blocks)
+            except OSError as error:
+                message = f"cannot read it: {error.strerror or 'an error of the system'}"
+                raise SourceUnreadable(message, where=self.where) from error
+            yield intake.end()
+        ambiguous = [i for i in self._intakes if i.is_ambiguous]
+        if ambiguous or not any(i.found for i in self._intakes):
+            raise (ambiguous or self._intakes)[0].why_absent()
 
 
 def _local_path(source: str) -> Path:
@@ -59,52 +104,34 @@ def _local_path(source: str) -> Path:
     raise NotYetSupported(f"sources of kind `{plain(parts.scheme, 40)}` are not yet supported", where=plain(source), hint=hint)
 
 
-def _rows(path: Path, metric: str, where: str) -> Iterator[list[Row]]:
-    """Rows in pieces; raises at the end where there were none."""
-    lines, head, reader = Lines(), b"", None
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(_PIECE):
-                if reader is None:
-                    head += piece
-                    reader = reader_for(head, metric, where=where, complete=False)
-                    piece, head = (head, b"") if reader is not None else (b"", head)
-                if reader is not None:
-                    yield reader.read(lines.cut(piece))
-    except OSError as error:
-        raise SourceUnreadable(f"cannot read it: {error.strerror or 'an error of the system'}", where=where) from error
-    if reader is None:
-        if not head.strip():
-            raise SourceUnreadable("it is empty", where=where)
-        reader = reader_for(head, metric, where=where, complete=True)
-        if reader is None:
-            raise SourceUnreadable("in no form that is known", where=where)
-        yield reader.read(lines.cut(head))
-    yield reader.read(lines.rest())
-    _say_absent(reader, where)
-
-
-def _say_absent(reader: Reader, where: str) -> None:
-    if reader.found and not reader.is_ambiguous:
-        return
-    error = reader.why_absent()
-    error.where = where
-    raise error
+def _paths(path: Path, where: str) -> list[Path]:
+    """The file; of a folder its event files in order of their names, which begin with the time."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.glob("*tfevents*"))
+    if not found:
+        raise SourceUnreadable("a folder without TensorBoard event files", where=where, hint="name a file in it")
+    return found
 
 
 def load_runs(
-    legacy: Sequence[str], target: Sequence[str], metric: str, by: Axis | None
-) -> tuple[list[Series], list[Series], Axis]:
+    legacy: Sequence[str], target: Sequence[str], metric: str, by: Axis | None, pattern: re.Pattern[str] | None = None
+) -> tuple[list[Curve], list[Curve], Axis]:
     """Both sides' runs by one axis: `by`, else the first axis that all have (time last, since times never meet)."""
-    runs = [[RunFile(s, metric) for s in side] for side in (legacy, target)]
-    axis = by or _common_axis([r for side in runs for r in side], metric)
-    old, new = ([r.load(axis) for r in side] for side in runs)
-    return old, new, axis
+    old, new = open_runs(legacy, metric, pattern), open_runs(target, metric, pattern)
+    axis = by or common_axis([*old, *new])
+    return [r.load(axis) for r in old], [r.load(axis) for r in new], axis
 
 
-def _common_axis(runs: list[RunFile], metric: str) -> Axis:
+def open_runs(sources: Sequence[str], metric: str, pattern: re.Pattern[str] | None = None) -> list[RunFile]:
+    """One side's runs, each read as far as its axes are known."""
+    return [RunFile(source, metric, pattern) for source in sources]
+
+
+def common_axis(runs: Sequence[RunFile]) -> Axis:
+    """The first axis that all have. Raises `UsageError` that lists what each has."""
     for axis in AXES:
         if all(axis in r.axes for r in runs):
             return axis
     have = "; ".join(f"{r.where} by {', '.join(r.axes) or 'none'}" for r in runs)
-    raise UsageError(f"`{plain(metric, 80)}` has no axis that all sources share: {have}", hint="choose one with --by")
+    raise UsageError(f"`{plain(runs[0].metric, 80)}` has no axis that all sources share: {have}", hint="choose one with --by")

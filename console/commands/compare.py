@@ -14,7 +14,7 @@ from console.output import command_body, emit_json, json_option, say
 
 if TYPE_CHECKING:
     from backends.validation.compare import Comparison, Judged
-    from backends.validation.series import Series
+    from backends.validation.curve import Curve
 
 _SHOWN = 40  # points of the table; JSON has all
 
@@ -48,11 +48,12 @@ class _ManySources(click.Command):
 @click.option("--target", multiple=True, required=True, metavar="SOURCE...", help="The target's file, or several runs.")
 @click.option("--metric", required=True, metavar="NAME", help="The metric: name, dotted.path, mllog key[NAME].")
 @click.option("--at", "at_text", metavar="10,50,100", help="The places; default: all that both sides have exactly.")
-@click.option("--by", type=click.Choice(["epoch", "step", "samples", "time"]), help="The axis; default: one all have.")
+@click.option("--by", type=click.Choice(["epoch", "step", "samples", "tokens", "time"]), help="The axis; default: one all have.")
 @click.option("--tolerance", default="0.5%", show_default=True, help="What may differ, relative to legacy.")
 @click.option("--noise", help="How far two runs of one system are known to differ, such as 0.4%.")
 @click.option("--higher-is-better", "higher", flag_value="higher", default=None, help="An accuracy, a throughput.")
 @click.option("--lower-is-better", "higher", flag_value="lower", help="A loss, a time, an error rate.")
+@click.option("--pattern", metavar="REGEX", help="Plain logs: named groups for the metric and its axes.")
 @click.option("--one-sided", is_flag=True, help="Better by any amount passes.")
 @click.option("--interpolate", is_flag=True, help="Interpolate linearly where grids do not meet; the answer says so.")
 @json_option
@@ -66,19 +67,22 @@ def command(
     tolerance: str,
     noise: str | None,
     higher: str | None,
+    pattern: str | None,
     one_sided: bool,
     interpolate: bool,
     as_json: bool,
 ) -> int:
     """Compare one metric, legacy against target. Exit 0: PASS; 1: BREACH or INCONCLUSIVE; 4: unreadable."""
     from backends.validation.compare import compare_points
+    from backends.validation.regexlog import compile_pattern
     from backends.validation.source import load_runs
     from backends.verdict import Verdict
 
     at, allowed = _places(at_text), _share("--tolerance", tolerance)
     known_noise = _share("--noise", noise) if noise is not None else None
     better = _direction(metric, higher)
-    old, new, axis = load_runs(legacy, target, metric, by)
+    expression = compile_pattern(pattern) if pattern is not None else None
+    old, new, axis = load_runs(legacy, target, metric, by, expression)
     found = compare_points(
         old,
         new,
@@ -130,12 +134,11 @@ def _direction(metric: str, given: str | None) -> bool:
     return better
 
 
-def _notes(old: list[Series], new: list[Series]) -> list[str]:
-    notes = []
+def _notes(old: list[Curve], new: list[Curve]) -> list[str]:
+    notes: list[str] = []
     for name, runs in (("legacy", old), ("target", new)):
-        count = sum(r.duplicates for r in runs)
-        if count:
-            notes.append(f"{name}: {count} places written more than once, the last counts")
+        for run in runs:
+            notes += [f"{name}: {note}" + (f" ({run.where})" if len(runs) > 1 else "") for note in run.notes]
     return notes
 
 
@@ -146,7 +149,7 @@ def _as_json(
     tolerance: float,
     better: bool,
     notes: list[str],
-    runs: tuple[list[Series], list[Series]],
+    runs: tuple[list[Curve], list[Curve]],
 ) -> dict[str, Any]:
     return {
         "metric": metric,
@@ -170,7 +173,7 @@ def _point(j: Judged) -> dict[str, Any]:
     return point
 
 
-def _print(found: Comparison, metric: str, axis: str, notes: list[str], runs: tuple[list[Series], list[Series]]) -> None:
+def _print(found: Comparison, metric: str, axis: str, notes: list[str], runs: tuple[list[Curve], list[Curve]]) -> None:
     from backends.validation.compare import number, percent
     from backends.validation.series import thinned
     from console.commands.compare_plot import draw_curves
@@ -186,7 +189,7 @@ def _print(found: Comparison, metric: str, axis: str, notes: list[str], runs: tu
     if len(found.judged) > _SHOWN:
         say(f"{'':>12}  {len(found.judged) - _SHOWN} more points: --json has them all")
     picture = draw_curves(
-        *(thinned(side[0].points()) for side in runs),
+        *(thinned(side[0].drawn()) for side in runs),
         unicode="utf" in (sys.stdout.encoding or "").lower(),
     )
     for line in ["", *picture, "", *notes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 from backends.escape import plain
 from backends.plan.defaults import default_trigger, triggers_of
@@ -53,11 +54,30 @@ def _check_source(path: Path, source: Source, findings: Findings) -> None:
     needed, kind = ("value", "file") if kinds == ["file"] else ("query", "prometheus")
     if getattr(source, needed) is None and not is_written((*path, needed)):
         findings.error(path, "missing_field", f"found no field `{needed}`, expected one beside `{kind}`")
+    _check_pattern(path, source, findings)
     if source.file is not None:
         parts = split_url(source.file)
         if parts is None or parts.scheme not in _FILES or (parts.scheme == "ssh" and not parts.hostname):
             found = f"found `{plain(source.file, 80)}`, expected ssh://host/path, file:///path or a path"
             findings.error((*path, "file"), "source", found)
+
+
+def _check_pattern(path: Path, source: Source, findings: Findings) -> None:
+    """A pattern must be an expression whose groups name the metric and its axis."""
+    if source.pattern is None:
+        return
+    if source.file is None:
+        findings.error((*path, "pattern"), "not_used", "found `pattern` without `file`, expected it beside one")
+        return
+    try:
+        groups = re.compile(source.pattern).groupindex
+    except (re.error, RecursionError, OverflowError) as error:
+        findings.error((*path, "pattern"), "pattern", f"found no regular expression: {plain(str(error), 120)}")
+        return
+    own = re.sub(r"\W", "_", source.value or "")
+    if own not in groups and "value" not in groups:
+        message = f"found no group of the pattern for `{plain(source.value or '', 80)}`, expected one"
+        findings.error((*path, "pattern"), "pattern", message, f"name a group (?P<{plain(own, 80) or 'value'}>…)")
 
 
 def _check_gate(path: Path, gate: Gate, findings: Findings) -> None:

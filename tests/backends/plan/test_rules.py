@@ -77,6 +77,8 @@ CASES = [
     ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: step}", "error", "axes_differ", "measures[0].target.by"),
     ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", by: epoch}", "error", "missing_field", "measures[0].target"),
     ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {by: epoch}", "error", "one_kind", "measures[0].target"),
+    ("metrics.jsonl\", value: loss, by: epoch}\n    target", "metrics.jsonl\", value: loss, by: epoch, pattern: '('}\n    target", "error", "pattern", "measures[0].legacy.pattern"),
+    ("metrics.jsonl\", value: loss, by: epoch}\n    target", "metrics.jsonl\", value: loss, by: epoch, pattern: '(?P<epoch>.)'}\n    target", "error", "pattern", "measures[0].legacy.pattern"),
     ("ssh://lam-b1/var/log/pretrain/metrics.jsonl", "ftp://lam-b1/var/log/pretrain/metrics.jsonl", "error", "source", "measures[0].target.file"),
     ("{dataset: corpus, verified: all}", "{dataset: corpus}", "error", "missing_field", "gates.staging[2]"),
     ("{dataset: corpus, verified: all}", "{dataset: corpus, measure: loss, verified: all}", "error", "one_kind", "gates.staging[2]"),
