@@ -18,7 +18,7 @@ from backends.engine.callers import Caller
 from backends.engine.errors import PreviewChanged
 from backends.engine.moves import hold
 from backends.engine.seat import give_seat, take_seat
-from backends.engine.signing import sign
+from backends.engine.signing import sign, sign_preview
 from backends.engine.snapshots import advance_preview, evacuate_preview, may_roll_back, rollback_preview
 from backends.errors import CutoverError, RefusedByRule, UsageError
 from backends.escape import plain
@@ -73,10 +73,12 @@ class EvacuateArgs(ReasonArgs):
 
 
 class PreviewArgs(Args):
-    command: Literal["advance", "hold", "resume", "rollback", "evacuate", "approve", "override"]
+    command: Literal["advance", "hold", "resume", "rollback", "evacuate", "approve", "override", "sign"]
     mode: Mode = "graceful"
     accept_unknown: bool = False
     route: str | None = None
+    item: str = ""
+    withdraw: bool = False
 
 
 class SyncArgs(Args):
@@ -203,6 +205,8 @@ async def preview(engine: Engine, caller: Caller, args: PreviewArgs) -> dict[str
     elif args.command == "advance":
         _check_route(engine, args.route)
         view = advance_preview(engine, args.route)
+    elif args.command == "sign":
+        view = sign_preview(engine, args.item, withdraw=args.withdraw)
     else:
         view = _simple_preview(engine, args.command)
     return view.model_dump(mode="json")

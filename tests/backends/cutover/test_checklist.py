@@ -10,7 +10,7 @@ import pytest
 from backends.cutover.checklist import checklist
 from backends.cutover.forward import Move, next_move
 from backends.cutover.rules import Refusal
-from backends.engine.signing import sign
+from backends.engine.signing import sign, sign_preview
 from backends.errors import RefusedByRule, UsageError
 from backends.plan.checklist import checklist_of
 from backends.snapshot import Phase, SoakView, State
@@ -110,3 +110,33 @@ def test_what_no_reason_replaces_cannot_be_signed_away(it: ModelEngine, item: st
     refused = it.do(sign(it.engine, "ops", item, "it will do"))
     assert isinstance(refused, RefusedByRule)
     assert refused.rule == "PREFLIGHT"
+
+
+def test_a_preview_says_what_is_answered_for_and_by_whom_it_was(it: ModelEngine) -> None:
+    asked = sign_preview(it.engine, "lessons-written")
+    assert asked.allowed
+    assert asked.reason == "what was learnt is written down (usual in decommission, and stops nothing)"
+    assert "lessons-written is not signed" in sign_preview(it.engine, "lessons-written", withdraw=True).reason
+    it.do(sign(it.engine, "ops (ann, unverified)", "lessons-written", "in the wiki"))
+    back = sign_preview(it.engine, "lessons-written", withdraw=True)
+    assert (back.allowed, back.reason) == (True, "takes back what ops (ann, unverified) signed: in the wiki")
+
+
+def test_a_preview_without_an_item_names_those_that_wait(it: ModelEngine) -> None:
+    it.m.phase = Phase.DECOMMISSION
+    named = sign_preview(it.engine, "").reason
+    assert "final-backups-archived" in named
+    assert "rollback-rehearsed" not in named
+    assert "preflight:legacy" not in named
+
+
+@pytest.mark.parametrize("item", ["preflight:disk", "preflight:legacy", "preflight:route:chat"])
+def test_a_preview_refuses_what_no_reason_replaces_with_its_cure(it: ModelEngine, item: str) -> None:
+    refused = sign_preview(it.engine, item)
+    assert (refused.allowed, refused.refused_by) == (False, "PREFLIGHT")
+    assert refused.would_allow
+
+
+def test_a_preview_of_an_item_that_there_is_not_is_an_error(it: ModelEngine) -> None:
+    with pytest.raises(UsageError, match="no item lesson-written"):
+        sign_preview(it.engine, "lesson-written")
