@@ -8,7 +8,7 @@ from textual.strip import Strip
 from backends.snapshot import ApprovalView, Snapshot, State, StepView
 from themes.meaning import level_of_state
 from themes.palette import Palette
-from widgets.figures import clock, duration, watch
+from widgets.figures import brief, clock, duration, watch
 from widgets.panel import Panel
 from widgets.row import Row
 
@@ -73,7 +73,7 @@ def _state(snapshot: Snapshot, palette: Palette) -> Row:
     if snapshot.held:
         row.gap(2).add(f" {glyphs.held} HELD ", palette.caution)
     if snapshot.overrides:
-        rules = " ".join(o.rule for o in snapshot.overrides[:3])
+        rules = " ".join(f"{o.rule} {brief(o.seconds_left)}" for o in snapshot.overrides[:3])
         row.gap(2).add(f" {glyphs.held} OVERRIDE {rules} ", palette.caution)
     if snapshot.blind:
         row.gap(2).add(f" {glyphs.waiting} BLIND ", palette.caution)
@@ -91,7 +91,7 @@ def _seat(snapshot: Snapshot, palette: Palette, room: int, observe: bool) -> Row
     return row.add(holder, style, min(len(holder), room - len(label)) if len(holder) > room - len(label) else None)
 
 
-def next_line(snapshot: Snapshot, palette: Palette, width: int) -> Strip:
+def next_line(snapshot: Snapshot, palette: Palette, width: int, *, observe: bool = False) -> Strip:
     """What holds it, else what runs, else what comes next and what it waits for: one line, always in the same place."""
     row = Row(palette).gap()
     if not snapshot.journal_ok:
@@ -101,7 +101,7 @@ def next_line(snapshot: Snapshot, palette: Palette, width: int) -> Strip:
     if run is not None and run.ended_at is None:
         return _running(row, snapshot, palette, width)
     if snapshot.approval is not None:
-        return _waiting(row, snapshot.approval, palette, width)
+        return _waiting(row, snapshot.approval, palette, width, observe)
     if snapshot.held:
         return _held(row, snapshot, palette, width)
     if snapshot.blind:
@@ -110,12 +110,13 @@ def next_line(snapshot: Snapshot, palette: Palette, width: int) -> Strip:
     return _coming(row, snapshot, palette, width)
 
 
-def _waiting(row: Row, approval: ApprovalView, palette: Palette, width: int) -> Strip:
+def _waiting(row: Row, approval: ApprovalView, palette: Palette, width: int, observe: bool) -> Strip:
     row.add(f"{palette.glyphs.waiting} waits for a second person ", palette.waiting).add(
         duration(approval.seconds_left), palette.waiting
     )
     row.add(": ", palette.muted).add(approval.what, palette.strong).add(", asked by ", palette.muted)
-    return row.add(approval.by, palette.text).add("  P approve", palette.muted).strip(width)
+    row.add(approval.by, palette.text)
+    return row.strip(width) if observe else row.also(Row(palette).add("P approve", palette.muted), width).strip(width)
 
 
 def _held(row: Row, snapshot: Snapshot, palette: Palette, width: int) -> Strip:
@@ -196,6 +197,7 @@ class NextLine(Panel, can_focus=False):
     DEFAULT_CSS = """
     NextLine { height: 1; }
     """
+    observe = False
 
     def draw(self, snapshot: Snapshot, palette: Palette, width: int, height: int) -> list[Strip]:
-        return [next_line(snapshot, palette, width)]
+        return [next_line(snapshot, palette, width, observe=self.observe)]

@@ -13,6 +13,7 @@ from widgets.gpus import GpusPanel
 from widgets.headline import HeadLine, NextLine
 from widgets.panel import Panel
 from widgets.readiness import ReadinessLine
+from widgets.standing import StandingLine
 from widgets.traffic import TrafficPanel
 from widgets.transfer import TransferPanel
 from widgets.triggers import TriggersPanel
@@ -32,6 +33,7 @@ class Overview(Widget):
         yield HeadLine(id="head-line")
         yield ReadinessLine(id="readiness-line")
         yield NextLine(id="next-line")
+        yield StandingLine(id="standing-line")
         with Horizontal(id="body"):
             with Vertical(id="left"):
                 yield TrafficPanel(id="traffic")

@@ -59,17 +59,27 @@ GAP_AT, LEGACY_AT, HORIZON_AT = 36, 61, 88  # columns, so that no figure moves i
 
 
 def _ready(readiness: ReadinessView, palette: Palette, width: int) -> Strip:
+    warnings = [Row(palette).add(f"{palette.glyphs.held} {warning}", palette.held) for warning in readiness.warnings]
+    row = _figures(readiness, palette, width)
+    if row.used + sum(2 + w.used for w in warnings) > width:  # a number stands for those that the plan's screen tells
+        row = _figures(readiness, palette, width, Row(palette).gap().add(f"{palette.glyphs.held}{len(warnings)}", palette.held))
+    for warning in warnings:
+        row.also(warning, width)
+    return row.strip(width)
+
+
+def _figures(readiness: ReadinessView, palette: Palette, width: int, lowered: Row | None = None) -> Row:
     row = Row(palette).gap().add(f"{palette.glyphs.good} ROLLBACK READY", palette.good + palette.strong)
     row.gap(2).add(duration(readiness.seconds_to_safe), palette.text).add(" to safe", palette.muted)
+    if lowered is not None:
+        row.join(lowered)
     if readiness.unfenced:
         row.also(Row(palette).add(f"{palette.glyphs.held} unfenced", palette.held), width)
     gap, legacy, horizon = _gap(readiness, palette), _legacy(readiness, palette), _horizon(readiness, palette)
     for column, piece in ((GAP_AT, gap), (min(LEGACY_AT, width - legacy.used - 1), legacy), (HORIZON_AT, horizon)):
         if max(row.used + 2, column) + piece.used <= width:
             row.to(max(row.used + 2, column)).join(piece)
-    for warning in readiness.warnings:
-        row.also(Row(palette).add(f"{palette.glyphs.held} {warning}", palette.held), width)
-    return row.strip(width)
+    return row
 
 
 def _gap(readiness: ReadinessView, palette: Palette) -> Row:

@@ -12,7 +12,7 @@ from console.fields import detail_rows
 from console.keymap import ACTS, KEYS, LOOKS
 from console.words import gap_words, refusal_words, run_result, what_changed
 from tests.fixtures.snapshots import AT, EVIL, rolled_back, soaking
-from widgets.plan_gates import GateOrTrigger
+from widgets.plan_gates import PlanEntry
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "keys.md"
 
@@ -49,7 +49,7 @@ def test_every_field_of_a_row_is_shown_with_its_unit() -> None:
     assert rows["lag seconds"] == "41 min"
     assert rows["reverse lag"] == "-"
     assert "shard-000417" in rows["slowest 1"]
-    gate = dict(detail_rows(GateOrTrigger(gate=soaking().gates[0])))
+    gate = dict(detail_rows(PlanEntry(gate=soaking().gates[0])))
     assert gate["verdict"] == Verdict.PASS
 
 

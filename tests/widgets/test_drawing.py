@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from textual.strip import Strip
 
 from backends.snapshot import Snapshot
+from tests.fixtures.plan_moments import PLAN_MADE
 from tests.fixtures.snapshots import MADE
 from tests.widgets.stage import ASCII_PALETTE, PALETTE, assert_drawable
 from themes.palette import Palette
@@ -20,8 +21,17 @@ from widgets.gpu_grid import gpu_row, host_gpus_row
 from widgets.gpus import gpu_rows
 from widgets.headline import head_line, next_line
 from widgets.hosts_table import host_detail, host_row
-from widgets.plan_gates import gate_row, plan_facts, trigger_facts, trigger_row
+from widgets.plan_gates import gate_detail, gate_row, plan_facts, trigger_facts, trigger_row
+from widgets.plan_items import (
+    checklist_detail,
+    checklist_row,
+    inventory_detail,
+    inventory_row,
+    preflight_detail,
+    preflight_row,
+)
 from widgets.readiness import readiness_line
+from widgets.standing import standing_line, standing_row, standings
 from widgets.steps import step_rows
 from widgets.traffic import traffic_rows
 from widgets.traffic_table import route_detail, route_row
@@ -31,7 +41,8 @@ from widgets.triggers import trigger_rows
 from widgets.validation import validation_rows
 from widgets.validation_plot import view_lines
 
-SNAPSHOTS = {name: make() for name, make in MADE.items()}
+MOMENTS = MADE | PLAN_MADE
+SNAPSHOTS = {name: make() for name, make in MOMENTS.items()}
 Drawing = Callable[[Snapshot, Palette, int, int], list[Strip]]
 
 DRAWINGS: dict[str, Drawing] = {
@@ -47,7 +58,8 @@ DRAWINGS: dict[str, Drawing] = {
     "validation": lambda s, p, w, h: validation_rows(s.validation, p, w, h),
     "events": lambda s, p, w, h: event_rows(s.events, s.at, p, w, h),
     "steps": lambda s, p, w, h: step_rows(s.run.steps if s.run else (), p, w, h),
-    "plan facts": lambda s, p, w, h: plan_facts(s, p, w)[:h],
+    "plan facts": lambda s, p, w, h: plan_facts(s, p, w, h),
+    "standing": lambda s, p, w, h: [standing_line(s, p, w), *(standing_row(x, p).strip(w) for x in standings(s))][:h],
     "rows": lambda s, p, w, h: [
         row.strip(w)
         for row in (
@@ -58,6 +70,9 @@ DRAWINGS: dict[str, Drawing] = {
             *(gpu_row(g, x, p, w) for x in s.hosts[:2] for g in x.gpus),
             *(gate_row(g, s.at, p, w) for g in s.gates),
             *(trigger_row(t, p, w) for t in s.triggers),
+            *(checklist_row(c, s, p, w) for c in s.checklist),
+            *(inventory_row(i, p, w) for i in s.inventory),
+            *(preflight_row(i, p, w) for i in s.preflight),
             *(row for t in s.triggers for row in trigger_facts(t, p)),
         )
     ][:h],
@@ -67,6 +82,10 @@ DRAWINGS: dict[str, Drawing] = {
             *(dataset_detail(d, p, w, h) for d in s.datasets),
             *(route_detail(r, p, w, h) for r in s.routes),
             *(host_detail(x, p, w, h) for x in s.hosts),
+            *(gate_detail(g, p, w, h) for g in s.gates),
+            *(checklist_detail(c, p, w, h) for c in s.checklist),
+            *(inventory_detail(i, p, w, h) for i in s.inventory),
+            *(preflight_detail(i, p, w, h) for i in s.preflight),
             *(view_lines(v, p, w, h) for v in s.validation),
         )
         for line in lines
@@ -88,7 +107,7 @@ def test_nothing_is_drawn_outside_its_place(name: str, moment: str, width: int, 
 
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_drawing_the_same_moment_twice_gives_the_same_lines(name: str) -> None:
-    first, again = SNAPSHOTS["breach"], MADE["breach"]()
+    first, again = SNAPSHOTS["breach"], MOMENTS["breach"]()
     assert DRAWINGS[name](first, PALETTE, 90, 20) == DRAWINGS[name](again, PALETTE, 90, 20)
 
 
