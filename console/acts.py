@@ -90,5 +90,7 @@ class Acts:
 
 def in_words(name: str, answer: Args) -> str:
     """What came of a command: the engine's own words where it gives some."""
+    if name == "sign" and "item" in answer:
+        return f"{plain(str(answer['item']), 80)} {'is signed' if answer.get('signed') else 'is signed no longer'}"
     said = answer.get("text") or answer.get("message") or answer.get("outcome") or answer.get("state")
     return f"{name}: {plain(str(said), 300)}" if said else f"{name}: done"

@@ -36,6 +36,7 @@ from console.screens.help import HelpDialog
 from console.screens.modal import Dialog
 from console.screens.modes import MODES
 from console.screens.rollback_dialog import EvacuateDialog, RollbackDialog
+from console.screens.sign_dialog import SignDialog
 from console.screens.start_dialog import StartDialog
 from console.signals import leave_on_signals
 from console.terminal import Terminal
@@ -286,6 +287,10 @@ class CutoverApp(App[int]):
         why_not = self.view.why_not(act)
         if why_not:
             self.tell(why_not, Level.HELD)
+            return
+        if act is Act.SIGN:
+            item, withdraw = self.screen.item_to_sign() if isinstance(self.screen, CutoverScreen) else ("", False)
+            self._open(SignDialog(item, withdraw=withdraw, ask=self.acts.preview, send=self.acts.send, clock=self.clock))
             return
         seat = self.view.seat_words() if act is Act.SEAT else ""
         self._open(ActDialog(act, ask=self.acts.preview, send=self.acts.send, seat=seat, clock=self.clock))

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from console.keymap import BY_ACTION, Act, Key
 from console.view import View
 from widgets.foot import FootEntry
+from widgets.plan_items import to_sign
 
 NARROW = 100
+ROOMY = 120
 
 
-def foot_entries(view: View, *, width: int, in_list: bool) -> tuple[FootEntry, ...]:
-    """The entries of this moment. The acts come first and R ROLLBACK is always among them."""
+def foot_entries(view: View, *, width: int, in_list: bool, signs: bool = False) -> tuple[FootEntry, ...]:
+    """The entries of this moment. The acts come first and R ROLLBACK is always among them; an observer is told that none is offered.
+
+    `signs` where the screen shows what can be signed.
+    """
     wide = width >= NARROW
-    entries = [_act(view, "act('advance')", Act.ADVANCE)]
+    entries = [FootEntry("observing", "", "", enabled=False, keep=True, note=True)] if view.observe else []
+    entries.append(_act(view, "act('advance')", Act.ADVANCE))
     lifts = view.offers(Act.RESUME)
     if not lifts or wide:
         entries.append(_act(view, "act('hold')", Act.HOLD))
     if lifts or wide:
         entries.append(_act(view, "act('resume')", Act.RESUME))
     entries.append(_act(view, "rollback", Act.ROLLBACK))
+    waits = view.snapshot is not None and bool(to_sign(view.snapshot, must=True))
+    now = _of_the_moment(view, signs=signs or wide or waits)
+    entries += now
     if not view.holds_seat and not view.observe and wide:
         entries.append(_act(view, "act('seat')", Act.SEAT))
+    if width >= ROOMY and view.offers(Act.OVERRIDE):
+        entries.append(_act(view, "act('override')", Act.OVERRIDE))
     looks = ["filter"] if in_list else []
     if wide:
         looks += ["sort", "copy"] if in_list else ["copy"]
-    if wide or not in_list:
+    if wide or not (in_list or now or view.observe):
         entries.append(FootEntry("1-8", "screens", "command_palette", True, False))
     entries += [_look(BY_ACTION[action]) for action in (*looks, "help", "command_palette", "leave")]
     return tuple(entries)
+
+
+def _of_the_moment(view: View, *, signs: bool) -> list[FootEntry]:
+    """Acts that few moments offer: they are told where they do, and never left out."""
+    wanted = [("evacuate", Act.EVACUATE), ("act('approve')", Act.APPROVE)]
+    if signs:
+        wanted.append(("act('sign')", Act.SIGN))
+    return [replace(_act(view, action, act), keep=True) for action, act in wanted if view.offers(act)]
 
 
 def _act(view: View, action: str, act: Act) -> FootEntry:
@@ -36,4 +57,4 @@ def _act(view: View, action: str, act: Act) -> FootEntry:
 
 
 def _look(key: Key) -> FootEntry:
-    return FootEntry(key.shown, key.label, key.action, True, False)
+    return FootEntry(key.shown, key.label, key.action, True, False, keep=key.action in ("help", "command_palette", "leave"))

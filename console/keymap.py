@@ -21,6 +21,7 @@ class Act(StrEnum):
     EVACUATE = "evacuate"
     APPROVE = "approve"
     OVERRIDE = "override"
+    SIGN = "sign"
     SEAT = "seat"
 
 
@@ -65,6 +66,7 @@ ACTS: tuple[Key, ...] = (
     Key("E", "E", "evacuate", "evacuate", "legacy is dead: preview moving all to target; typing the name does it", Act.EVACUATE),
     Key("P", "P", "approve", "act('approve')", "preview what another operator asked for; typing `approve` does it", Act.APPROVE),
     Key("O", "O", "override", "act('override')", "lift a rule for a time; typing rule, time and why does it", Act.OVERRIDE),
+    Key("S", "S", "sign", "act('sign')", "sign an item of the checklist or waive one of preflight; typing why does it", Act.SIGN),
     Key("T", "T", "seat", "act('seat')", "take the seat: the right to command the engine", Act.SEAT),
 )
 

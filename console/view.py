@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from backends.escape import plain
 from backends.snapshot import Health, SeatView, Snapshot, State
 from console.keymap import Act
+from widgets.plan_items import to_sign
 
 LIFTABLE = (State.ROLLED_BACK, State.ROLLBACK_BLOCKED)
 
@@ -57,7 +58,7 @@ class View:
             return "nothing heard of the engine yet"
         if act is Act.APPROVE and self.snapshot.approval is None:
             return "nothing waits for a second person"
-        if act in (Act.ADVANCE, Act.RESUME, Act.OVERRIDE) and not self.holds_seat:
+        if act in (Act.ADVANCE, Act.RESUME, Act.OVERRIDE, Act.SIGN) and not self.holds_seat:
             return f"{self.seat_words()}: T takes it"
         return ""
 
@@ -86,6 +87,8 @@ class View:
                 return may_evacuate(snapshot)
             case Act.APPROVE | Act.OVERRIDE:
                 return True
+            case Act.SIGN:
+                return bool(to_sign(snapshot))
             case Act.SEAT:
                 return not self.holds_seat
 

@@ -12,7 +12,7 @@ import math
 import random
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from console.app import CutoverApp
 from console.attach import run_console
 from console.terminal import Terminal
 from tests.console.link import STEPS, MadeLink, rollback_preview
+from tests.fixtures.plan_moments import proving, retiring
 from tests.fixtures.snapshots import soaking
 from themes.themes import THEMES
 
@@ -29,9 +30,16 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "screens"
 ACTOR = "ops@bastion1"
 
 
-async def shoot(path: Path, *, size: tuple[int, int], theme: str = "cutover-dark", keys: tuple[str, ...] = ()) -> None:
-    """One screenshot of the made moment at 25 %."""
-    link = MadeLink(soaking())
+async def shoot(
+    path: Path,
+    *,
+    size: tuple[int, int],
+    theme: str = "cutover-dark",
+    keys: tuple[str, ...] = (),
+    moment: Callable[[], Snapshot] = soaking,
+) -> None:
+    """One screenshot of a made moment, the one at 25 % where none is named."""
+    link = MadeLink(moment())
     terminal = Terminal(theme=theme, mouse=False, ascii_only=False, no_colour=False)
     app = CutoverApp(link, actor=ACTOR, terminal=terminal)
     async with app.run_test(size=size) as pilot:
@@ -60,6 +68,11 @@ async def shoot_all(folder: Path) -> list[Path]:
         await shoot(made[-1], size=(width, height))
     made.append(folder / "rollback-preview.svg")
     await shoot(made[-1], size=(100, 30), keys=("R",))
+    for name, moment in (("plan-staging", proving), ("plan-decommission", retiring)):
+        made.append(folder / f"{name}.svg")
+        await shoot(made[-1], size=(120, 40), keys=("7",), moment=moment)
+    made.append(folder / "sign.svg")
+    await shoot(made[-1], size=(100, 30), keys=("7", *["down"] * 6, "S"), moment=proving)
     return made
 
 

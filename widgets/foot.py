@@ -30,6 +30,7 @@ class FootEntry:
     danger: bool = False
     short: str = ""  # said where there is little room
     keep: bool = False  # never left out
+    note: bool = False  # no button: something to know
 
 
 class FootButton(Widget, can_focus=True):
@@ -61,6 +62,9 @@ class FootButton(Widget, can_focus=True):
         palette = palette_of(self.app.theme_variables, ascii_only=bool(getattr(self.app, "ascii_only", False)))
         row = Row(palette).gap()
         key, _, label = self.words.partition(" ")
+        if self.entry.note:
+            row.add(self.words, palette.held)
+            return row.gap().strip(self.size.width).apply_style(self.visual_style.rich_style)
         if not self.entry.enabled:
             row.add(self.words, palette.stale)
             return row.gap().strip(self.size.width).apply_style(self.visual_style.rich_style)
@@ -124,9 +128,9 @@ class FootBar(Horizontal):
 
 def fitting_entries(entries: tuple[FootEntry, ...], width: int) -> list[tuple[FootEntry, str]]:
     """What each button says so that all fit: short words first, then the last are left out, never `keep` or `danger`."""
-    chosen = [(e, f"{e.key} {e.label}") for e in entries]
+    chosen = [(e, f"{e.key} {e.label}".strip()) for e in entries]
     if _used(chosen) > width:
-        chosen = [(e, f"{e.key} {e.short or e.label}") for e, _ in chosen]
+        chosen = [(e, f"{e.key} {e.short or e.label}".strip()) for e, _ in chosen]
     while _used(chosen) > width:
         loose = [i for i, (e, _) in enumerate(chosen) if not (e.keep or e.danger)]
         if not loose:

@@ -36,6 +36,7 @@ TITLES = {
     Act.RESUME: "RESUME: lift the hold",
     Act.APPROVE: "APPROVE: what another operator has asked for",
     Act.OVERRIDE: "OVERRIDE: lift one rule for a time",
+    Act.SIGN: "SIGN: answer for what no machine can check",
     Act.SEAT: "TAKE THE SEAT: the right to command the engine",
 }
 LEAST_REASON = 3
@@ -60,6 +61,7 @@ SPECS = {
     Act.RESUME: ActSpec(Act.RESUME, reason=True),
     Act.APPROVE: ActSpec(Act.APPROVE, word="approve"),
     Act.OVERRIDE: ActSpec(Act.OVERRIDE, reason=True),
+    Act.SIGN: ActSpec(Act.SIGN, reason=True),
     Act.SEAT: ActSpec(Act.SEAT),
 }
 
@@ -80,7 +82,7 @@ class ActDialog(Dialog[bool]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Line(TITLES[self.spec.act], id="dialog-title")
+            yield Line(self._title(), id="dialog-title")
             yield Line(self._seat or "asking the engine …", id="dialog-facts")
             yield Line("", id="dialog-refusal", classes="-gone")
             with VerticalScroll(id="dialog-scroll", can_focus=False):
@@ -91,6 +93,13 @@ class ActDialog(Dialog[bool]):
                     yield TypedInput(id="dialog-typed", compact=True)
             yield Line("", id="dialog-said")
             yield Line(self._hint(), id="dialog-hint")
+
+    def _title(self) -> str:
+        return TITLES[self.spec.act]
+
+    def _asks(self) -> Args:
+        """What the preview is asked with."""
+        return {}
 
     def _prompt(self) -> str:
         if self.spec.act is Act.OVERRIDE:
@@ -111,7 +120,7 @@ class ActDialog(Dialog[bool]):
 
     async def _fetch(self, changed: bool = False) -> None:
         try:
-            new = await self._ask(self.spec.act, {})
+            new = await self._ask(self.spec.act, self._asks())
         except (CutoverError, OSError, TimeoutError) as error:
             self._say(f"no preview: {plain(str(error) or 'no answer from the engine', 300)}")
             return
@@ -133,7 +142,7 @@ class ActDialog(Dialog[bool]):
     async def _look_again(self) -> None:
         """Only a preview of another hash or answer disturbs the hand."""
         try:
-            new = await self._ask(self.spec.act, {})
+            new = await self._ask(self.spec.act, self._asks())
         except (CutoverError, OSError, TimeoutError):
             return  # the next snapshot, or the engine's refusal, tells
         old = self.preview
@@ -162,6 +171,7 @@ class ActDialog(Dialog[bool]):
         refusal = self.query_one("#dialog-refusal", Line)
         refusal.update("\n".join(said))
         refusal.set_class(not said, "-gone")
+        refusal.set_class(preview.allowed and not preview.warnings, "-told")
 
     def _may_answer(self, yes: bool) -> None:
         self.query_one("#dialog-ask").set_class(not yes, "-gone")
@@ -179,14 +189,27 @@ class ActDialog(Dialog[bool]):
     @on(TypedInput.Submitted)
     def _typed(self, event: TypedInput.Submitted) -> None:
         text = event.value.strip()
-        if self.spec.word and text != self.spec.word:
-            self._say(f"not done: type {self.spec.word}, then Enter" if text else "Enter alone is never yes")
-        elif self.spec.act is Act.OVERRIDE and len(text.split(maxsplit=2)) < 3:
-            self._say("not done: RULE TIME why, such as: SOAK 2h seen for a day in staging")
-        elif self.spec.reason and len(text) < LEAST_REASON:
-            self._say("not done: say why in a few words")
+        if wrong := self._wrong(text):
+            self._say(wrong)
         else:
             self._go(text if self.spec.reason else "by hand, from the console")
+
+    def _wrong(self, text: str) -> str:
+        """Why what was typed is not done; empty where it is."""
+        if self.spec.word and text != self.spec.word:
+            return f"not done: type {self.spec.word}, then Enter" if text else "Enter alone is never yes"
+        if self.spec.act is Act.OVERRIDE and len(text.split(maxsplit=2)) < 3:
+            return "not done: RULE TIME why, such as: SOAK 2h seen for a day in staging"
+        return "not done: say why in a few words" if self.spec.reason and len(text) < LEAST_REASON else ""
+
+    def _args(self, text: str) -> Args:
+        """What the engine is given."""
+        if self.spec.act is Act.SEAT:
+            return {"take": True}
+        if self.spec.act is Act.OVERRIDE:
+            rule, length, why = text.split(maxsplit=2)
+            return {"rule": rule.upper(), "for": length, "reason": why}
+        return {"reason": text}
 
     @on(TypedInput.PasteRefused)
     def _pasted(self) -> None:
@@ -196,10 +219,7 @@ class ActDialog(Dialog[bool]):
         if self._busy or not self._may_go():
             return
         self._busy = True
-        args: Args = {"take": True} if self.spec.act is Act.SEAT else {"reason": reason}
-        if self.spec.act is Act.OVERRIDE:
-            rule, length, why = reason.split(maxsplit=2)
-            args = {"rule": rule.upper(), "for": length, "reason": why}
+        args = self._args(reason)
         if self.preview is not None and self.preview.hash:
             args["preview_hash"] = self.preview.hash
         self._say("sent …")

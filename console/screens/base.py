@@ -40,6 +40,8 @@ class CutoverScreen(Screen[None]):
     """One of the screens under the keys 1..8, and the run."""
 
     HELP_TEXT: ClassVar[str] = ""
+    SIGNS: ClassVar[bool] = False
+    """Does this screen show what can be signed?"""
 
     def compose(self) -> ComposeResult:
         yield from self.heads()
@@ -63,13 +65,13 @@ class CutoverScreen(Screen[None]):
 
     def show(self, view: View) -> None:
         """Hand the moment to the panels; each draws only what differs."""
-        self.query_one(HeadLine).observe = view.observe
+        self.query_one(HeadLine).observe = self.query_one(NextLine).observe = view.observe
         self.query_one(ReadinessLine).gone = None if view.gone_for is None else since_words(view.gone_for)
         for panel in self.query(Panel):
             panel.snapshot = view.snapshot
             panel.stale = None if isinstance(panel, HeadLine | ReadinessLine) else view.gone_for
         foot = self.query_one(FootBar)
-        entries = foot_entries(view, width=self.app.size.width, in_list=self.table is not None)
+        entries = foot_entries(view, width=self.app.size.width, in_list=self.table is not None, signs=self.SIGNS)
         if foot.entries != entries:
             foot.entries = entries
 
@@ -82,6 +84,10 @@ class CutoverScreen(Screen[None]):
     def value_to_copy(self, view: View) -> str:
         """What `y` copies here: the row under the cursor, else how rollback stands."""
         return (self.table.value() or "") if self.table is not None else ""
+
+    def item_to_sign(self) -> tuple[str, bool]:
+        """What `S` signs here, and whether it takes a signature back; no name where the cursor is on nothing of the kind."""
+        return "", False
 
     # Lists
 

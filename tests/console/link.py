@@ -133,4 +133,12 @@ class MadeLink:
     def _preview(self, command: str, args: dict[str, Any]) -> PreviewView:
         if command == "rollback":
             return rollback_preview(args.get("mode", "graceful"))
+        if command == "sign":
+            return PreviewView(command="sign", reason=self._asked(args["item"]))
         return PreviewView(command=command, hash="a1", steps=(StepView(text=f"{command} it"),), seconds=3)
+
+    def _asked(self, name: str) -> str:
+        item = next((i for i in self.now.checklist if i.name == name), None) if self.now is not None else None
+        if item is not None:
+            return f"{item.text} (a gate of {item.phase})"
+        return f"{name}: asked" if name else "one of on-call-told, preflight:capacity"

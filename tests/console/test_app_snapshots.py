@@ -12,10 +12,13 @@ from textual.pilot import Pilot
 
 from console.app import CutoverApp
 from console.screens.rollback_dialog import EvacuateDialog, RollbackDialog
+from console.screens.sign_dialog import SignDialog
 from console.terminal import Terminal
 from tests.console.console_pilot import ACTOR, SIZES, early, until
 from tests.console.link import MadeLink, blocked_preview, evacuate_preview
+from tests.fixtures.plan_moments import lowered, proving, retiring
 from tests.fixtures.snapshots import legacy_died, soaking, two_persons
+from widgets.plan_gates import PlanGates
 
 DARK = Terminal(theme="cutover-dark", mouse=False, ascii_only=False, no_colour=False)
 
@@ -76,3 +79,36 @@ def test_evacuation_preview(snap_compare: Any, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_an_approval_and_an_override_are_seen_on_the_main_screen(snap_compare: Any, size: tuple[int, int]) -> None:
     assert snap_compare(made_app(link=MadeLink(two_persons())), terminal_size=size, run_before=drawn)
+
+
+async def plan_open(pilot: Pilot[Any]) -> None:
+    await drawn(pilot)
+    await pilot.press("7")
+    await until(pilot, lambda: bool(pilot.app.screen.query(PlanGates)))
+    await pilot.pause()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("moment", [proving, lowered, retiring])
+def test_the_plan_with_what_is_proven_signed_lifted_and_left(snap_compare: Any, moment: Any, size: tuple[int, int]) -> None:
+    assert snap_compare(made_app(link=MadeLink(moment())), terminal_size=size, run_before=plan_open)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_lowers_the_way_back_is_seen_on_the_main_screen(snap_compare: Any, size: tuple[int, int]) -> None:
+    assert snap_compare(made_app(link=MadeLink(lowered())), terminal_size=size, run_before=drawn)
+
+
+async def sign_open(pilot: Pilot[Any]) -> None:
+    await plan_open(pilot)
+    panel = pilot.app.screen.query_one(PlanGates)
+    panel.move_to([e.key for e in panel.shown()].index("checklist on-call-told"))
+    await pilot.press("S")
+    screen = pilot.app.screen
+    assert isinstance(screen, SignDialog)
+    await until(pilot, lambda: screen.preview is not None)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_sign_dialog(snap_compare: Any, size: tuple[int, int]) -> None:
+    assert snap_compare(made_app(link=MadeLink(proving())), terminal_size=size, run_before=sign_open)
