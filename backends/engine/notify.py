@@ -28,7 +28,7 @@ from backends.engine.redact import Redactor
 from backends.errors import CutoverError
 from backends.escape import plain
 from backends.plan.models import Notify, NotifyOn, Plan
-from backends.plan.references import resolve
+from backends.secrets.resolve import resolve
 
 QUEUE = 500  # messages that wait for one webhook
 LINES = 20  # of one message

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from backends.errors import CutoverError
 from backends.plan.models import Plan
-from backends.plan.references import is_literal, parse_references, resolve
+from backends.plan.references import is_literal, parse_references
+from backends.secrets.resolve import resolved_before
 
 SHORTEST = 6  # a shorter value would black out ordinary words
 HIDDEN = "[redacted]"
@@ -36,7 +37,7 @@ class Redactor:
 
     def _of(self, text: str) -> Iterator[str]:
         try:
-            value = text if is_literal(text) else resolve(text, base=self._base)
+            value = text if is_literal(text) else resolved_before(text, base=self._base)
             parts = [value, *value.splitlines()]
             # Of an address the path and the user are the secret, and each long part of them.
             url = urlsplit(value) if "://" in value else None

@@ -6,10 +6,10 @@ import re
 
 from backends.escape import plain
 from backends.plan.document import Node, Span, read_document
+from backends.plan.literals import HIDDEN, without_credentials
 from backends.plan.nearest import nearest_name
 from backends.plan.problems import SECRET_FIELDS, without_userinfo
 
-HIDDEN = "…hidden…"
 _SECRET_NAME = re.compile(r"(?i)secret|passw|passphrase|token|tsig|hook|credential|key|sas")
 _REFERENCES_ONLY = re.compile(r"(\s|[\"']|\$\{[a-z-]+:[^}]*\})*")
 _LINE_LIMIT = 400
@@ -31,7 +31,7 @@ class Excerpts:
         """The line, harmless for a terminal; empty where there is none."""
         if not 1 <= number <= len(self._lines):
             return ""
-        return plain(without_userinfo(self._lines[number - 1].rstrip().expandtabs(4)), _LINE_LIMIT)
+        return plain(without_credentials(without_userinfo(self._lines[number - 1].rstrip().expandtabs(4))), _LINE_LIMIT)
 
     def _hide(self, span: Span) -> None:
         """From the last line to the first, so that columns of spans not yet hidden stay true."""

@@ -20,6 +20,7 @@ from backends.plan.models import Plan
 from backends.plan.problems import Findings, Problem, in_order, make_problem
 from backends.plan.rules import check_rules
 from backends.plan.rules.scripts import check_scripts
+from backends.plan.rules.secrets import check_secret_files
 from backends.plan.shape import shape_plan
 
 
@@ -155,4 +156,5 @@ def _judge_document(document: Document, path: Path, *, with_files: bool) -> tupl
         check_rules(plan, values, findings)
         if with_files:
             check_scripts(plan, path.parent, findings)
+            check_secret_files(plan, path.parent, findings)
     return plan, findings.problems

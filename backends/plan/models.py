@@ -428,6 +428,14 @@ class Notify(Part):
     on: Annotated[tuple[NotifyOn, ...], Field(min_length=1)] = WHAT_MATTERS
 
 
+class SecretCopy(Part):
+    """A secret that the workloads need on target too. `from` and `to` are one reference each, whole; `cutover secrets --copy` copies it."""
+
+    name: Name
+    from_: Text = Field(alias="from", repr=False)
+    to: Text = Field(repr=False)
+
+
 def _version(value: Any) -> Any:
     if isinstance(value, bool) or value != 1:
         raise ValueError("expected version 1, the only one there is")
@@ -461,6 +469,7 @@ class Plan(Part):
     two_person: tuple[Literal["advance", "phase", "arm", "shift", "commit", "retire", "decommission"], ...] = ()
     approve_within: Duration = 900.0
     notify: tuple[Notify, ...] = ()
+    secrets: tuple[SecretCopy, ...] = ()
     metrics_file: str | None = None
     simulation: Truth = False  # true in the sandbox's own plan: shown on every screen
 

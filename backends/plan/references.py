@@ -1,26 +1,29 @@
-"""References to secrets in a plan: `${env:NAME}`, `${file:PATH}`, `${aws-secret:ID#KEY}` and the like.
+"""The form of references to secrets: `${env:NAME}`, `${file:PATH}`, `${aws-secret:ID#KEY}` and the like.
 
-`parse_references` only reads their form and is all that an offline check does; `resolve` fetches, late, where the value is
-needed. Values appear in no message, and a reference inside a value is not resolved again.
+All that an offline check does of them. `backends.secrets.resolve` fetches what stands behind, late, where it is needed.
 """
 
 from __future__ import annotations
 
-import os
+import ipaddress
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from urllib.parse import urlsplit
 
-from backends.errors import NotYetSupported
 from backends.escape import plain
-from backends.plan.errors import ResolveError
 from backends.plan.nearest import name_hint
 
 KINDS = ("env", "file", "aws-secret", "gcp-secret", "azure-secret", "azure-keyvault")
-_BUILT = ("env", "file")
+CLOUD_KINDS = KINDS[2:]
 _START = "${"
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_MAX_SECRET = 64 << 10
+_AWS_ID = re.compile(r"[A-Za-z0-9/_+=.@:-]{1,2048}")  # a name or an ARN
+_GCP = re.compile(
+    r"(?:projects/)?([a-z0-9:.-]{1,100})/(?:secrets/)?([A-Za-z0-9_-]{1,255})(?:/(?:versions/)?([A-Za-z0-9_-]{1,63}))?"
+)
+_AZURE = re.compile(r"/?([A-Za-z0-9-]{1,127})(?:/([0-9a-f]{32}))?")
+_VAULT = re.compile(r"[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9]")
+_VAULT_DOMAINS = (".vault.azure.net", ".vault.azure.cn", ".vault.usgovcloudapi.net")  # a token goes to no other host
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,37 @@ class Reference:
         return f"${{{self.kind}:{plain(self.what, 120)}}}"
 
     @property
-    def is_built(self) -> bool:
-        """Can it be resolved yet?"""
-        return self.kind in _BUILT
+    def source(self) -> str:
+        """As it is written."""
+        return f"${{{self.kind}:{self.what}}}"
+
+    @property
+    def name(self) -> str:
+        """What it names, without the field."""
+        return self.what.partition("#")[0] if self.kind in CLOUD_KINDS else self.what
+
+    @property
+    def field(self) -> str:
+        """Of a secret that is a JSON object, the one that is meant; empty where all of it is."""
+        return self.what.partition("#")[2] if self.kind in CLOUD_KINDS else ""
+
+
+@dataclass(frozen=True, slots=True)
+class GoogleName:
+    """A secret of Secret Manager; `version` is `latest` where none is written."""
+
+    project: str
+    secret: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class VaultName:
+    """A secret of a key vault; `version` is empty for the newest. `vault` is its URL."""
+
+    vault: str
+    secret: str
+    version: str
 
 
 class ReferenceForm(ValueError):
@@ -77,56 +108,57 @@ def _reference(inner: str, start: int, end: int) -> Reference:
         raise ReferenceForm(f"found `${{{kind}:}}`, expected a name after the colon")
     if kind == "env" and not _ENV_NAME.fullmatch(what):
         raise ReferenceForm(f"found `${{env:{plain(what, 60)}}}`, expected the name of a variable")
-    return Reference(kind, what, start, end)
+    reference = Reference(kind, what, start, end)
+    if kind in CLOUD_KINDS:
+        _check_name(reference)
+    return reference
+
+
+def _check_name(reference: Reference) -> None:
+    if reference.kind == "aws-secret":
+        if not _AWS_ID.fullmatch(reference.name):
+            raise ReferenceForm(f"found `{reference.text}`, expected a secret's name or ARN", "write ${aws-secret:NAME#FIELD}")
+    elif reference.kind == "gcp-secret":
+        google_name(reference)
+    else:
+        vault_name(reference)
+
+
+def google_name(reference: Reference) -> GoogleName:
+    """Raises `ReferenceForm`."""
+    found = _GCP.fullmatch(reference.name)
+    if found is None:
+        hint = "write ${gcp-secret:PROJECT/SECRET} or ${gcp-secret:projects/PROJECT/secrets/SECRET/versions/VERSION}"
+        raise ReferenceForm(f"found `{reference.text}`, expected a project and a secret", hint)
+    return GoogleName(found[1], found[2], found[3] or "latest")
+
+
+def vault_name(reference: Reference) -> VaultName:
+    """Raises `ReferenceForm`. A vault elsewhere than in Azure's own domains is taken on this machine only (emulators)."""
+    name = reference.name
+    url = urlsplit(name) if "://" in name else None
+    if url is not None:
+        host, rest, base = url.hostname or "", url.path.removeprefix("/secrets"), f"{url.scheme}://{url.netloc}"
+    else:
+        host, _, rest = name.partition("/")
+        host = host if "." in host or not _VAULT.fullmatch(host) else f"{host}{_VAULT_DOMAINS[0]}"
+        base = f"https://{host}"
+    found = _AZURE.fullmatch(rest)
+    vault, dot, domain = host.lower().partition(".")
+    is_azures = base.startswith("https://") and _VAULT.fullmatch(vault) and dot + domain in _VAULT_DOMAINS
+    if found is None or not ((is_azures and (url is None or url.netloc == host)) or _is_loopback(host)):
+        hint = "write ${azure-keyvault:VAULT/SECRET} or ${azure-keyvault:VAULT.vault.azure.net/SECRET/VERSION}"
+        raise ReferenceForm(f"found `{reference.text}`, expected a vault of Azure's and a secret", hint)
+    return VaultName(base, found[1], found[2] or "")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def is_literal(text: str) -> bool:
     """Is it a value of its own, without any reference?"""
     return _START not in text
-
-
-def resolve(text: str, *, base: Path) -> str:
-    """`text` with each reference replaced by what stands behind it; relative files are relative to `base`.
-
-    Reads the environment and small local files only. Raises `ResolveError`, and `NotYetSupported` for secrets kept by a cloud.
-    """
-    try:
-        references = parse_references(text)
-    except ReferenceForm as error:
-        raise ResolveError(str(error), hint=error.hint) from None
-    out, position = "", 0
-    for reference in references:
-        out += text[position : reference.start] + _value_of(reference, base)
-        position = reference.end
-    return out + text[position:]
-
-
-def _value_of(reference: Reference, base: Path) -> str:
-    if reference.kind == "env":
-        value = os.environ.get(reference.what)
-        if value is None:
-            raise ResolveError(f"{reference.text}: the variable is not set", hint=f"export {reference.what}=…")
-        return value
-    if reference.kind == "file":
-        return _file_value(reference, base)
-    raise NotYetSupported(
-        f"{reference.text}: secrets kept by a cloud are not yet supported", hint="use ${env:NAME} or ${file:PATH}"
-    )
-
-
-def _file_value(reference: Reference, base: Path) -> str:
-    path = base / reference.what
-    try:
-        path = base / Path(reference.what).expanduser()
-        if not path.is_file():
-            raise ResolveError(f"{reference.text}: there is no such file", where=str(path))
-        with path.open("rb") as file:
-            raw = file.read(_MAX_SECRET + 1)
-        if len(raw) > _MAX_SECRET:
-            raise ResolveError(f"{reference.text}: found more than {_MAX_SECRET} bytes, expected a secret")
-        return raw.decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise ResolveError(f"{reference.text}: found bytes that are not UTF-8, expected text") from None
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it cannot be read"
-        raise ResolveError(f"{reference.text}: {reason}", where=str(path), hint="check that you may read it") from None

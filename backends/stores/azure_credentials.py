@@ -6,32 +6,26 @@ the chain is that of the Azure SDKs' DefaultAzureCredential, with the environmen
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hmac
-import json
 import os
-import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from pathlib import Path
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
-from backends.errors import CutoverError
-from backends.escape import plain
+from backends.secrets import entra
+from backends.secrets.oauth import Found, Tokens
 from backends.stores.errors import StoreDenied
-from backends.stores.oauth import Found, Token, Tokens, ask_token
 from backends.stores.object_client import Params, Request
+from backends.stores.plan_secret import of_store
 
 VERSION = "2023-11-03"  # of the REST interface
 _RESOURCE = "https://storage.azure.com"
-_SCOPE = f"{_RESOURCE}/.default"
 _KEYS = ("AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY")
-_CLI_SECONDS = 30.0
-_METADATA_CONNECT_SECONDS = 1.0  # elsewhere than on Azure nobody answers there
+_HINT = "give secret_key (the account's key) or session_token (a SAS) as ${env:…}, or log in with az login"
 _SIGNED = (
     "content-encoding",
     "content-language",
@@ -77,7 +71,9 @@ class AzureSigner:
         self._found: Found[Credential] = Found(find)
 
     async def sign(self, request: Request) -> tuple[Mapping[str, str], Params]:
-        credential = await self._found.get()
+        with of_store():
+            credential = await self._found.get()
+            token = await credential.get() if isinstance(credential, Tokens) else ""
         headers = {
             **request.headers,
             "x-ms-date": format_datetime(datetime.now(UTC), usegmt=True),
@@ -86,7 +82,7 @@ class AzureSigner:
         if isinstance(credential, Sas):
             return headers, request.params + credential.params
         if isinstance(credential, Tokens):
-            return {**headers, "authorization": f"Bearer {await credential.get()}"}, request.params
+            return {**headers, "authorization": f"Bearer {token}"}, request.params
         text = string_to_sign(request, headers, self._account)
         try:
             key = base64.b64decode(credential.key, validate=True)
@@ -110,7 +106,7 @@ def string_to_sign(request: Request, headers: Mapping[str, str], account: str) -
 
 
 def chain(store: str, account: str) -> Callable[[], Awaitable[Credential]]:
-    """The environment, a workload's or a machine's identity, then the operator's `az login`."""
+    """The environment of the storage tools, then that of every Azure resource (`backends.secrets.entra`)."""
 
     async def find() -> Credential:
         env = os.environ
@@ -120,85 +116,6 @@ def chain(store: str, account: str) -> Callable[[], Awaitable[Credential]]:
                     return SharedKey(env[name].strip())
             if env.get("AZURE_STORAGE_SAS_TOKEN"):
                 return Sas.of(env["AZURE_STORAGE_SAS_TOKEN"].strip())
-        if env.get("AZURE_TENANT_ID") and env.get("AZURE_CLIENT_ID"):
-            if env.get("AZURE_CLIENT_SECRET"):
-                return Tokens(lambda: _by_secret(store))
-            if env.get("AZURE_FEDERATED_TOKEN_FILE"):
-                return Tokens(lambda: _by_federated_token(store))
-        machine = Tokens(lambda: _by_machine(store))
-        try:
-            await machine.get()
-        except CutoverError as error:
-            if shutil.which("az") is None:
-                hint = "give secret_key (the account's key) or session_token (a SAS) as ${env:…}, or log in with az login"
-                raise StoreDenied(f"{store}: no credentials found", hint=hint) from error
-            return Tokens(lambda: _by_cli(store))
-        return machine
+        return await entra.chain(store, _RESOURCE, _HINT)()
 
     return find
-
-
-def _authority() -> str:
-    host = os.environ.get("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com").rstrip("/")
-    return f"{host}/{os.environ['AZURE_TENANT_ID']}/oauth2/v2.0/token"
-
-
-async def _by_secret(store: str) -> Token:
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": os.environ["AZURE_CLIENT_ID"],
-        "client_secret": os.environ["AZURE_CLIENT_SECRET"],
-        "scope": _SCOPE,
-    }
-    return await ask_token(store, _authority(), form=form)
-
-
-async def _by_federated_token(store: str) -> Token:
-    path = Path(os.environ["AZURE_FEDERATED_TOKEN_FILE"])
-    try:
-        assertion = await asyncio.to_thread(path.read_text)  # read each time: it is rotated
-    except OSError as error:
-        raise StoreDenied(f"{store}: AZURE_FEDERATED_TOKEN_FILE cannot be read: {error.strerror}") from error
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": os.environ["AZURE_CLIENT_ID"],
-        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-        "client_assertion": assertion.strip(),
-        "scope": _SCOPE,
-    }
-    return await ask_token(store, _authority(), form=form)
-
-
-async def _by_machine(store: str) -> Token:
-    """The identity of an Azure machine, or of an app service."""
-    env = os.environ
-    query = {"resource": _RESOURCE}
-    if env.get("AZURE_CLIENT_ID"):
-        query["client_id"] = env["AZURE_CLIENT_ID"]
-    if env.get("IDENTITY_ENDPOINT") and env.get("IDENTITY_HEADER"):
-        url = f"{env['IDENTITY_ENDPOINT']}?{urlencode({'api-version': '2019-08-01', **query})}"
-        return await ask_token(store, url, headers={"x-identity-header": env["IDENTITY_HEADER"]})
-    host = env.get("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://169.254.169.254").rstrip("/")
-    url = f"{host}/metadata/identity/oauth2/token?{urlencode({'api-version': '2018-02-01', **query})}"
-    return await ask_token(store, url, headers={"metadata": "true"}, connect_seconds=_METADATA_CONNECT_SECONDS)
-
-
-async def _by_cli(store: str) -> Token:
-    argv = ("az", "account", "get-access-token", "--resource", _RESOURCE, "--output", "json")
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*argv, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe)
-    try:
-        async with asyncio.timeout(_CLI_SECONDS):
-            out, err = await process.communicate()
-    except TimeoutError as error:
-        raise StoreDenied(f"{store}: az did not answer within {_CLI_SECONDS:g} s") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    try:
-        said = json.loads(out)
-        return Token.lasting(said["accessToken"], float(said["expires_on"]) - datetime.now(UTC).timestamp())
-    except (ValueError, KeyError, TypeError) as error:
-        reason = plain(err.decode("utf-8", "replace").strip(), 200) or "no token in its answer"
-        raise StoreDenied(f"{store}: az: {reason}", hint="log in with az login") from error

@@ -87,20 +87,21 @@ class PlanCredentials(LookedUpCredentials):
     """The keys that the plan names, its references resolved on first use, and again when a server says that they have ended."""
 
     def __init__(self, name: str, spec: StoreSpec, base: Path) -> None:
-        super().__init__(name, lambda anew: (self._resolve(), float("inf")))
+        super().__init__(name, lambda anew: (self._resolve(anew), float("inf")))
         self._name = name
         self._spec = spec
         self._base = base
 
-    def _resolve(self) -> Credentials:
-        access, secret = self._one("access_key", self._spec.access_key), self._one("secret_key", self._spec.secret_key)
-        token = self._one("session_token", self._spec.session_token) if self._spec.session_token else None
+    def _resolve(self, anew: bool) -> Credentials:
+        spec = self._spec
+        access, secret = self._one("access_key", spec.access_key, anew), self._one("secret_key", spec.secret_key, anew)
+        token = self._one("session_token", spec.session_token, anew) if spec.session_token else None
         return Credentials(access, secret, token)
 
-    def _one(self, field: str, text: str | None) -> str:
+    def _one(self, field: str, text: str | None, anew: bool) -> str:
         if not text:
             raise StoreDenied(f"store {self._name}: {field} is missing", hint="give access_key and secret_key, or neither")
-        return plan_secret(self._name, field, text, base=self._base)
+        return plan_secret(self._name, field, text, base=self._base, anew=anew)
 
 
 def _shown(url: str) -> str:

@@ -12,13 +12,14 @@ from pathlib import Path
 from backends.errors import UsageError
 from backends.escape import plain
 from backends.plan.models import Store as StoreSpec
-from backends.stores import azure_credentials, gcs_credentials
+from backends.secrets import google
+from backends.secrets.oauth import Tokens
+from backends.stores import azure_credentials
 from backends.stores.azure import AzureStore
 from backends.stores.azure_credentials import AzureSigner, Credential, Sas, SharedKey
 from backends.stores.errors import StoreDenied
 from backends.stores.gcs import GcsStore
-from backends.stores.gcs_credentials import GcsSigner
-from backends.stores.oauth import Tokens
+from backends.stores.gcs_credentials import SCOPE, GcsSigner
 from backends.stores.object_client import ObjectClient, Place
 from backends.stores.object_errors import azure_error, gcs_error
 from backends.stores.plan_secret import plan_secret
@@ -32,9 +33,9 @@ def open_gcs(name: str, spec: StoreSpec, bucket: str, prefix: str, *, base: Path
     async def find() -> Tokens:
         secret = await _secret(name, spec, base)
         if secret is None:
-            return await gcs_credentials.chain(name)()
+            return await google.chain(name, SCOPE)()
         field, text = secret
-        return gcs_credentials.from_key(name, text) if field == "secret_key" else gcs_credentials.fixed(text)
+        return google.from_key(name, text, SCOPE) if field == "secret_key" else google.fixed(text)
 
     place = Place.of(spec.endpoint or _GCS, bucket)
     return GcsStore(name, f"gs://{bucket}/{prefix}", prefix, ObjectClient(name, place, GcsSigner(find), gcs_error))

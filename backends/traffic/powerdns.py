@@ -21,7 +21,7 @@ import aiohttp
 from backends.escape import plain
 from backends.plan.models import PowerdnsRoute as PowerdnsSpec
 from backends.plan.records import Record, RecordForm, canonical_value, parse_record
-from backends.plan.references import resolve
+from backends.secrets.resolve import resolve
 from backends.traffic.answers import Answerers, Served, weighted_seen
 from backends.traffic.base import Clients, Confirmation, ForeignChange, Observed, PlainRoute, RouteError
 

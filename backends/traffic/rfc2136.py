@@ -15,7 +15,7 @@ from typing import Any
 
 from backends.plan.models import Rfc2136Route as Rfc2136Spec
 from backends.plan.records import Record, parse_record, values_at
-from backends.plan.references import resolve
+from backends.secrets.resolve import resolve
 from backends.traffic.answers import Answerers, Kept, Served, Told, target_share
 from backends.traffic.base import Clients, Confirmation, Finding, ForeignChange, Observed, PlainRoute, RouteError
 from backends.traffic.nameserver import NameServer, NameServerError, RecordSet, Unmet, Update

@@ -15,7 +15,7 @@ from typing import Any
 
 from backends.plan.models import Route53Route as Route53Spec
 from backends.plan.records import full_record
-from backends.plan.references import resolve
+from backends.secrets.resolve import resolve
 from backends.traffic.answers import Answerers, Served, weighted_seen
 from backends.traffic.base import Clients, Confirmation, Finding, ForeignChange, Observed, PlainRoute, RouteError
 from backends.traffic.route53_client import Access, Route53Client, Route53Error

@@ -153,10 +153,10 @@ def _probes_of(plan: Plan, workload: Workload) -> tuple[str, str] | None:
 
 def planned(load: Load, base: Path, side: str, *, rate: float | None, seconds: float, count: int | None) -> LoadPlan:
     """What is sent where; references in headers and body are resolved here, late."""
-    from backends.plan.references import resolve
     from backends.probes.load.answers import Sameness
     from backends.probes.load.run import LoadPlan
     from backends.probes.load.side import Request
+    from backends.secrets.resolve import resolve
 
     headers = {name.lower(): (name, resolve(value, base=base)) for name, value in load.headers.items()}
     body = resolve(load.body, base=base).encode() if load.body is not None else b""

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.errors import NotYetSupported
 from backends.plan.errors import ResolveError
-from backends.plan.references import ReferenceForm, parse_references, resolve
+from backends.plan.references import ReferenceForm, parse_references
+from backends.secrets.resolve import resolve
 
 SECRET = "correct horse battery staple"
 
@@ -48,14 +48,40 @@ def test_what_leads_nowhere_is_an_error_that_names_the_reference(tmp_path: Path,
 
 @pytest.mark.parametrize(
     "text",
-    ["${aws-secret:prod/tgt#secret}", "${gcp-secret:projects/p/secrets/s}", "${azure-secret:v/s}", "${azure-keyvault:v/s}"],
+    [
+        "${aws-secret:prod/tgt#secret}",
+        "${aws-secret:arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/tgt-AbCdEf}",
+        "${gcp-secret:proj/s}",
+        "${gcp-secret:projects/proj/secrets/s/versions/7#password}",
+        "${azure-secret:vault/s}",
+        "${azure-keyvault:vault.vault.azure.cn/s/0123456789abcdef0123456789abcdef}",
+        "${azure-keyvault:https://vault.vault.azure.net/secrets/s}",
+        "${azure-keyvault:http://127.0.0.1:8443/s}",
+    ],
 )
-def test_secrets_kept_by_a_cloud_parse_and_are_not_yet_resolved(text: str) -> None:
+def test_secrets_kept_by_a_cloud_are_known_by_their_form(text: str) -> None:
     [reference] = parse_references(text)
-    assert reference.text == text
-    assert not reference.is_built
-    with pytest.raises(NotYetSupported):
-        resolve(text, base=Path())
+    assert reference.text == reference.source == text
+    assert reference.field == {"prod/tgt#secret": "secret"}.get(reference.what, "password" if "#" in text else "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${aws-secret:a b}",
+        "${gcp-secret:only-a-project}",
+        "${gcp-secret:proj/../s}",
+        "${azure-keyvault:vault}",
+        "${azure-keyvault:evil.example.net/s}",
+        "${azure-keyvault:https://vault.vault.azure.net.evil.net/s}",
+        "${azure-keyvault:https://me@vault.vault.azure.net/s}",
+        "${azure-keyvault:http://vault.vault.azure.net/s}",
+        "${azure-keyvault:https://vault.vault.azure.net:444/s}",
+    ],
+)
+def test_a_name_that_no_manager_has_or_a_vault_elsewhere_is_refused(text: str) -> None:
+    with pytest.raises(ReferenceForm):
+        parse_references(text)
 
 
 @pytest.mark.parametrize(

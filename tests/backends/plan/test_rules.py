@@ -56,6 +56,12 @@ CASES = [
     ('"${env:TARGET_KEY}"', "AKIAEXAMPLE", "warning", "literal_credential", "stores.corpus-new.access_key"),
     ("${env:TARGET_KEY}", "${evn:TARGET_KEY}", "error", "reference", "stores.corpus-new.access_key"),
     ("${env:TARGET_KEY}", "${env:TARGET_KEY", "error", "reference", "stores.corpus-new.access_key"),
+    ("${env:TARGET_KEY}", "${azure-keyvault:evil.example.net/key}", "error", "reference", "stores.corpus-new.access_key"),
+    ("provider: gcp", "provider: AKIAABCDEFGHIJKLMNOP", "warning", "literal_credential", "legacy.provider"),
+    ("stores:\n", "secrets: [{name: db, from: hunter2, to: \"${file:k}\"}]\nstores:\n", "error", "not_a_reference", "secrets[0].from"),
+    ("stores:\n", "secrets: [{name: db, from: \"${file:k}\", to: \"${env:K}\"}]\nstores:\n", "error", "not_writable", "secrets[0].to"),
+    ("stores:\n", "secrets: [{name: db, from: \"${file:k}\", to: \"${gcp-secret:proj/s/3}\"}]\nstores:\n", "error", "not_writable", "secrets[0].to"),
+    ("stores:\n", "secrets: [{name: db, from: \"${file:k}\", to: \"${file:k}\"}]\nstores:\n", "error", "same_secret", "secrets[0].to"),
     ("https://objects.example.net", "${env:ENDPOINT}", "error", "reference_not_here", "stores.corpus-new.endpoint"),
     # routes
     ("steps: [5, 25, 50, 100]", "steps: [5, 50, 25, 100]", "error", "steps_rise", "routes[0].steps[2]"),
@@ -226,7 +232,6 @@ def test_no_change_periods_are_on_a_calendar(span: str, code: str, field: str) -
 def test_what_is_not_built_is_refused_by_its_field() -> None:
     told = [p.field for p in errors(judged(FULL.read_text())) if p.code == "not_yet_supported"]
     assert told == [
-        "stores.s3.secret_key",
         "transfer.workers",
         "measures[1].legacy.prometheus",
         "measures[1].target.prometheus",

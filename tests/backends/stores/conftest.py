@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from backends.secrets.google import fixed
+from backends.secrets.oauth import Tokens
 from backends.ssh.pool import SshPool
 from backends.stores.azure import AzureStore
 from backends.stores.azure_credentials import AzureSigner, Credential, SharedKey
 from backends.stores.base import Store
 from backends.stores.gcs import GcsStore
-from backends.stores.gcs_credentials import GcsSigner, fixed
+from backends.stores.gcs_credentials import GcsSigner
 from backends.stores.local import LocalStore
-from backends.stores.oauth import Tokens
 from backends.stores.object_client import ObjectClient, Place
 from backends.stores.object_errors import azure_error, gcs_error
 from backends.stores.s3 import S3Store

@@ -14,10 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from backends.plan.models import Store as StoreSpec
-from backends.stores import azure_credentials, gcs_credentials
+from backends.secrets import google
+from backends.secrets.errors import SecretDenied, SecretUnreachable
+from backends.secrets.oauth import Tokens, ask_token
+from backends.stores import azure_credentials
 from backends.stores.azure_credentials import Sas, SharedKey
-from backends.stores.errors import StoreDenied, StoreUnreachable
-from backends.stores.oauth import Tokens
+from backends.stores.errors import StoreDenied
+from backends.stores.gcs_credentials import SCOPE
 from backends.stores.open_cloud import open_azure, open_gcs
 from tests.peers.azurite import Azurite
 from tests.peers.scripted_http import Asked, ScriptedHttp, answer, scripted_http
@@ -65,7 +68,7 @@ async def azure_token() -> str:
 
 
 async def gcs_token() -> str:
-    return await (await gcs_credentials.chain("corpus")()).get()
+    return await (await google.chain("corpus", SCOPE)()).get()
 
 
 # Azure
@@ -107,7 +110,7 @@ async def test_a_machine_of_azure(server: ScriptedHttp) -> None:
 async def test_az_login_where_no_machine_answers(server: ScriptedHttp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     async with scripted_http(lambda _: answer(404)) as nobody:
         monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", nobody.endpoint)
-        with pytest.raises(StoreDenied, match="no credentials") as denied:
+        with pytest.raises(SecretDenied, match="no credentials") as denied:
             await azure_credentials.chain("corpus", "acme")()
         assert "az login" in denied.value.hint
         program = tmp_path / "bin" / "az"
@@ -116,7 +119,7 @@ async def test_az_login_where_no_machine_answers(server: ScriptedHttp, monkeypat
         program.chmod(0o755)
         assert await azure_token() == "of-az"
         program.write_text("#!/bin/sh\necho 'Please run az login' >&2\nexit 1\n")
-        with pytest.raises(StoreDenied, match="Please run az login"):
+        with pytest.raises(SecretDenied, match="Please run az login"):
             await azure_token()
 
 
@@ -172,8 +175,8 @@ async def test_a_machine_of_google(server: ScriptedHttp) -> None:
     ],
 )
 async def test_a_key_that_cannot_be_used_is_named_and_not_shown(text: str, says: str) -> None:
-    with pytest.raises(StoreDenied, match=says) as denied:
-        await gcs_credentials.from_key("corpus", text).get()
+    with pytest.raises(SecretDenied, match=says) as denied:
+        await google.from_key("corpus", text, SCOPE).get()
     assert "hunter2" not in str(denied.value)
 
 
@@ -182,11 +185,11 @@ async def test_credentials_that_are_nowhere_are_denied_with_a_cure(
 ) -> None:
     async with scripted_http(lambda _: answer(404)) as nobody:
         monkeypatch.setenv("GCE_METADATA_HOST", nobody.endpoint.removeprefix("http://"))
-        with pytest.raises(StoreDenied, match="no credentials") as denied:
+        with pytest.raises(SecretDenied, match="no credentials") as denied:
             await gcs_token()
     assert "session_token" in denied.value.hint
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
-    with pytest.raises(StoreDenied, match="not there"):
+    with pytest.raises(SecretDenied, match="not there"):
         await gcs_token()
 
 
@@ -200,25 +203,25 @@ async def test_a_token_is_kept_until_it_is_about_to_end() -> None:
         return answer(200, json.dumps({"access_token": f"t{len(server.asked)}", "expires_in": next(lasting)}))
 
     async with scripted_http(script) as server:
-        long = Tokens(lambda: gcs_credentials.ask_token("corpus", server.endpoint, form={}))
+        long = Tokens(lambda: ask_token("corpus", server.endpoint, form={}))
         assert [await long.get(), await long.get()] == ["t1", "t1"]
-        short = Tokens(lambda: gcs_credentials.ask_token("corpus", server.endpoint, form={}))
+        short = Tokens(lambda: ask_token("corpus", server.endpoint, form={}))
         assert [await short.get(), await short.get()] == ["t2", "t3"]
 
 
 @pytest.mark.parametrize(
     ("said", "kind", "says"),
     [
-        (answer(400, '{"error": "invalid_grant", "error_description": "Bad \\u001b[31m"}'), StoreDenied, "Bad "),
-        (answer(200, '{"token_type": "Bearer"}'), StoreDenied, "no access_token"),
-        (answer(200, "<html>"), StoreDenied, "no access_token"),
-        (answer(503), StoreUnreachable, "503"),
+        (answer(400, '{"error": "invalid_grant", "error_description": "Bad \\u001b[31m"}'), SecretDenied, "Bad "),
+        (answer(200, '{"token_type": "Bearer"}'), SecretDenied, "no access_token"),
+        (answer(200, "<html>"), SecretDenied, "no access_token"),
+        (answer(503), SecretUnreachable, "503"),
     ],
 )
 async def test_a_token_that_is_not_given(said: bytes, kind: type[Exception], says: str) -> None:
     async with scripted_http(lambda _: said) as server:
         with pytest.raises(kind, match=says) as failed:
-            await gcs_credentials.ask_token("corpus", f"{server.endpoint}/?sig=secret", form={"client_secret": "hunter2"})
+            await ask_token("corpus", f"{server.endpoint}/?sig=secret", form={"client_secret": "hunter2"})
     assert not [text for text in ("hunter2", "sig=", "\x1b") if text in str(failed.value)]
 
 

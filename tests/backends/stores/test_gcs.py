@@ -12,6 +12,8 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends.secrets.google import fixed
+from backends.secrets.oauth import Tokens
 from backends.stores.base import ObjectInfo
 from backends.stores.checksum import crc32c, crc64nvme, hex_to_base64
 from backends.stores.errors import (
@@ -27,9 +29,8 @@ from backends.stores.errors import (
     UploadGone,
 )
 from backends.stores.gcs import GcsStore
-from backends.stores.gcs_credentials import GcsSigner, fixed
+from backends.stores.gcs_credentials import GcsSigner
 from backends.stores.gcs_headers import checksums_of
-from backends.stores.oauth import Tokens
 from backends.stores.object_client import ObjectClient, Place
 from backends.stores.object_errors import gcs_error
 from backends.stores.object_xml import parse_gcs_list
@@ -164,7 +165,7 @@ async def test_an_error_of_cloud_storage_is_one_of_ours(status: int, code: str, 
 
 
 async def test_a_token_that_ended_is_looked_up_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backends.stores.oauth._FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("backends.secrets.oauth._FRESH_SECONDS", 0.0)
     tokens = iter(["old", "new"])
 
     async def find() -> Tokens:

@@ -18,7 +18,7 @@ from pyreqwest.client import ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 
 from backends.escape import plain
-from backends.stores.errors import StoreDenied, StoreUnreachable
+from backends.secrets.errors import SecretDenied, SecretUnreachable
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Tokens:
         self._lock = asyncio.Lock()
 
     async def get(self) -> str:
-        """One that holds for some minutes. Raises `StoreDenied` or `StoreUnreachable`."""
+        """One that holds for some minutes. Raises `SecretDenied` or `SecretUnreachable`."""
         async with self._lock:
             if self._kept is None or self._kept.ends_at - time.monotonic() < _EARLY_SECONDS:
                 self._kept = await self._ask()
@@ -79,7 +79,7 @@ class Found(Generic[T]):
 
 
 async def ask_token(
-    store: str,
+    who: str,
     url: str,
     *,
     form: Mapping[str, str] | None = None,
@@ -88,7 +88,7 @@ async def ask_token(
 ) -> Token:
     """A token from an endpoint that answers `access_token` and `expires_in`: POST with a form, else GET."""
     host = plain(urlsplit(url).hostname or "", 100)
-    what = f"{store}: asking {host} for a token"
+    what = f"{who}: asking {host} for a token"
     builder = ClientBuilder().follow_redirects(False).connect_timeout(timedelta(seconds=connect_seconds))
     async with builder.build() as client:
         request = client.request("POST" if form is not None else "GET", url).headers(dict(headers or {}))
@@ -97,16 +97,16 @@ async def ask_token(
             response = await (request.form(dict(form)) if form is not None else request).build().send()
             body = bytes(await response.bytes())
         except PyreqwestError as error:
-            raise StoreUnreachable(f"{what}: no answer", hint="look at the network and the credentials") from error
+            raise SecretUnreachable(f"{what}: no answer", hint="look at the network and the credentials") from error
     said = _json_object(body)
     if response.status >= 500 or response.status == 429:
-        raise StoreUnreachable(f"{what}: status {response.status}")
+        raise SecretUnreachable(f"{what}: status {response.status}")
     if response.status != 200:
         reason = said.get("error_description") or said.get("error") or f"status {response.status}"
-        raise StoreDenied(f"{what}: {plain(str(reason), 200)}", hint="look at the store's credentials")
+        raise SecretDenied(f"{what}: {plain(str(reason), 200)}", hint="look at the credentials")
     value, seconds = said.get("access_token"), said.get("expires_in", 3600)
     if not isinstance(value, str) or not value:
-        raise StoreDenied(f"{what}: the answer has no access_token")
+        raise SecretDenied(f"{what}: the answer has no access_token")
     return Token.lasting(value, float(seconds) if isinstance(seconds, int | float | str) and _is_number(seconds) else 3600.0)
 
 
