@@ -183,7 +183,15 @@ class Engine:
         it into an emergency one where that is asked for."""
         async with self._back_turn:
             task = await self._begin_rollback(mode, actor, reason, accept_unknown, limit)
-        return State.ROLLBACK_BLOCKED if task is None else await asyncio.shield(task)
+        while task is not None:
+            try:
+                return await asyncio.shield(task)
+            except asyncio.CancelledError:
+                if not task.cancelled() or self.stopping.is_set():
+                    raise
+            async with self._back_turn:  # turned into an emergency one: who asked for the first learns how that ends
+                task = self._backward if self._backward is not task else None
+        return State.ROLLBACK_BLOCKED
 
     async def _begin_rollback(
         self, mode: Mode, actor: str, reason: str, accept_unknown: bool, limit: float | None

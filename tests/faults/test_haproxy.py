@@ -27,6 +27,7 @@ from backends.engine.process import start_engine
 from backends.errors import RefusedByRule
 from backends.snapshot import State
 from tests.faults.small_world import kill_engine
+from tests.faults.table import fault_case
 from tests.faults.test_failpoints import advance, until
 from tests.peers.haproxy import Haproxy, haproxy
 
@@ -291,6 +292,31 @@ async def test_a_dead_haproxy_blocks_a_rollback_until_it_is_back(world: World) -
         await client.command("down", {})
     await gone(world)
     assert await world.share() == 0
+
+
+@pytest.mark.slow
+@fault_case("real, in a rollback: HAProxy's socket is gone", "blocked, no client is lost; home once it is back")
+async def test_a_socket_that_is_gone_in_the_middle_of_a_rollback_blocks_it_until_it_is_back(world: World) -> None:
+    await started(world, "weight.backward.before-intent")
+    async with world.client() as client:
+        await armed(client)
+        for _ in STEPS[:2]:
+            await advance(client)
+        with pytest.raises(EngineGone):
+            await client.command("rollback", {"confirm": "small", "reason": "test"})
+    await gone(world)
+    away = world.proxy.socket.rename(world.proxy.folder / "away.sock")
+    await started(world)
+    async with world.client() as client:
+        await until(client, State.ROLLBACK_BLOCKED)
+        away.rename(world.proxy.socket)
+        assert await world.share() == STEPS[1]
+        await client.command("rollback", {"confirm": "small", "reason": "test"})
+        assert (await client.snapshot()).state is State.ROLLED_BACK
+        await client.command("down", {})
+    await gone(world)
+    assert await world.share() == 0
+    assert world.lost == []
 
 
 async def test_the_night_page_brings_haproxy_home_by_hand(world: World) -> None:

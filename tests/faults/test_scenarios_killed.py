@@ -37,7 +37,7 @@ from tests.faults.small_world import kill_engine
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 LIMIT = 400.0
-BETWEEN = (3.0, 8.0)  # seconds from a start to the next kill
+BETWEEN = (2.0, 5.0)  # seconds from a start to the next kill
 MAKES_ERRORS = {"error-burst", "legacy-dies"}
 FROM_A_RESTART = {"restart", "advance"}  # who holds because an engine was killed, and nothing else
 

@@ -76,12 +76,8 @@ async def openssh(folder: Path, *, env: Mapping[str, str] | None = None, options
 
     Skips the test where no sshd is installed.
     """
-    program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-    if program is None:
-        pytest.skip("server missing: openssh-server")
     server = OpenSsh(folder, free_ports(1)[0])
-    await asyncio.to_thread(_prepare, server, dict(env or {}), options)
-    argv = [program, "-D", "-e", "-f", str(folder / "sshd_config")]
+    argv = await asyncio.to_thread(prepare, server, dict(env or {}), options)
 
     async def ready() -> bool:
         return await accepts(server.port)
@@ -94,7 +90,11 @@ async def openssh(folder: Path, *, env: Mapping[str, str] | None = None, options
             server.kill_sessions()
 
 
-def _prepare(server: OpenSsh, env: dict[str, str], options: str) -> None:
+def prepare(server: OpenSsh, env: Mapping[str, str], options: str = "") -> list[str]:
+    """Write its keys and its configuration; the argv that serves them. Skips the test where no sshd is installed."""
+    program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        pytest.skip("server missing: openssh-server")
     folder = server.folder
     folder.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:
@@ -115,3 +115,4 @@ def _prepare(server: OpenSsh, env: dict[str, str], options: str) -> None:
         "MaxStartups 200:30:400\nMaxSessions 100\nSubsystem sftp internal-sftp\n"
         f"SetEnv {set_env}\n{options}"
     )
+    return [program, "-D", "-e", "-f", str(folder / "sshd_config")]

@@ -54,6 +54,20 @@ def rolling(engine: Engine, mode: Any = "graceful", **more: Any) -> Any:
     return engine.rollback(mode=mode, actor="test", reason="test", **more)
 
 
+def test_who_asked_for_a_rollback_learns_how_the_emergency_ends_that_took_it_over(it: ModelEngine) -> None:
+    it.to_dual()
+    it.world.routes["chat"].slow = 5.0
+    engine = it.engine
+
+    async def both() -> Any:
+        first = engine.spawn(rolling(engine), "first")
+        await asyncio.sleep(1.0)
+        await rolling(engine, "emergency")
+        return await first
+
+    assert it.do(both()) is State.ROLLED_BACK
+
+
 def test_an_emergency_takes_over_a_rollback_whose_route_hangs_and_still_sets_that_route(it: ModelEngine) -> None:
     it.to_dual()
     it.world.routes["chat"].slow = 5.0
