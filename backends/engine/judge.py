@@ -19,7 +19,7 @@ from backends.engine.moves import hold
 from backends.plan.defaults import gates_of, triggers_of
 from backends.plan.models import Gate, Measure, Source, Trigger
 from backends.snapshot import GateView, TriggerView, ValidationView
-from backends.validation.feed import Feed
+from backends.validation.followed import Followed
 from backends.validation.gate import judge_gate
 from backends.validation.trigger import TriggerResult, judge_trigger
 from backends.validation.view import validation_view
@@ -45,12 +45,12 @@ class Judge:
         self._classes = {w.name: w.class_ for w in plan.workloads}
         self.triggers = triggers_of(plan)
         self._phase_gates = {phase: gates_of(plan, phase) for phase in Phase}
-        self._feeds: dict[tuple[str, str], Feed] = {}
-        shared: dict[Source, Feed] = {}
+        self._feeds: dict[tuple[str, str], Followed] = {}
+        shared: dict[Source, Followed] = {}
         for measure in plan.measures:
             pinned = self._points_of(measure.name)
             for side, source in (("legacy", measure.legacy), ("target", measure.target)):
-                feed = shared.get(source) or Feed(source, engine.world.reader, pinned=pinned)
+                feed = shared.get(source) or engine.world.follow(source, pinned)
                 shared[source] = self._feeds[measure.name, side] = feed
         self._unique = tuple(shared.values())
         self._results: dict[str, TriggerResult] = {}
@@ -77,7 +77,7 @@ class Judge:
             self._engine.touch()
             await asyncio.sleep(max(0.05, self.period - (time.monotonic() - started)))
 
-    async def _poll(self, feed: Feed) -> None:
+    async def _poll(self, feed: Followed) -> None:
         try:
             async with asyncio.timeout(POLL_LIMIT):
                 await feed.poll()

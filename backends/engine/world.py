@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from backends.engine.sides import SideWatch
 from backends.engine.ssh_choice import with_choice
 from backends.errors import CouldNot, CutoverError
 from backends.escape import plain
-from backends.plan.models import Plan
+from backends.plan.models import Plan, Source
 from backends.probes.fleet import GpuFleet
 from backends.probes.hosts import dcgm_pages, ssh_hosts, ssh_settings, watched_paths
 from backends.ssh.pool import SshPool
@@ -28,7 +28,11 @@ from backends.traffic.base import Route
 from backends.traffic.open import open_route
 from backends.transfer.models import Direction, Progress, RoundResult
 from backends.transfer.session import TransferSession
+from backends.validation.feed import Feed
 from backends.validation.files import FileReader
+from backends.validation.followed import Followed
+from backends.validation.prometheus_feed import PrometheusFeed
+from backends.validation.web import Web
 from backends.vocabulary import SIDES, SideName
 from backends.workloads.base import WorkloadControl
 from backends.workloads.open import open_workload
@@ -63,7 +67,8 @@ class LiveWorld:
         self.children = Children(state_dir / "children.json")
         self.ssh = SshPool(with_choice(ssh_settings(plan, base), state_dir), [host for _, host in hosts])
         self.fleet = GpuFleet(self.ssh, hosts, paths=watched_paths(plan), dcgm=dcgm_pages(plan))
-        self.reader = FileReader(self.ssh)
+        self._reader = FileReader(self.ssh)
+        self._web = Web()
         self.session = TransferSession(plan, base, state_dir, self.ssh, delete_barred=self._delete_barred)
         self._retiring = Retiring(plan, base, self.children, self.ssh)
         self.proofs: dict[str, Proof] = {}  # kept by `backends.engine.preflight`
@@ -71,6 +76,7 @@ class LiveWorld:
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.ssh)
+        await self._stack.enter_async_context(self._web)
         await self._stack.enter_async_context(self.session)
         for spec in self.plan.routes:
             route = open_route(spec, base=self.base, children=self.children, pool=self.ssh)
@@ -93,6 +99,12 @@ class LiveWorld:
     @property
     def migration(self) -> Migration:
         return self._keeper.migration
+
+    def follow(self, source: Source, pinned: Iterable[float]) -> Followed:
+        """One side's figures of a measure, followed from now on."""
+        if source.prometheus is not None:
+            return PrometheusFeed(source, self._web, base=self.base, pinned=pinned)
+        return Feed(source, self._reader, pinned=pinned)
 
     @property
     def routes(self) -> Mapping[str, Route]:

@@ -280,6 +280,9 @@ class Source(Part):
     by: Axis = "time"
     prometheus: str | None = None
     query: str | None = None
+    total: str | None = None  # error rates of Prometheus: a counter of all requests; `query` is the counter of failed ones
+    unit: Literal["s", "ms", "us"] | None = None  # latencies of Prometheus: what the query gives; taken as ms
+    token: str | None = Field(default=None, repr=False)  # of Prometheus: a reference
     every: Duration | None = None  # how often a figure is expected; default: learnt from the data
 
 

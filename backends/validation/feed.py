@@ -20,10 +20,10 @@ from backends.errors import CutoverError, NotYetSupported
 from backends.escape import plain
 from backends.plan.models import Source
 from backends.validation.files import Chunk, FileReader
+from backends.validation.followed import Followed
 from backends.validation.intake import Intake
 from backends.validation.regexlog import compile_pattern
 from backends.validation.rows import Row, axis_absent, samples_of
-from backends.validation.series import Series
 
 _PIECE = 1 << 20  # bytes a read
 _PIECES = 16  # reads a poll
@@ -32,8 +32,8 @@ _BEGINNING = 512
 _IN_THREAD = 1 << 16  # bytes whose parsing is worth a thread
 
 
-class Feed:
-    """Follows one source. `error` says what went wrong with the last poll, None when nothing did."""
+class Feed(Followed):
+    """Follows one file."""
 
     def __init__(
         self,
@@ -43,15 +43,9 @@ class Feed:
         pinned: Iterable[float] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.source = source
-        self.series = Series(source.by, pinned=pinned)
-        self.error: str | None = None
-        self.note: str | None = None
-        self.last_poll_ok: float | None = None
-        self.first_poll: float | None = None
+        super().__init__(source, pinned=pinned, clock=clock)
         self.restarts = 0
         self._reader = reader
-        self._clock = clock
         self._metric = source.value or ""
         self._pattern = source.pattern
         self._intake = self._new_intake()
@@ -67,43 +61,16 @@ class Feed:
         """Lines that could not be read, too long ones among them."""
         return self._intake.broken
 
-    @property
-    def period(self) -> float | None:
-        """How often a figure is expected, seconds: as the plan says, else learnt."""
-        return self.source.every if self.source.every is not None else self.series.period
-
-    def age(self, now: float) -> float | None:
-        """Seconds since the newest sample came in; None while there is none."""
-        return self.series.age(now)
-
-    def last_data_age(self, now: float) -> float | None:
-        """The same as `age`."""
-        return self.age(now)
-
-    def silent_after(self, floor: float) -> float:
-        """The age from which on this feed is silent: twice its period, more for irregular ones, at least `floor`."""
-        if self.source.every is not None:
-            return max(floor, 2 * self.source.every)
-        return self.series.silent_after(floor)
-
-    async def poll(self) -> None:
-        """Read what is new. Never raises what the world does: `error` then says it; the samples so far stay."""
-        now = self._clock()
-        self.first_poll = self.first_poll if self.first_poll is not None else now
+    async def _follow(self) -> None:
         try:
-            await self._follow()
+            await self._read_on()
             self._explain()
-        except CutoverError as error:
+        except CutoverError:
             if not self._intake.is_known:
                 self._read_from_start()
-            self._say(error)
-        else:
-            self.last_poll_ok = now
-            self.error = None
+            raise
 
-    async def _follow(self) -> None:
-        if self.source.prometheus is not None:
-            raise NotYetSupported("Prometheus sources are not yet supported", where=plain(self.source.prometheus))
+    async def _read_on(self) -> None:
         if not self.source.file or not self._metric:
             raise NotYetSupported("a source needs `file` and `value`")
         for _ in range(_PIECES):
@@ -190,8 +157,3 @@ class Feed:
             raise axis_absent(self._metric, self.source.by, self._placeless)
         if self._intake.is_known and not self._intake.found and self._offset:
             raise self._intake.why_absent()
-
-    def _say(self, error: CutoverError) -> None:
-        hint = f" ({error.hint})" if error.hint else ""
-        where = f"{error.where}: " if error.where else ""
-        self.error = plain(f"{where}{error.message}{hint}", 600)

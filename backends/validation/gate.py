@@ -15,7 +15,7 @@ from backends.validation.compare import compare_points, number, percent, relativ
 from backends.validation.error_rule import LEAST_REQUESTS
 from backends.validation.measured import Measured, direction_of, finite, silence_of, span
 from backends.validation.question import DEFAULT_ERROR_RATE
-from backends.validation.stats import binomial_lower, binomial_upper, quantile, ratio_interval
+from backends.validation.stats import binomial_lower, binomial_upper, quantile, quantile_interval, ratio_interval
 from backends.validation.trigger_requests import known_quantile, named
 from backends.verdict import Verdict
 
@@ -102,13 +102,14 @@ def _over_time(spec: Gate, measure: Measure, legacy: Measured, target: Measured,
     limit = within_of(spec, measure)
     start, missing = _seen(spec, (legacy, target), now)
     ours, theirs = (sorted(finite(s.series.window(start, math.inf))) for s in (target, legacy))
-    least = LEAST_REQUESTS if measure.kind == "latency" else LEAST_SAMPLES
+    requests = measure.kind == "latency" and measure.target.prometheus is None
+    least = LEAST_REQUESTS if requests else LEAST_SAMPLES
     if min(len(ours), len(theirs)) < least:
         reason = f"{len(theirs)} and {len(ours)} samples, {least} a side needed"
         return GateResult(Verdict.INCONCLUSIVE, None, limit, reason, waiting=True)
     if measure.kind == "memory":
         return _peak(ours[-1], theirs[-1], limit, missing)
-    chosen = known_quantile(measure.quantile or 0.99, [ours, theirs]) if measure.kind == "latency" else 0.5
+    chosen = known_quantile(measure.quantile or 0.99, [ours, theirs]) if requests else 0.5
     return _non_inferior(spec, measure, ours, theirs, chosen, limit, missing)
 
 
@@ -147,6 +148,8 @@ def _error_rate(spec: Gate, measure: Measure, legacy: Measured, target: Measured
     limit = within_of(spec, measure)
     start, missing = _seen(spec, (legacy, target), now)
     ours, theirs = (finite(s.series.window(start, math.inf)) for s in (target, legacy))
+    if any(v not in (0.0, 1.0) for v in ours):
+        return _error_share(ours, theirs, limit, missing)
     errors, requests = sum(v > 0 for v in ours), len(ours)
     share = errors / requests if requests else None
     known = sum(v > 0 for v in theirs) / len(theirs) if theirs else 0.0
@@ -163,4 +166,20 @@ def _error_rate(spec: Gate, measure: Measure, legacy: Measured, target: Measured
         more = f"; {needed} requests without an error would show it" if errors == 0 else ""
         reason = f"{words}; up to {percent(high)} cannot be ruled out{more}"
         return GateResult(Verdict.INCONCLUSIVE, share, limit, reason, waiting=True)
+    return GateResult(Verdict.PASS, share, limit, words)
+
+
+def _error_share(ours: list[float], theirs: list[float], limit: float, missing: str) -> GateResult:
+    """Shares of errors instead of requests: bounds of their median."""
+    if len(ours) < LEAST_SAMPLES:
+        return GateResult(Verdict.INCONCLUSIVE, None, limit, f"{len(ours)} samples, {LEAST_SAMPLES} needed", waiting=True)
+    share, known = quantile(sorted(ours), 0.5), quantile(sorted(theirs), 0.5) if theirs else 0.0
+    low, high = quantile_interval(sorted(ours), 0.5)
+    words = f"median share of errors {percent(share)}, legacy {percent(known)}, {percent(limit)} allowed"
+    if low > limit:
+        verdict = Verdict.BREACH if low > known else Verdict.INCONCLUSIVE
+        return GateResult(verdict, share, limit, words if low > known else f"common cause: {words}")
+    if missing or high > limit:
+        words = f"{missing}; {words}" if missing else f"{words}; up to {percent(high)} cannot be ruled out"
+        return GateResult(Verdict.INCONCLUSIVE, share, limit, words, waiting=True)
     return GateResult(Verdict.PASS, share, limit, words)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from backends.errors import NotYetSupported, UsageError
+from backends.errors import CutoverError, NotYetSupported, UsageError
 from backends.escape import plain
 from backends.plan.models import Axis
+from backends.validation.addresses import Address, address_of
 from backends.validation.columns import BlockReader, Columns
 from backends.validation.curve import Curve
 from backends.validation.errors import AxisAbsent, SourceUnreadable
+from backends.validation.fetch import FetchedRun, fetch_run
 from backends.validation.intake import Intake
 from backends.validation.rows import AXES, Row, axes_of, axis_absent, samples_of
 
@@ -100,7 +104,7 @@ def _local_path(source: str) -> Path:
         return Path(source)
     if parts.scheme == "file":
         return Path(unquote(parts.path))
-    hint = "give a file: JSON Lines, CSV or an MLPerf log; plans follow ssh:// files"
+    hint = "give a file, prometheus+http://…?query=… or mlflow+http://…?run=…; plans follow ssh:// files"
     raise NotYetSupported(f"sources of kind `{plain(parts.scheme, 40)}` are not yet supported", where=plain(source), hint=hint)
 
 
@@ -123,12 +127,51 @@ def load_runs(
     return [r.load(axis) for r in old], [r.load(axis) for r in new], axis
 
 
-def open_runs(sources: Sequence[str], metric: str, pattern: re.Pattern[str] | None = None) -> list[RunFile]:
-    """One side's runs, each read as far as its axes are known."""
-    return [RunFile(source, metric, pattern) for source in sources]
+class Run(Protocol):
+    """A run of one side, in a file or fetched."""
+
+    where: str
+    metric: str
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes on which the metric has places."""
+
+    def load(self, by: Axis) -> Curve:
+        """All of it by this axis."""
 
 
-def common_axis(runs: Sequence[RunFile]) -> Axis:
+def open_runs(sources: Sequence[str], metric: str, pattern: re.Pattern[str] | None = None) -> list[Run]:
+    """One side's runs, each read as far as its axes are known; what a server keeps is fetched, several at once."""
+    addresses = [address_of(source) for source in sources]
+    asked = [a for a in addresses if a is not None]
+    fetched = iter(asyncio.run(_fetch(asked, metric)) if asked else ())
+    return [RunFile(s, metric, pattern) if a is None else next(fetched) for s, a in zip(sources, addresses, strict=True)]
+
+
+async def _fetch(addresses: list[Address], metric: str) -> list[FetchedRun]:
+    """All of them, a few at once; of several failures the first is raised."""
+    gate = asyncio.Semaphore(4)
+
+    async def one(address: Address) -> FetchedRun | CutoverError:
+        async with gate:
+            try:
+                return await fetch_run(address, metric)
+            except CutoverError as error:
+                return error
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(a)) for a in addresses]
+    found: list[FetchedRun] = []
+    for task in tasks:
+        run = task.result()
+        if isinstance(run, CutoverError):
+            raise run
+        found.append(run)
+    return found
+
+
+def common_axis(runs: Sequence[Run]) -> Axis:
     """The first axis that all have. Raises `UsageError` that lists what each has."""
     for axis in AXES:
         if all(axis in r.axes for r in runs):

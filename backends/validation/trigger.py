@@ -67,6 +67,6 @@ def _judge(q: Question, exposed: bool) -> TriggerResult:
         return judge_loss(q)
     if kind == "error_rate":
         return judge_error_rate(q)
-    if kind == "latency":
+    if kind == "latency" and q.measure.target.prometheus is None:
         return judge_latency(q)
     return judge_level(q)

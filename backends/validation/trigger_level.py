@@ -18,6 +18,7 @@ from backends.validation.question import (
     LEGACY_NOW,
     Question,
     TriggerResult,
+    Unit,
     limit_of,
     waiting,
     worse_by,
@@ -49,12 +50,12 @@ def judge_level(q: Question) -> TriggerResult:
     peak = q.measure.kind == "memory"
     if len(long) < LEAST_LONG or len(short) < LEAST_SHORT:
         return waiting(q, None, compared_with, f"{len(long)} of {LEAST_LONG} samples")
-    above = limit if q.measure.kind == "error_rate" else q.spec.above
+    above = limit if q.measure.kind == "error_rate" else q.spec.above if q.spec.above is not None else q.absolute
     if above is not None:
         over = _over(q, long, short, above, peak)
         if over is not None:
             return over
-        if q.spec.worse_by is None:
+        if q.spec.worse_by is None and (q.spec.above is not None or q.measure.kind == "error_rate"):
             value = _middle(long, peak)
             reason = f"{number(value)}, {number(above)} allowed"
             verdict = Verdict.PASS if q.filled else Verdict.INCONCLUSIVE
@@ -90,7 +91,7 @@ def _over(q: Question, long: list[float], short: list[float], above: float, peak
     if not (q.filled and low > above and _middle(short, peak) > above):
         return None
     reason = f"{number(value)}, {number(above)} allowed"
-    unit = limit_of(q)[1] if q.spec.worse_by is None else "value"
+    unit: Unit = "fraction" if q.measure.kind == "error_rate" else "value"
     return TriggerResult(Verdict.BREACH, value, above, unit, reason, ABSOLUTE)
 
 

@@ -74,7 +74,8 @@ def _figure(side: Measured, measure: Measure) -> float | None:
         return math.fsum(values) / len(values)
     if measure.kind == "memory":
         return values[-1]
-    return quantile(values, measure.quantile or 0.99) if measure.kind == "latency" else quantile(values, 0.5)
+    requests = measure.kind == "latency" and measure.target.prometheus is None
+    return quantile(values, measure.quantile or 0.99) if requests else quantile(values, 0.5)
 
 
 def _at_last_common(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 from backends.validation.direction import direction_from_name
 from console.commands.compare import command
 from console.commands.compare_plot import draw_curves
+from tests.peers.mlflow import Mlflow, mlflow
 
 
 def write(path: Path, losses: dict[int, Any]) -> str:
@@ -116,11 +118,25 @@ def test_an_absent_metric_lists_those_that_are_there(legacy: str, target: str) -
     assert "there are loss" in error["message"]
 
 
-@pytest.mark.parametrize("source", ["prometheus+http://127.0.0.1:9/?query=up", "mlflow+http://127.0.0.1:9/run"])
-def test_what_is_not_yet_supported_is_a_usage_error(legacy: str, source: str) -> None:
-    result = compare(legacy, source, "--json")
+def test_what_is_not_yet_supported_is_a_usage_error(legacy: str) -> None:
+    result = compare(legacy, "wandb+https://127.0.0.1:9/run", "--json")
     assert result.exit_code == 2
     assert json.loads(result.stdout)["error"]["code"] == "not_yet_supported"
+
+
+def test_runs_that_servers_keep_are_compared_with_files_and_a_silent_server_is_exit_four(legacy: str) -> None:
+    async def both() -> tuple[Result, Result]:
+        runs = {"abc": {"loss": [(10, 0, 2.106), (50, 1, 1.503), (100, 2, 1.201)]}}
+        async with mlflow(Mlflow(runs)) as server:
+            source = f"mlflow+{server.url}?run=abc"
+            found = await asyncio.to_thread(run, "--legacy", source, "--target", source, "--metric", "loss", "--json")
+        gone = await asyncio.to_thread(run, "--legacy", source, "--target", legacy, "--metric", "loss", "--json")
+        return found, gone
+
+    found, gone = asyncio.run(both())
+    assert found.exit_code == 0
+    assert [p["at"] for p in json.loads(found.stdout)["points"]] == [10, 50, 100]
+    assert gone.exit_code == 4
 
 
 def test_eval_accuracy_must_be_told_which_way_is_better(tmp_path: Path) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import re
 
 from backends.escape import plain
 from backends.plan.defaults import default_trigger, triggers_of
 from backends.plan.document import Path
-from backends.plan.models import Gate, Measure, Plan, Source, Trigger
+from backends.plan.models import Gate, Measure, Plan, Trigger
 from backends.plan.problems import Findings
 from backends.plan.rules.names import Names
-from backends.plan.rules.stores import split_url
-
-_FILES = ("", "file", "ssh")
+from backends.plan.rules.sources import check_kind, check_source
 
 
 def check_judging(plan: Plan, names: Names, findings: Findings) -> None:
@@ -30,7 +27,8 @@ def check_judging(plan: Plan, names: Names, findings: Findings) -> None:
 
 def _check_measure(path: Path, measure: Measure, findings: Findings) -> None:
     for side, source in (("legacy", measure.legacy), ("target", measure.target)):
-        _check_source((*path, side), source, findings)
+        check_source((*path, side), source, findings)
+    check_kind(path, measure, findings)
     both_files = measure.legacy.file is not None and measure.target.file is not None
     if both_files and measure.legacy.by != measure.target.by:
         message = f"found by {measure.target.by} on target and by {measure.legacy.by} on legacy, expected the same"
@@ -41,43 +39,6 @@ def _check_measure(path: Path, measure: Measure, findings: Findings) -> None:
     if measure.quantile is not None and measure.kind != "latency":
         message = f"found a quantile for a measure of kind {measure.kind}, expected one only for latency"
         findings.warning((*path, "quantile"), "not_used", message)
-
-
-def _check_source(path: Path, source: Source, findings: Findings) -> None:
-    is_written = findings.places.is_written
-    kinds = [kind for kind in ("file", "prometheus") if getattr(source, kind) is not None]
-    if len(kinds) != 1:
-        if kinds or not any(is_written((*path, kind)) for kind in ("file", "prometheus")):
-            found = "both" if kinds else "neither"
-            findings.error(path, "one_kind", f"found {found}, expected exactly one of file, prometheus")
-        return
-    needed, kind = ("value", "file") if kinds == ["file"] else ("query", "prometheus")
-    if getattr(source, needed) is None and not is_written((*path, needed)):
-        findings.error(path, "missing_field", f"found no field `{needed}`, expected one beside `{kind}`")
-    _check_pattern(path, source, findings)
-    if source.file is not None:
-        parts = split_url(source.file)
-        if parts is None or parts.scheme not in _FILES or (parts.scheme == "ssh" and not parts.hostname):
-            found = f"found `{plain(source.file, 80)}`, expected ssh://host/path, file:///path or a path"
-            findings.error((*path, "file"), "source", found)
-
-
-def _check_pattern(path: Path, source: Source, findings: Findings) -> None:
-    """A pattern must be an expression whose groups name the metric and its axis."""
-    if source.pattern is None:
-        return
-    if source.file is None:
-        findings.error((*path, "pattern"), "not_used", "found `pattern` without `file`, expected it beside one")
-        return
-    try:
-        groups = re.compile(source.pattern).groupindex
-    except (re.error, RecursionError, OverflowError) as error:
-        findings.error((*path, "pattern"), "pattern", f"found no regular expression: {plain(str(error), 120)}")
-        return
-    own = re.sub(r"\W", "_", source.value or "")
-    if own not in groups and "value" not in groups:
-        message = f"found no group of the pattern for `{plain(source.value or '', 80)}`, expected one"
-        findings.error((*path, "pattern"), "pattern", message, f"name a group (?P<{plain(own, 80) or 'value'}>…)")
 
 
 def _check_gate(path: Path, gate: Gate, findings: Findings) -> None:

@@ -148,6 +148,10 @@ def secret_texts(plan: Plan) -> Iterator[tuple[Path, str]]:
                 text = getattr(getattr(route, kind), field, None)
                 if text is not None:
                     yield ("routes", i, kind, field), text
+    for i, measure in enumerate(plan.measures):
+        for side, source in (("legacy", measure.legacy), ("target", measure.target)):
+            if source.token is not None:
+                yield ("measures", i, side, "token"), source.token
     for i, notify in enumerate(plan.notify):
         yield ("notify", i, "webhook"), notify.webhook
 

@@ -8,16 +8,7 @@ from backends.plan.problems import Findings
 
 def check_supported(plan: Plan, findings: Findings) -> None:
     """Add a problem `not_yet_supported` for each field that is known and not yet built."""
-    _check_measures(plan, findings)
     if plan.transfer.workers:
         findings.not_yet(("transfer", "workers"), "transfer.workers", "leave it empty: this machine carries the bytes")
     if plan.backups:
         findings.not_yet(("backups",), "backups")
-
-
-def _check_measures(plan: Plan, findings: Findings) -> None:
-    for i, measure in enumerate(plan.measures):
-        for side, source in (("legacy", measure.legacy), ("target", measure.target)):
-            if source.prometheus is not None:
-                hint = "use a file with its value, by ssh://host/path"
-                findings.not_yet(("measures", i, side, "prometheus"), "prometheus sources", hint)

@@ -112,6 +112,7 @@ def test_the_example_has_no_problem_but_what_is_not_yet_supported() -> None:
         "unused_store",
         "no_probe",
         "haproxy_reload",
+        "unit",
     }
 
 

@@ -83,6 +83,13 @@ CASES = [
     ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: step}", "error", "axes_differ", "measures[0].target.by"),
     ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", by: epoch}", "error", "missing_field", "measures[0].target"),
     ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {by: epoch}", "error", "one_kind", "measures[0].target"),
+    ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {prometheus: \"ftp://p\", query: x}", "error", "source", "measures[0].target.prometheus"),
+    ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {prometheus: \"http://p:9090\"}", "error", "missing_field", "measures[0].target"),
+    ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {prometheus: \"http://p:9090\", query: x, by: step}", "error", "not_used", "measures[0].target.by"),
+    ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {prometheus: \"http://p:9090\", query: x, total: y}", "error", "not_used", "measures[0].target.total"),
+    ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {prometheus: \"http://p:9090\", query: x, token: '${env:T}'}", "warning", "plain_http", "measures[0].target.prometheus"),
+    ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {prometheus: \"https://p:9090\", query: x, token: abc}", "warning", "literal_credential", "measures[0].target.token"),
+    ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {file: a, value: x, by: epoch, unit: s}", "error", "not_used", "measures[0].target.unit"),
     ("metrics.jsonl\", value: loss, by: epoch}\n    target", "metrics.jsonl\", value: loss, by: epoch, pattern: '('}\n    target", "error", "pattern", "measures[0].legacy.pattern"),
     ("metrics.jsonl\", value: loss, by: epoch}\n    target", "metrics.jsonl\", value: loss, by: epoch, pattern: '(?P<epoch>.)'}\n    target", "error", "pattern", "measures[0].legacy.pattern"),
     ("ssh://lam-b1/var/log/pretrain/metrics.jsonl", "ftp://lam-b1/var/log/pretrain/metrics.jsonl", "error", "source", "measures[0].target.file"),
@@ -233,8 +240,6 @@ def test_what_is_not_built_is_refused_by_its_field() -> None:
     told = [p.field for p in errors(judged(FULL.read_text())) if p.code == "not_yet_supported"]
     assert told == [
         "transfer.workers",
-        "measures[1].legacy.prometheus",
-        "measures[1].target.prometheus",
         "backups",
     ]
 

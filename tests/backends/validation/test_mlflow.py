@@ -1,0 +1,139 @@
+"""MLflow's metrics, from a small server of ours that speaks its REST API."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from urllib.parse import quote
+
+import pytest
+
+from backends.errors import UsageError
+from backends.validation.addresses import address_of
+from backends.validation.curve import Curve
+from backends.validation.errors import MetricAbsent, SourceUnreadable
+from backends.validation.fetch import FetchedRun, fetch_run
+from tests.peers.mlflow import Mlflow, mlflow
+from tests.peers.scripted_http import Asked, answer, scripted_http
+
+LOSS = [(s, 1_700_000_000_000 + s * 1000, 2.0 / (1 + s)) for s in range(10)]
+
+
+async def fetch(url: str, metric: str = "loss", run: str = "abc", more: str = "") -> FetchedRun:
+    address = address_of(f"mlflow+{url}?run={run}{more}")
+    assert address is not None
+    return await fetch_run(address, metric)
+
+
+async def load(url: str, metric: str = "loss", **more: str) -> Curve:
+    return (await fetch(url, metric, **more)).load("step")
+
+
+async def test_a_metrics_history_is_read_page_by_page() -> None:
+    async with mlflow(Mlflow({"abc": {"loss": LOSS}}, page=3)) as server:
+        run = await fetch(server.url)
+        assert run.load("step").points() == [(s, v) for s, _, v in LOSS]
+        assert run.load("time").xs[1] == 1_700_000_001.0
+        assert sum("get-history" in a for a in server.asked) == 4
+
+
+async def test_odd_figures_stay_what_they_are_and_of_a_step_written_twice_the_last_counts() -> None:
+    entries = [(0, 0, "NaN"), (1, 1, "Infinity"), (2, 2, 1.0), (2, 3, 2.0)]
+    async with mlflow(Mlflow({"abc": {"loss": entries}})) as server:
+        curve = await load(server.url)
+    assert math.isnan(curve.ys[0])
+    assert list(curve.ys[1:]) == [math.inf, 2.0]
+    assert curve.notes == ["1 places written more than once, the last counts"]
+
+
+async def test_a_metric_that_is_not_there_lists_those_that_are() -> None:
+    async with mlflow(Mlflow({"abc": {"val_loss": LOSS, "acc": LOSS}})) as server:
+        with pytest.raises(MetricAbsent, match="there are val_loss, acc"):
+            await load(server.url, "val_los")
+
+
+async def test_an_unknown_run_is_told_in_mlflows_words() -> None:
+    async with mlflow(Mlflow({})) as server:
+        with pytest.raises(SourceUnreadable, match="RESOURCE_DOES_NOT_EXIST"):
+            await load(server.url, run="nope")
+
+
+async def test_a_token_is_a_reference_and_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TEST_TOKEN", "very-secret")
+    async with mlflow(Mlflow({"abc": {"loss": LOSS}}, token="very-secret")) as server:
+        with pytest.raises(SourceUnreadable, match="access denied"):
+            await load(server.url)
+        run = await fetch(server.url, more="&token=${env:MLFLOW_TEST_TOKEN}")
+        assert len(run.load("step")) == 10
+        assert "very-secret" not in run.where
+        with pytest.raises(UsageError, match="seen by all") as caught:
+            await fetch(server.url, more="&token=very-secret")
+    assert "very-secret" not in str(caught.value) + caught.value.where
+
+
+async def test_an_answer_that_is_not_mlflows_is_an_error_never_a_crash() -> None:
+    for said in (
+        b"",
+        b"[]",
+        b'{"metrics": 3}',
+        b'{"metrics": [1, {"value": {}}, {"value": "x"}]}',
+        b"<html>",
+        b'{"error_code": 5}',
+    ):
+
+        def script(_: Asked, said: bytes = said) -> bytes:
+            return answer(200, said)
+
+        async with scripted_http(script) as server:
+            with pytest.raises((SourceUnreadable, MetricAbsent)):
+                await load(server.endpoint)
+
+
+async def test_a_redirect_is_not_followed_and_a_hang_is_cancelled() -> None:
+    async with scripted_http(lambda _: answer(302, location="http://127.0.0.1:1/")) as server:
+        with pytest.raises(SourceUnreadable, match="elsewhere"):
+            await load(server.endpoint)
+    asked = asyncio.Event()
+
+    def hang(_: Asked) -> None:
+        asked.set()
+
+    async with scripted_http(hang) as server:
+        task = asyncio.create_task(fetch(server.endpoint))
+        await asyncio.wait_for(asked.wait(), 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("mlflow+http://h:1?rum=1", "which mlflow sources do not have"),
+        ("mlflow+http://h:1", "no `run`"),
+        ("mlflow+http://?run=1", "no server"),
+        ("mlflow+http://h:x?run=1", "no address"),
+        ("mlflow+http://u:p@h:1?run=1", "a login"),
+        ("prometheus+http://h:1?query=a&last=5", "unit"),
+    ],
+)
+async def test_addresses_that_cannot_be_are_usage_errors(source: str, said: str) -> None:
+    async def ask() -> None:
+        address = address_of(source)
+        assert address is not None
+        await fetch_run(address, "x")
+
+    with pytest.raises(UsageError, match=said):
+        await ask()
+
+
+def test_a_plus_in_a_query_stays_a_plus_and_percent_codes_are_undone() -> None:
+    query = 'sum(rate(x{a="1&2"}[5m])) + 1'
+    address = address_of("prometheus+http://h:9090/prom?query=" + query.replace("&", "%26"))
+    assert address is not None
+    assert address.params["query"] == query
+    assert address.url == "http://h:9090/prom"
+    again = address_of("prometheus+http://h?query=" + quote(query))
+    assert again is not None
+    assert again.params["query"] == query
+    assert address_of("file:///x?query=1") is None
