@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("console.commands.check", "check a plan: every problem at once"),
     "schema": ("console.commands.schema", "the plan's JSON schema"),
     "secrets": ("console.commands.secrets", "references resolved, secrets copied, no value shown"),
+    "gpus": ("console.commands.gpus", "the catalogue of GPUs, and what is nearest to one"),
     "probe": ("console.commands.probe", "GPUs and hosts as they are now"),
     "sync": ("console.commands.sync", "copy what the target lacks, proven"),
     "verify": ("console.commands.verify", "prove both sides equal, object by object"),
