@@ -1,0 +1,147 @@
+"""How large datasets are and how fast their way is: listings, and a bounded copy of a sample that leaves nothing behind.
+
+The sample is drawn at random over the listing, so that it has the dataset's own mix of sizes, and is copied by the engine that will copy all of it,
+into a place beside the target that is emptied again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from backends.errors import CouldNot
+from backends.plan.models import Store as StoreSpec
+from backends.stores.base import ObjectInfo, Store
+from backends.stores.errors import StoreError
+from backends.transfer.exclude import excluder
+from backends.transfer.gap import side_spec
+from backends.transfer.index import Index
+from backends.transfer.models import Progress, RoundOptions
+from backends.transfer.pace import Pace
+from backends.transfer.round import sync_round
+
+MOST_OBJECTS = 400
+MOST_BYTES = 256 << 20
+COPY_SECONDS = 30.0
+_SINGLE_SHARE = 8  # the pass with one stream takes this part of the sample
+_KEPT = 4096  # objects of the listing that the sample is drawn from
+
+
+@dataclass(slots=True)
+class Listed:
+    """What a listing found; `kept` is a uniform sample of it (reservoir, Vitter 1985)."""
+
+    objects: int = 0
+    bytes: int = 0
+    kept: list[ObjectInfo] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One copy of a part of the sample."""
+
+    objects: int
+    bytes: int
+    seconds: float
+
+
+async def list_all(store: Store, exclude: tuple[str, ...] = (), seen: Callable[[int], None] = lambda count: None) -> Listed:
+    """Count a whole store. Raises `ListingFailed`."""
+    left_out = excluder(exclude)
+    found, chance = Listed(), random.Random(0)
+    async for page in store.list_pages():
+        for info in page:
+            if exclude and left_out(info.key):
+                continue
+            found.objects += 1
+            found.bytes += info.size
+            if len(found.kept) < _KEPT:
+                found.kept.append(info)
+            elif (place := chance.randrange(found.objects)) < _KEPT:
+                found.kept[place] = info
+        seen(found.objects)
+    return found
+
+
+def sample_of(listed: Listed) -> list[ObjectInfo]:
+    """At most `MOST_OBJECTS` and `MOST_BYTES`, at least one; larger ones are passed over where smaller ones are there."""
+    order = list(listed.kept)
+    random.Random(1).shuffle(order)
+    chosen: list[ObjectInfo] = []
+    size = 0
+    for info in order:
+        if len(chosen) < MOST_OBJECTS and size + info.size <= MOST_BYTES:
+            chosen.append(info)
+            size += info.size
+    return chosen or ([min(order, key=lambda info: info.size)] if order else [])
+
+
+class _Sampled:
+    """A store of which only some objects are listed."""
+
+    def __init__(self, store: Store, sample: list[ObjectInfo]) -> None:
+        self._store = store
+        self._sample = sorted(sample, key=lambda info: info.key.encode("utf-8", "surrogatepass"))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def list_pages(self, start_after: str = "") -> AsyncIterator[list[ObjectInfo]]:
+        yield [info for info in self._sample if info.key > start_after]
+
+
+def place_beside(spec: StoreSpec) -> StoreSpec:
+    """Where a sample is copied to: beside the target's tree, or below a prefix of its own where the whole bucket is the target."""
+    try:
+        return side_spec(spec, "estimate")
+    except StoreError:
+        return spec.model_copy(update={"url": f"{spec.url.rstrip('/')}/.cutover-estimate/"})
+
+
+async def try_copies(
+    source: Store, side: Store, sample: list[ObjectInfo], options: RoundOptions, *, parallel: int | None
+) -> tuple[Pass, Pass]:
+    """The sample with one stream and with as many as a sync would use; all of it is removed. Raises `CouldNot`."""
+    await side.prepare()
+    await _empty(side)  # of a run that was killed
+    cut = max(1, len(sample) // _SINGLE_SHARE)
+    single, rest = sample[:cut], sample[cut:] or sample
+    try:
+        alone = await _copy(source, side, single, replace(options, parallel=1, pace=Pace(1, options.bandwidth)))
+        many = await _copy(source, side, rest, replace(options, pace=Pace(parallel, options.bandwidth)))
+    finally:
+        await _empty(side)
+    return alone, many
+
+
+async def _copy(source: Store, side: Store, sample: list[ObjectInfo], options: RoundOptions) -> Pass:
+    with tempfile.TemporaryDirectory(prefix="cutover-estimate-") as folder:
+        async with Index(Path(folder) / "index.db") as index:
+            plain = replace(options, folders=False, delete=False, exclude=(), newest_first=False, copy_seconds=COPY_SECONDS)
+            result = await sync_round("sample", _Sampled(source, sample), side, index, plain, Progress())
+    if result.copied == 0:
+        reason = result.failures[0].reason if result.failures else "nothing was copied"
+        raise CouldNot(f"the trial copy: {reason}")
+    return Pass(result.copied, result.bytes, max(1e-3, result.seconds - result.listing_seconds))
+
+
+async def _empty(side: Store) -> None:
+    """Remove what was copied there; what cannot be removed is told by the listing of whoever looks next, and its name says whose it is."""
+    async with asyncio.timeout(300):
+        keys = [info.key async for page in side.list_pages() for info in page]
+        async with asyncio.TaskGroup() as group:
+            turns = asyncio.Semaphore(16)
+
+            async def remove(key: str) -> None:
+                async with turns:
+                    with contextlib.suppress(CouldNot):
+                        await side.delete(key)
+
+            for key in keys:
+                group.create_task(remove(key))

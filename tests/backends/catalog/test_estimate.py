@@ -1,0 +1,151 @@
+"""Time, cost and calendar: arithmetic that can be done by hand, and ranges that hold it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.catalog.egress import Egress, egress_of
+from backends.catalog.estimate import DAY, Estimate, Measured, Range, Size, estimate, hour_price
+from backends.plan.models import Plan, Side
+
+TB = 10**12
+START = date(2026, 11, 30)
+TIERS = ((10 * TB, 0.12), (140 * TB, 0.11), (math.inf, 0.08))
+
+
+def plan(**more: Any) -> Plan:
+    fields: dict[str, Any] = {
+        "version": 1,
+        "name": "m",
+        "legacy": {
+            "provider": "gcp",
+            "gpu_hour_usd": 3.0,
+            "hosts": [{"name": "a", "address": "a", "gpus": {"type": "A100-SXM4-40GB", "count": 8}}],
+        },
+        "target": {
+            "provider": "lambda",
+            "gpu_hour_usd": 2.0,
+            "hosts": [{"name": "b", "address": "b", "gpus": {"type": "H100-SXM5", "count": 8}}],
+        },
+        "stores": {n: {"url": f"s3://{n}/"} for n in ("old", "new", "hub")},
+        "datasets": [{"name": "d", "from": "old", "to": "new"}],
+        "transfer": {"bandwidth": "500 Mbps"},
+    }
+    return Plan.model_validate({**fields, **more})
+
+
+def of(spec: Plan, bytes_: int = TB, objects: int = 1000, **more: Any) -> Estimate:
+    return estimate(
+        spec,
+        {d.name: Size(bytes_, objects, "given") for d in spec.datasets},
+        egress=Egress(TIERS, "the plan"),
+        start=START,
+        **more,
+    )
+
+
+@pytest.mark.parametrize(("size", "seconds"), [(TB, 4.444 * 3600), (100 * TB, 18.52 * DAY), (1000 * TB, 185.2 * DAY)])
+def test_at_the_line_rate_it_is_the_arithmetic_that_everybody_knows(size: int, seconds: float) -> None:
+    found = of(plan(), size)
+    assert found.total.seconds == pytest.approx(seconds, rel=1e-3)
+    expected = found.total.seconds_expected
+    assert expected is not None
+    assert found.total.seconds <= expected.low < expected.high
+
+
+def test_without_parallelism_small_objects_take_their_round_trips() -> None:
+    found = of(plan(), 10**9, 1_000_000).total
+    assert found.seconds_single is not None
+    assert found.seconds_expected is not None
+    assert found.seconds_single.low > 20 * found.seconds_expected.low
+
+
+def test_egress_is_by_tiers_over_all_datasets_in_the_plans_order() -> None:
+    two = [{"name": n, "from": "old", "to": "new"} for n in ("first", "second")]
+    found = of(plan(datasets=two), 8 * TB)
+    assert [d.egress_usd for d in found.datasets] == [pytest.approx(960), pytest.approx(2000 * 0.12 + 6000 * 0.11)]
+    assert found.total.egress_usd == pytest.approx(1860)
+
+
+@given(st.lists(st.integers(0, 400 * TB), min_size=1, max_size=6))
+def test_the_same_bytes_cost_the_same_however_they_are_divided(sizes: list[int]) -> None:
+    egress = Egress(TIERS, "")
+    costs = egress.costs(sizes)
+    assert all(c is not None and c >= 0 for c in costs)
+    assert sum(c for c in costs if c is not None) == pytest.approx(egress.cost(sum(sizes)), abs=1e-6)
+
+
+def test_whose_egress_prices_they_are_is_said_and_unknown_ones_stay_unknown() -> None:
+    assert egress_of(Side(provider="AWS")).cost(100e9) == 0.0, "100 GB a month are free"
+    assert "2026" in egress_of(Side(provider="AWS")).source
+    nobody = egress_of(Side(provider="in-house"))
+    assert nobody.cost(1e12) is None
+    found = estimate(plan(), {"d": Size(TB, 1, "given")}, egress=nobody, start=START)
+    assert found.total.egress_usd is None
+    assert found.costs[0].usd is None
+
+
+def test_a_dataset_without_a_size_stays_unknown_and_so_does_the_sum() -> None:
+    found = estimate(plan(), {}, egress=Egress(TIERS, ""), start=START)
+    assert (found.datasets[0].bytes, found.total.seconds, found.total.seconds_expected) == (None, None, None)
+    assert any("no size is known" in note for note in found.notes)
+
+
+def test_what_was_measured_takes_the_place_of_what_was_assumed() -> None:
+    measured = Measured(Range(100, 200), 900.0, 10, 1, 1.0)
+    found = of(plan(), measured={"d": measured})
+    assert (found.datasets[0].seconds_expected, found.datasets[0].is_measured) == (Range(100, 200), True)
+    assert not any("assumed" in d.source for d in found.drivers)
+
+
+def test_two_sides_running_cost_twice_for_as_long_as_they_both_run() -> None:
+    costs = {c.what: c.usd for c in of(plan()).costs}
+    assert costs["parallel run: target beside legacy"] == Range(8 * 2 * 168, 8 * 2 * 336)
+    assert costs["dual window: legacy beside target"] == Range(8 * 3 * 168, 8 * 3 * 168)
+    month = costs["a month afterwards, target less legacy"]
+    assert month is not None
+    assert month.low == pytest.approx(-8 * 720)
+
+
+def test_a_price_that_the_plan_lacks_is_the_catalogues_and_said_to_be() -> None:
+    side = plan(
+        target={"provider": "Lambda", "hosts": [{"name": "b", "address": "b", "gpus": {"type": "H100-SXM5-80GB", "count": 8}}]}
+    ).target
+    price, source = hour_price(side)
+    assert price is not None
+    assert "Lambda" in source
+    none, why = hour_price(Side(provider="in-house", hosts=side.hosts))
+    assert (none, "gpu_hour_usd" in why) == (None, True)
+
+
+@pytest.mark.parametrize("bytes_", [TB, 400 * TB])
+def test_phases_follow_each_other_and_hold_what_must_fit_in_them(bytes_: int) -> None:
+    spec = plan(windows={"dual": "30d", "retire": "60d", "no_changes": {"from": "Fri 16:00", "to": "Mon 08:00"}})
+    found = of(spec, bytes_)
+    spans = found.calendar
+    assert [s.phase for s in spans] == ["development", "testing", "staging", "cutover", "decommission"]
+    assert spans[0].begins == START
+    assert all(b.begins == a.ends + timedelta(days=1) for a, b in itertools.pairwise(spans))
+    days = {s.phase: (s.ends - s.begins).days + 1 for s in spans}
+    assert days["cutover"] >= 30 + 7
+    assert days["decommission"] >= 60
+    transfer = found.total.seconds_expected
+    assert transfer is not None
+    assert days["testing"] * DAY >= transfer.high
+    assert "Fri 16:00" in spans[3].note
+
+
+def test_the_hub_and_what_is_listed_again_and_again_have_their_price() -> None:
+    by_hub = plan(datasets=[{"name": "d", "from": "old", "to": "new", "hub": "hub", "compress": "auto", "follow": "60s"}])
+    found = of(by_hub, TB, 3_000_000).datasets[0]
+    assert found.hub_usd == pytest.approx(1000 * 0.023 * 7 / 30)
+    assert found.saved == Range(0.0, 0.5)
+    assert found.requests_usd is not None
+    assert found.requests_usd.low < 100 < found.requests_usd.high
