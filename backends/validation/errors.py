@@ -4,7 +4,8 @@ CouldNot
 ├── SourceUnreadable    no such file, denied, compressed, or in no form that is known
 ├── MetricAbsent        the source is readable and does not hold the metric; names those that it holds
 ├── MetricAmbiguous     two metrics stand under the name, told apart by metadata; names them
-└── AxisAbsent          the metric is there, but not by the axis that was asked for
+├── AxisAbsent          the metric is there, but not by the axis that was asked for
+└── CheckpointRefused   a checkpoint that is broken, hostile, or in a form that is not read
 """
 
 from __future__ import annotations
@@ -26,3 +27,7 @@ class MetricAmbiguous(CouldNot):
 
 class AxisAbsent(CouldNot):
     code = "axis_absent"
+
+
+class CheckpointRefused(CouldNot):
+    code = "checkpoint_refused"
