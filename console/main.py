@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "secrets": ("console.commands.secrets", "references resolved, secrets copied, no value shown"),
     "gpus": ("console.commands.gpus", "the catalogue of GPUs, and what is nearest to one"),
     "estimate": ("console.commands.estimate", "time, cost and calendar, in ranges"),
+    "reconfigure": ("console.commands.reconfigure", "legacy's configuration written anew for target"),
     "probe": ("console.commands.probe", "GPUs and hosts as they are now"),
     "sync": ("console.commands.sync", "copy what the target lacks, proven"),
     "verify": ("console.commands.verify", "prove both sides equal, object by object"),

@@ -431,6 +431,30 @@ class Notify(Part):
     on: Annotated[tuple[NotifyOn, ...], Field(min_length=1)] = WHAT_MATTERS
 
 
+class ReconfigureRule(Part):
+    """`replace` a text, or what a regular expression `match`es, or the whole value of a `key`, `with` another. `key` narrows the other two as well."""
+
+    replace: Text | None = None
+    match: Text | None = None
+    key: Text | None = None
+    with_: str = Field(alias="with")
+
+
+class ConfigTree(Part):
+    """A file or folder of legacy's configuration beside the plan, and where target's is written."""
+
+    from_: Text = Field(alias="from")
+    to: Text
+
+
+class Reconfigure(Part):
+    """What `cutover reconfigure` writes anew for target. `keep`: texts of legacy that may stay."""
+
+    files: tuple[ConfigTree, ...] = ()
+    rules: tuple[ReconfigureRule, ...] = ()
+    keep: tuple[Text, ...] = ()
+
+
 class SecretCopy(Part):
     """A secret that the workloads need on target too. `from` and `to` are one reference each, whole; `cutover secrets --copy` copies it."""
 
@@ -473,6 +497,7 @@ class Plan(Part):
     approve_within: Duration = 900.0
     notify: tuple[Notify, ...] = ()
     secrets: tuple[SecretCopy, ...] = ()
+    reconfigure: Reconfigure | None = None
     metrics_file: str | None = None
     simulation: Truth = False  # true in the sandbox's own plan: shown on every screen
 

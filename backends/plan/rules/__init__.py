@@ -12,6 +12,7 @@ from backends.plan.rules.hosts import check_hosts
 from backends.plan.rules.judging import check_judging
 from backends.plan.rules.load import check_load
 from backends.plan.rules.names import Names, check_names
+from backends.plan.rules.reconfigure import check_reconfigure
 from backends.plan.rules.records import check_records
 from backends.plan.rules.routes import check_routes
 from backends.plan.rules.secrets import check_secrets
@@ -37,6 +38,7 @@ def check_rules(plan: Plan, values: dict[str, Any], findings: Findings) -> None:
         check_load,
         check_windows,
         check_hands,
+        check_reconfigure,
     ):
         check(plan, names, findings)
     check_supported(plan, findings)
