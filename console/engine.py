@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from backends.engine.client import EngineClient
+from backends.engine.client import EngineClient, answers
 from backends.engine.errors import EngineGone
 from backends.engine.paths import journal_of, socket_of
 from backends.errors import CouldNot
@@ -83,14 +83,11 @@ def journal_snapshot(path: Path) -> Snapshot:
 
 def is_answering(path: Path) -> bool:
     """Does an engine answer in this folder?"""
-    from backends.engine.process import answers
-
     return asyncio.run(answers(path))
 
 
 def wait_for_engine(path: Path, limit: float = 60.0) -> None:
     """Until the engine that a service manager starts answers, or `limit` seconds."""
-    from backends.engine.process import answers
 
     async def answered() -> None:
         with contextlib.suppress(TimeoutError):
@@ -103,9 +100,9 @@ def wait_for_engine(path: Path, limit: float = 60.0) -> None:
 
 def ensure_engine(path: Path, plan: Path | None = None) -> bool:
     """Start the folder's engine where none answers; True where it was started."""
-    from backends.engine.process import answers, start_engine
-
     if asyncio.run(answers(path)):
         return False
+    from backends.engine.process import start_engine  # all of the engine: only where one has to be started
+
     start_engine(path, plan)
     return True

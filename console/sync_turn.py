@@ -20,7 +20,7 @@ def engine_runs(folder: Path) -> bool:
 
     if not socket_of(folder).exists():
         return False
-    from backends.engine.process import answers
+    from backends.engine.client import answers
 
     return asyncio.run(answers(folder))
 

@@ -61,6 +61,11 @@ def test_checking_a_plan_loads_no_screen_and_no_network() -> None:
     assert not loaded & {"textual", "asyncssh", "aiohttp", "botocore"}
 
 
+def test_a_rollback_loads_no_engine_before_one_has_to_be_started() -> None:
+    loaded = loaded_by("import console.commands.rollback, console.engine")
+    assert not loaded & {"asyncssh", "uvloop", "botocore", "textual"}
+
+
 def test_all_packages_are_found() -> None:
     for name in ("backends", "console", "widgets", "themes"):
         assert importlib.util.find_spec(name) is not None

@@ -11,6 +11,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from backends.cutover.expected import expected_of
 from backends.cutover.forward import quiesce_limit, weight_limit
 from backends.cutover.migration import Migration
 from backends.cutover.states import TABLE
@@ -50,7 +51,7 @@ def plan_evacuation(world: World, gap: Lag, *, accept_unknown: bool = False, goe
     steps = _steps(plan, m)
     rule, reason, cure = _refusal(world, accept_unknown, goes_on, has_steps=len(steps) > 1)
     return EvacuationPlan(
-        tuple(steps), rule, reason, cure, _warnings(plan, m, gap), sum(s.seconds for s in steps), gap if forced(plan, m) else NONE
+        tuple(steps), rule, reason, cure, _warnings(plan, m, gap), sum(expected_of(steps, m)), gap if forced(plan, m) else NONE
     )
 
 

@@ -25,6 +25,7 @@ from backends.cutover.migration import (
     TtlFold,
     VerdictFold,
     Writer,
+    thing,
 )
 from backends.vocabulary import Phase, State
 
@@ -100,7 +101,7 @@ def _armed(m: Migration, event: Event, data: dict[str, Any]) -> None:
 
 
 def _intent(m: Migration, event: Event, data: dict[str, Any]) -> None:
-    op = Op(data["id"], data["kind"], data["args"], data["direction"], data.get("run", ""), at=event.at)
+    op = Op(data["id"], data["kind"], data["args"], data["direction"], data.get("run", ""), began=event.observed)
     op.limit = float(data.get("limit", 30.0))
     op.boot, op.boot_at = str(data.get("boot", "")), float(data.get("boot_at", 0.0))
     m.ops[op.id] = op
@@ -129,9 +130,11 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
     _mark(m, data, "confirmed", data.get("detail", ""))
     if op is None:
         return
+    seconds = event.observed - op.began
+    m.took[thing(op.kind, op.args)] = seconds
     run, index = m.open_run, data.get("step")
-    if run is not None and op.at is not None and index is not None and 0 <= index < len(run.took):
-        run.took[index] = (event.at - op.at).total_seconds()
+    if run is not None and index is not None and 0 <= index < len(run.took):
+        run.took[index] = seconds
     if op.kind == "weight":
         route = m.route(op.args["route"])
         route.desired = route.confirmed = op.args["weight"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -12,6 +13,12 @@ WAIVE = "preflight:"  # what the item of a signature begins with that waives wha
 Writer = Literal["legacy", "none", "target"]
 Direction = Literal["forward", "backward", "safety"]
 StepStatus = Literal["waiting", "running", "confirmed", "failed", "skipped"]
+SUBJECT = ("route", "workload", "dataset", "side", "reverse")  # what of its args says which thing an operation is done to
+
+
+def thing(kind: str, args: Mapping[str, Any]) -> str:
+    """What an operation does, and to what."""
+    return " ".join([kind, *(f"{name}={args[name]}" for name in SUBJECT if name in args)])
 
 
 @dataclass(slots=True)
@@ -77,7 +84,7 @@ class Op:
     run: str
     status: Literal["INTENT", "SENT", "OBSERVED"] = "INTENT"
     limit: float = 30.0
-    at: datetime | None = None
+    began: float = 0.0  # observed seconds
     boot: str = ""  # the boot in which it was meant, and its clock then, seconds
     boot_at: float = 0.0
 
@@ -178,6 +185,7 @@ class Migration:
     doubts: dict[str, float] = field(default_factory=dict)  # workload whose stop failed -> until when (observed) it may act
     ops: dict[str, Op] = field(default_factory=dict)  # open ones
     run: RunFold | None = None  # the open one, or the last
+    took: dict[str, float] = field(default_factory=dict)  # thing -> seconds that it took when it was last confirmed
     armed: Armed | None = None
     needs_resume: bool = False  # rolled back: every advance is refused until `resume --reason`
     unfenced: bool = False

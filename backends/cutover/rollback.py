@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from backends.cutover.expected import expected_of
 from backends.cutover.forward import pinning, quiesce_limit, tells_step, weight_limit
 from backends.cutover.migration import Migration
 from backends.cutover.steps.base import Step
@@ -46,7 +47,7 @@ class RollbackPlan:
 def plan_rollback(world: World, mode: Mode, *, accept_unknown: bool = False, gap: Lag | None = None) -> RollbackPlan:
     """The steps that bring production home from the present state. `gap` is what the target alone holds by the last look."""
     steps = _steps(world, mode, accept_unknown)
-    seconds = sum(s.seconds for s in steps)
+    seconds = sum(expected_of(steps, world.migration))
     return RollbackPlan(
         mode,
         tuple(steps),

@@ -14,6 +14,7 @@ import aiohttp
 from pydantic import ValidationError
 
 from backends.engine.errors import EngineGone
+from backends.engine.paths import socket_of
 from backends.errors import CouldNot, CutoverError, RefusedByRule
 from backends.escape import plain
 from backends.snapshot import PreviewView, Snapshot
@@ -61,6 +62,15 @@ class EngineClient:
     def _gone(self, error: BaseException | None = None) -> EngineGone:
         return EngineGone("the engine does not answer", where=str(self._socket), hint="cutover up PLAN starts it again")
 
+    async def is_there(self, *, timeout: float = 5.0) -> bool:
+        """Does it answer at all?"""
+        try:
+            async with asyncio.timeout(timeout), self._http().get("http://engine/v1/hosts/-") as reply:
+                await reply.read()
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+        return True
+
     async def snapshot(self, *, timeout: float = 10.0) -> Snapshot:
         """The whole state, now."""
         try:
@@ -100,6 +110,14 @@ class EngineClient:
         """What a command would do now: the executor's own steps."""
         body = await self.command("preview", {"command": command, **(args or {})}, timeout=20.0)
         return PreviewView.model_validate(body)
+
+
+async def answers(state: Path) -> bool:
+    """Does an engine answer in this folder? It is asked for next to nothing: a rollback waits for this."""
+    if not socket_of(state).exists():
+        return False
+    async with EngineClient(socket_of(state)) as client:
+        return await client.is_there()
 
 
 def error_of(body: dict[str, Any]) -> CutoverError:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,15 @@ from typing import Any
 from backends.cutover.events import Kind
 from backends.cutover.rollback import Mode
 from backends.engine.api import Api
-from backends.engine.client import EngineClient, error_of
+from backends.engine.client import error_of
 from backends.engine.companion import has_ended
 from backends.engine.core import Engine
-from backends.engine.errors import EngineGone
 from backends.engine.journal import Journal
 from backends.engine.lock import StateLock
 from backends.engine.metrics import keep_metrics
 from backends.engine.moves import hold
 from backends.engine.notify import Notifier
-from backends.engine.paths import log_of, make_socket_path, socket_of
+from backends.engine.paths import log_of, make_socket_path
 from backends.engine.recovery import recover
 from backends.errors import CouldNot, CutoverError, RefusedByRule
 from backends.plan.load import CheckedPlan, load_plan, parse_plan, require_good
@@ -236,22 +235,3 @@ def _read_ready(fd: int) -> bytes:
             return data
         data += chunk
     return data
-
-
-@contextlib.asynccontextmanager
-async def connected(state: Path) -> AsyncIterator[EngineClient]:
-    """A client of the engine that runs in this folder. Raises `EngineGone` where none answers."""
-    async with EngineClient(socket_of(state)) as client:
-        yield client
-
-
-async def answers(state: Path) -> bool:
-    """Does an engine answer in this folder?"""
-    if not socket_of(state).exists():
-        return False
-    async with EngineClient(socket_of(state)) as client:
-        try:
-            await client.snapshot(timeout=5.0)
-        except EngineGone:
-            return False
-    return True

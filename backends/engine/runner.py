@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from backends.cutover.events import Event, Kind
+from backends.cutover.expected import expected_seconds
 from backends.cutover.migration import Migration
 from backends.cutover.rules import refusal_of
 from backends.cutover.steps.base import Seen, Step
@@ -66,8 +67,8 @@ class Runner:
     ) -> dict[str, Any]:
         """All steps in order, as one run of the journal; returns what the steps said beside being done. Ends the run itself only
         when all were confirmed: who calls decides what a failure means."""
-        run = new_id()
-        told = [{"kind": s.kind, "args": s.args(), "text": s.text, "seconds": s.seconds} for s in steps]
+        run, m = new_id(), self._recorder.migration
+        told = [{"kind": s.kind, "args": s.args(), "text": s.text, "seconds": expected_seconds(s, m)} for s in steps]
         data = {"id": run, "kind": kind, "mode": mode, "reason": reason, "steps": told}
         failpoint(f"run.{kind}.before-started")
         await self._recorder.record(Kind.RUN_STARTED, data, actor=actor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +11,7 @@ from backends.cutover.calendar import no_changes_now
 from backends.cutover.checklist import checklist
 from backends.cutover.evacuate import EvacuationPlan
 from backends.cutover.events import Event
+from backends.cutover.expected import expected_of, expected_seconds
 from backends.cutover.forward import next_weight
 from backends.cutover.inventory import inventory
 from backends.cutover.migration import Migration, RunFold
@@ -18,6 +20,7 @@ from backends.cutover.readiness import readiness
 from backends.cutover.rollback import RollbackPlan
 from backends.cutover.rules import Refusal
 from backends.cutover.states import TABLE
+from backends.cutover.steps.base import Step
 from backends.cutover.story import QUIET, view
 from backends.dataset_view import DatasetView, Lag
 from backends.engine.approvals import approval_view, override_views
@@ -175,8 +178,8 @@ def advance_preview(engine: Engine, only: str | None = None) -> PreviewView:
         return PreviewView(
             command="advance", allowed=False, refused_by=move.rule, reason=move.reason, would_allow=move.would_allow
         )
-    steps = tuple(StepView(text=s.text, seconds=s.seconds) for s in move.steps) or (StepView(text=move.text),)
-    seconds = sum(s.seconds for s in move.steps)
+    steps = _steps(move.steps, engine.migration) or (StepView(text=move.text),)
+    seconds = sum(expected_of(move.steps, engine.migration))
     return PreviewView(command="advance", hash=move.hash(engine.plan_hash), steps=steps, seconds=seconds, reason=move.text)
 
 
@@ -191,7 +194,7 @@ def rollback_preview(engine: Engine, plan: RollbackPlan) -> PreviewView:
         rule, reason, cure = "SR1", "; ".join(plan.blocked_by), "legacy alive and seen"
     return PreviewView(
         command="rollback", mode=plan.mode, hash=plan.hash(engine.plan_hash),
-        steps=tuple(StepView(text=s.text, seconds=s.seconds) for s in plan.steps), allowed=rule is None, refused_by=rule,
+        steps=_steps(plan.steps, m), allowed=rule is None, refused_by=rule,
         reason=reason, would_allow=cure, seconds=plan.seconds, gap=plan.gap, warnings=plan.warnings,
     )  # fmt: skip
 
@@ -199,10 +202,15 @@ def rollback_preview(engine: Engine, plan: RollbackPlan) -> PreviewView:
 def evacuate_preview(engine: Engine, plan: EvacuationPlan) -> PreviewView:
     """What an evacuation would do now: the executor's own steps."""
     return PreviewView(
-        command="evacuate", hash=plan.hash(engine.plan_hash), steps=tuple(StepView(text=s.text, seconds=s.seconds) for s in plan.steps),
+        command="evacuate", hash=plan.hash(engine.plan_hash), steps=_steps(plan.steps, engine.migration),
         allowed=not plan.refused_by, refused_by=plan.refused_by or None, reason=plan.reason, would_allow=plan.would_allow,
         seconds=plan.seconds, gap=plan.gap, warnings=plan.warnings,
     )  # fmt: skip
+
+
+def _steps(steps: Iterable[Step], m: Migration) -> tuple[StepView, ...]:
+    """Steps that are still to be done, each with how long it will take."""
+    return tuple(StepView(text=s.text, seconds=expected_seconds(s, m)) for s in steps)
 
 
 def may_roll_back(m: Migration) -> bool:

@@ -25,6 +25,7 @@ from tests.bench.outcome import Outcome, table
 from tests.bench.processes import ProgramFailed
 from tests.bench.resume import bench_resume
 from tests.bench.rollback_latency import bench_rollback
+from tests.bench.rollback_loaded import bench_rollback_loaded
 from tests.bench.servers import Missing, two_endpoints
 from tests.bench.setting import Case, Setting, Sizes
 from tests.bench.store_to_store import large, latency, one_large_far, small
@@ -48,6 +49,7 @@ CASES: dict[str, Case] = {
 ALONE = {  # with servers of their own or none, no peers
     "resume": bench_resume,
     "rollback": bench_rollback,
+    "rollback-loaded": bench_rollback_loaded,
     "fleet": bench_fleet,
     "load": bench_load,
     "triggers": bench_triggers,

@@ -22,6 +22,7 @@ import uvloop
 from tests.peers.process import accepts, free_ports, running
 
 GPUS = 8
+SMALL = ("true", "date +%s.%N")  # what preflight asks of every host
 USED, TOTAL = 40 << 30, 85_520_809_984
 
 
@@ -75,8 +76,13 @@ class _Host(asyncssh.SSHServerSession[bytes]):
         self._chan = chan
 
     def exec_requested(self, command: str) -> bool:
-        self._is_agent = command.startswith("python3 -ISuc")
-        return self._is_agent
+        self._command = command
+        return command.startswith("python3 -ISuc") or command in SMALL
+
+    def session_started(self) -> None:
+        if self._command in SMALL:
+            self._chan.write(f"{time.time():.6f}\n".encode() if self._command != "true" else b"")
+            self._chan.exit(0)
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         self._got += data

@@ -27,7 +27,7 @@ class CheckSide(Fields):
 
     @property
     def seconds(self) -> float:
-        return 0.5
+        return 0.2
 
     @property
     def limit(self) -> float:

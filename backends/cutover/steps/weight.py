@@ -60,7 +60,7 @@ class Expel(Fields):
 
     @property
     def seconds(self) -> float:
-        return min(self.wait, 2.0) + 0.5
+        return 0.5  # where no session outlasts a request; one that does is waited for
 
     @property
     def limit(self) -> float:
@@ -90,7 +90,7 @@ class Drain(Fields):
     route: str
     direction: Direction = "backward"
     limit: float = 30.0
-    expected_seconds: float = 1.0
+    expected_seconds: float = 0.2
     kind: ClassVar[str] = "drain"
     outlives_us: ClassVar[bool] = False
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.engine.process import answers
+from backends.engine.client import answers
 from backends.engine.unit import (
     _quoted,
     environment_file,
