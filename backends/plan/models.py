@@ -102,6 +102,7 @@ class Framework(Part):
     name: str
     version: str | None = None
     cuda: str | None = None
+    image: Text | None = None  # the container image that it comes in, as docker or podman on the hosts call it
 
 
 class RunsOn(Part):

@@ -1,17 +1,20 @@
-"""`cutover check PLAN`: every problem of a plan at once. Offline: nothing is resolved, contacted or run."""
+"""`cutover check PLAN`: every problem of a plan at once. Offline nothing is resolved, contacted or run; `--live` asks both sides."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from backends.errors import NotYetSupported
 from backends.escape import plain
-from console.output import command_body, emit_json, json_option, say
+from console.commands.transfer_bar import run, with_ssh
+from console.output import command_body, emit_json, json_option, say, tell
 
 if TYPE_CHECKING:
+    from backends.live.found import LiveProblem
+    from backends.live.look import Looked
     from backends.plan.excerpt import Excerpts
     from backends.plan.load import CheckedPlan
     from backends.plan.problems import Problem, Severity
@@ -21,57 +24,95 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 @click.command(
     "check",
-    epilog="Example: cutover check plan.yaml\n\nExit code: 0 without errors (warnings may be there), 1 with errors.",
+    epilog="Example: cutover check plan.yaml --live\n\nExit code: 0 without errors (warnings may be there), 1 with errors.",
 )
 @click.argument("plan", type=click.Path(path_type=Path))
-@click.option("--live", is_flag=True, help="Ask both sides too (SSH, GPUs, stores, routes). Not yet supported.")
+@click.option(
+    "--live", is_flag=True, help="Ask both sides too: hosts, GPUs, drivers, stores, routes, secrets. Changes nothing there."
+)
 @json_option
+@with_ssh
 @command_body
-def command(plan: Path, live: bool, as_json: bool) -> int:
+def command(plan: Path, live: bool, as_json: bool, ssh_config: str | None, known_hosts: str | None) -> int:
     """Check the plan file PLAN: syntax, references, units, contradictions, all at once.
 
-    No secret is resolved and nothing is contacted.
+    Without --live no secret is resolved and nothing is contacted. With it a plan that has errors is not looked at any further.
     """
     from backends.plan.load import check_plan, require_read
 
-    if live:
-        raise NotYetSupported(
-            "check --live is not yet supported", where="--live", hint="leave --live out: the plan itself is checked in full"
-        )
     checked = require_read(check_plan(plan))
+    looked = _look(checked, ssh_config, known_hosts) if live and checked.is_good else None
     if as_json:
-        emit_json(as_object(checked))
+        emit_json(as_object(checked, looked))
     else:
-        for line in report_lines(checked):
+        for line in report_lines(checked, looked):
             say(line)
-    return 0 if checked.is_good else 1
+    if live and looked is None:
+        tell("cutover: the plan has errors: neither side was asked")
+    return 0 if checked.is_good and (looked is None or looked.is_good) else 1
 
 
-def as_object(checked: CheckedPlan) -> dict[str, object]:
-    """The contract's object: `ok` and `problems[]`, and which plan it was."""
-    return {
-        "ok": checked.is_good,
+def _look(checked: CheckedPlan, ssh_config: str | None, known_hosts: str | None) -> Looked:
+    from backends.live.look import look_live
+    from backends.probes.hosts import ssh_hosts, ssh_settings
+    from backends.ssh.pool import SshPool
+
+    assert checked.plan is not None
+    hosts = [host for _, host in ssh_hosts(checked.plan)]
+    settings = ssh_settings(checked.plan, checked.path.absolute().parent)
+    settings = replace(
+        settings,
+        config=Path(ssh_config) if ssh_config else settings.config,
+        known_hosts=Path(known_hosts) if known_hosts else settings.known_hosts,
+    )
+    found: list[Looked] = []
+
+    async def look() -> None:
+        async with SshPool(settings, hosts) as pool:
+            found.append(await look_live(checked, pool))
+
+    run(look())
+    return found[0]
+
+
+def as_object(checked: CheckedPlan, looked: Looked | None = None) -> dict[str, object]:
+    """The contract's object: `ok` and `problems[]`, and which plan it was; of a live look how much was asked, too."""
+    out: dict[str, object] = {
+        "ok": checked.is_good and (looked is None or looked.is_good),
         "plan": str(checked.path),
         "hash": checked.hash,
         "problems": [problem.as_json() for problem in checked.problems],
     }
+    if looked is not None:
+        out["problems"] = [p.as_json() for p in checked.problems] + [p.as_json() for p in looked.problems]
+        out["live"] = {
+            "hosts": looked.hosts,
+            "stores": looked.stores,
+            "routes": looked.routes,
+            "seconds": round(looked.seconds, 3),
+        }
+    return out
 
 
-def report_lines(checked: CheckedPlan) -> list[str]:
+def report_lines(checked: CheckedPlan, looked: Looked | None = None) -> list[str]:
     """The report for people: errors first, each problem with its line of the plan, a count at the end."""
     from backends.plan.excerpt import Excerpts
 
     excerpts = Excerpts(checked.text)
     lines: list[str] = []
     severities: tuple[Severity, ...] = ("error", "warning", "note")
+    live = looked.problems if looked is not None else ()
     for severity in severities:
         for problem in checked.problems:
             if problem.severity == severity:
                 lines += [*_block(problem, excerpts), ""]
-    return [*lines, _summary(checked)]
+        for found in live:
+            if found.problem.severity == severity:
+                lines += [*_block(found.problem, excerpts, found), ""]
+    return [*lines, _summary(checked, looked)]
 
 
-def _block(problem: Problem, excerpts: Excerpts) -> list[str]:
+def _block(problem: Problem, excerpts: Excerpts, live: LiveProblem | None = None) -> list[str]:
     word = click.style(problem.severity.upper(), fg=_COLOURS[problem.severity], bold=True)
     head = f"{word} {plain(problem.where)}" + click.style(f"  [{problem.code}]", dim=True)
     block = [head]
@@ -79,19 +120,25 @@ def _block(problem: Problem, excerpts: Excerpts) -> list[str]:
     if text:
         block.append(click.style(f"  {problem.line:>4} | ", dim=True) + text)
     block.append(f"  {plain(problem.message)}")
+    if live is not None and live.evidence:
+        block.append(f"  seen: {plain(live.evidence)}")
     if problem.hint:
-        block.append(f"  hint: {plain(problem.hint)}")
+        block.append(f"  {'hint' if live is None else 'cure'}: {plain(problem.hint)}")
     return block
 
 
-def _summary(checked: CheckedPlan) -> str:
+def _summary(checked: CheckedPlan, looked: Looked | None) -> str:
+    problems = [*checked.problems, *(p.problem for p in (looked.problems if looked is not None else ()))]
     counts = []
     for severity, colour in _COLOURS.items():
-        count = sum(p.severity == severity for p in checked.problems)
+        count = sum(p.severity == severity for p in problems)
         if count:
             counts.append(click.style(f"{count} {severity}{'s' if count > 1 else ''}", fg=colour, bold=True))
     name = plain(str(checked.path))
-    if not checked.is_good:
-        return f"{name}: {', '.join(counts)}"
+    asked = ""
+    if looked is not None:
+        asked = f" ({looked.hosts} hosts, {looked.stores} stores, {looked.routes} routes asked in {looked.seconds:.1f} s)"
+    if any(p.severity == "error" for p in problems):
+        return f"{name}: {', '.join(counts)}{asked}"
     good = click.style("good", fg="green", bold=True)
-    return f"{name}: {good}" + (f", with {' and '.join(counts)}" if counts else "")
+    return f"{name}: {good}" + (f", with {' and '.join(counts)}" if counts else "") + asked

@@ -97,11 +97,43 @@ def test_a_file_that_cannot_be_read_exits_4(tmp_path: Path) -> None:
         assert body["error"]["where"] == str(path)
 
 
-def test_live_says_that_it_is_not_there_yet(good: Path) -> None:
-    code, body = asked(good, "--live")
-    assert code == 2
-    assert body["error"]["code"] == "not_yet_supported"
-    assert body["error"]["hint"]
+def write_live(folder: Path, more: str = "") -> Path:
+    (folder / "from").mkdir()
+    path = folder / "live.yaml"
+    path.write_text(
+        "version: 1\nname: move\nlegacy: {provider: old}\ntarget: {provider: new}\n"
+        f"stores: {{from: {{url: 'file://{folder}/from/'}}, to: {{url: 'file://{folder}/to/'}}}}\n"
+        "datasets: [{name: data, from: from, to: to}]\n" + more
+    )
+    return path
+
+
+def test_live_tells_what_it_asked_and_0_where_all_is_well(tmp_path: Path) -> None:
+    path = write_live(tmp_path)
+    code, body = asked(path, "--live")
+    assert (code, body["ok"], body["problems"]) == (0, True, [])
+    assert {k: v for k, v in body["live"].items() if k != "seconds"} == {"hosts": 0, "stores": 2, "routes": 0}
+    assert run(path, "--live").stdout.splitlines()[-1].startswith(f"{path}: good (0 hosts, 2 stores, 0 routes asked in ")
+
+
+def test_live_problems_have_evidence_and_a_cure_and_errors_are_1(tmp_path: Path) -> None:
+    path = write_live(tmp_path, "secrets: [{name: db, from: '${env:NOT_SET_AT_ALL}', to: '${file:there}'}]\n")
+    code, body = asked(path, "--live")
+    assert (code, body["ok"]) == (1, False)
+    [found] = body["problems"]
+    assert (found["severity"], found["code"], found["side"], found["hosts"]) == ("error", "secret", None, [])
+    assert found["where"] == f"{path}:7:secrets[0]"
+    assert "NOT_SET_AT_ALL" in found["evidence"]
+    lines = run(path, "--live").stdout.splitlines()
+    assert any(line.startswith("  seen: ") for line in lines)
+    assert any(line.startswith("  cure: ") for line in lines)
+
+
+def test_live_asks_nobody_while_the_plan_has_errors(bad: Path) -> None:
+    result = run(bad, "--live")
+    assert result.exit_code == 1
+    assert "neither side was asked" in result.stderr
+    assert "live" not in asked(bad, "--live")[1]
 
 
 def test_help_has_an_example() -> None:

@@ -8,7 +8,7 @@ import getpass
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,13 +71,16 @@ def write_keys(folder: Path, name: str) -> asyncssh.SSHKey:
 
 
 @contextlib.asynccontextmanager
-async def openssh(folder: Path, *, env: Mapping[str, str] | None = None, options: str = "") -> AsyncIterator[OpenSsh]:
-    """sshd while it runs. `env` is set for its sessions (`PATH` too), `options` are more lines of sshd_config.
+async def openssh(
+    folder: Path, *, env: Mapping[str, str] | None = None, options: str = "", within: Sequence[str] = ()
+) -> AsyncIterator[OpenSsh]:
+    """sshd while it runs. `env` is set for its sessions (`PATH` too), `options` are more lines of sshd_config, `within` is what
+    starts it (and becomes it).
 
     Skips the test where no sshd is installed.
     """
     server = OpenSsh(folder, free_ports(1)[0])
-    argv = await asyncio.to_thread(prepare, server, dict(env or {}), options)
+    argv = [*within, *await asyncio.to_thread(prepare, server, dict(env or {}), options)]
 
     async def ready() -> bool:
         return await accepts(server.port)

@@ -1,0 +1,174 @@
+"""One look at what a workload finds on this host: frameworks, images, limits, kernel settings, environment. Changes nothing.
+
+Values of the environment leave the host as keyed hashes only, so that two hosts can be compared and nothing is told.
+"""
+
+import glob
+import hashlib
+import hmac
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import time
+
+from backends.probes.agent.host import Host, read, which
+
+PACKAGES = (
+    "torch", "tensorflow", "jax", "jaxlib", "vllm", "transformers", "deepspeed", "flash_attn", "xformers", "triton", "accelerate",
+    "onnxruntime_gpu", "tensorrt", "cupy_cuda11x", "cupy_cuda12x", "numpy", "nvidia_nccl_cu11", "nvidia_nccl_cu12", "nvidia_nccl_cu13",
+)  # fmt: skip
+PLACES = (
+    "/usr/lib/python3/dist-packages", "/usr/lib/python3*/site-packages", "/usr/local/lib/python3*/*-packages", "/opt/*/lib/python3*/site-packages",
+    "/opt/*/envs/*/lib/python3*/site-packages", "/opt/*/*/lib/python3*/site-packages", "/venv/lib/python3*/site-packages",
+    "~/.local/lib/python3*/site-packages", "~/*/lib/python3*/site-packages", "~/.*/lib/python3*/site-packages", "~/*/envs/*/lib/python3*/site-packages",
+)  # fmt: skip
+SETTINGS = (
+    "vm/max_map_count", "vm/nr_hugepages", "vm/overcommit_memory", "net/core/rmem_max", "net/core/wmem_max", "net/core/somaxconn",
+    "fs/inotify/max_user_watches", "fs/aio-max-nr", "kernel/shmmax", "kernel/pid_max",
+)  # fmt: skip
+LIMITS = {"nofile": "RLIMIT_NOFILE", "memlock": "RLIMIT_MEMLOCK", "nproc": "RLIMIT_NPROC", "stack": "RLIMIT_STACK"}
+OF_A_SESSION = {
+    "HOME", "LOGNAME", "MAIL", "MOTD_SHOWN", "OLDPWD", "PWD", "SHELL", "SHLVL", "TERM", "USER", "_", "HOSTNAME", "DISPLAY", "COLUMNS", "LINES",
+}  # fmt: skip
+MOST = 200
+
+
+def look(asked: "dict[str, object]") -> "dict[str, object]":
+    """`asked` has `salt` (hex), `images` and `paths`, both lists of text."""
+    salt = bytes.fromhex(str(asked["salt"]))
+    images, paths = asked["images"], asked["paths"]
+    shm = statvfs("/dev/shm")
+    return {
+        "cutover": "facts",
+        "host": Host.facts(),
+        "user": os.environ.get("USER") or str(os.getuid()),
+        "memory": memory(),
+        "shm": shm,
+        "limits": {name: resource.getrlimit(getattr(resource, of))[0] for name, of in LIMITS.items() if hasattr(resource, of)},
+        "settings": {name.replace("/", "."): read("/proc/sys/" + name, 100).split() for name in SETTINGS},
+        "zone": [time.timezone, os.environ.get("TZ") or "/".join(os.path.realpath("/etc/localtime").split("/")[-2:])],
+        "links": sorted(os.listdir("/sys/class/infiniband"))[:32] if os.path.isdir("/sys/class/infiniband") else [],
+        "packages": packages(),
+        "images": {str(name): image(str(name)) for name in images} if isinstance(images, list) else {},
+        "paths": {str(path): writable(str(path)) for path in paths} if isinstance(paths, list) else {},
+        "environment": environment(salt),
+    }
+
+
+def memory() -> "int | None":
+    found = re.search(r"^MemTotal:\s+(\d+) kB", read("/proc/meminfo"), re.M)
+    return int(found.group(1)) * 1024 if found else None
+
+
+def statvfs(path: str) -> "int | None":
+    try:
+        seen = os.statvfs(path)
+    except OSError:
+        return None
+    return seen.f_blocks * seen.f_frsize
+
+
+def packages() -> "list[list[object]]":
+    """[name, version, CUDA that it was built for, folder]."""
+    out = []  # type: list[list[object]]
+    for folder in folders():
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        for name in names:
+            stem, _, ending = name.rpartition(".")
+            package, _, version = stem.partition("-")
+            package = package.lower().replace("-", "_").replace(".", "_")
+            if ending == "dist-info" and package in PACKAGES and version and len(out) < MOST:
+                out.append([package, version, built_for(folder, package, version), folder])
+    return sorted(out, key=str)
+
+
+def folders() -> "list[str]":
+    places = list(PLACES)
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        if os.environ.get(name):
+            places.append(glob.escape(os.environ[name]) + "/lib/python3*/site-packages")
+    found = set()  # type: set[str]
+    for place in places:
+        found.update(os.path.realpath(path) for path in glob.glob(os.path.expanduser(place)))
+    return sorted(found)[:MOST]
+
+
+def built_for(folder: str, package: str, version: str) -> "str | None":
+    if package == "torch":
+        found = re.search(
+            r"^cuda\s*(?::[^=\n]*)?=\s*['\"]([0-9.]+)['\"]", read(os.path.join(folder, "torch", "version.py")), re.M
+        )
+        if found:
+            return found.group(1)
+    local = re.search(r"\+cu(\d\d)(\d+)", version)
+    return local.group(1) + "." + local.group(2) if local else None
+
+
+def image(name: str) -> "dict[str, object]":
+    """What is known of a container image that lies on this host."""
+    tools = [tool for tool in ("docker", "podman") if which(tool)]
+    if not tools:
+        return {"error": "neither docker nor podman is there"}
+    words = ""
+    for tool in tools:
+        try:
+            argv = [tool, "image", "inspect", "--", name]
+            done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=15)  # noqa: UP022 - Python 3.6
+        except (OSError, subprocess.TimeoutExpired) as error:
+            words = str(error)
+            continue
+        if done.returncode == 0:
+            return of_image(done.stdout)
+        words = done.stderr.decode("utf-8", "replace").strip()[-200:]
+    return {"error": words or "it is not there"}
+
+
+def of_image(told: bytes) -> "dict[str, object]":
+    try:
+        one = json.loads(told.decode("utf-8", "replace"))[0]
+        config = one.get("Config") or {}
+        variables = dict(entry.split("=", 1) for entry in config.get("Env") or [] if "=" in entry)
+        return {
+            "id": one.get("Id"),
+            "digests": [digest.rpartition("@")[2] for digest in one.get("RepoDigests") or []],
+            "machine": one.get("Architecture"),
+            "cuda": variables.get("CUDA_VERSION") or (config.get("Labels") or {}).get("com.nvidia.cuda.version"),
+            "require": variables.get("NVIDIA_REQUIRE_CUDA"),
+            "pytorch": variables.get("PYTORCH_VERSION"),
+        }
+    except (ValueError, LookupError, AttributeError, TypeError):
+        return {"error": "its tool says what is no description of an image"}
+
+
+def writable(path: str) -> "list[object]":
+    """[is it there, may we write there, or where it is not there in the nearest folder above it that is]."""
+    there = os.path.isdir(path)
+    while not os.path.isdir(path) and path not in ("", "/"):
+        path = os.path.dirname(path.rstrip("/"))
+    return [there, os.access(path or "/", os.W_OK | os.X_OK), path or "/"]
+
+
+def environment(salt: bytes) -> "dict[str, str]":
+    """What every session gets: /etc/environment and our own, each value a keyed hash."""
+    found = {}  # type: dict[str, str]
+    for line in read("/etc/environment").splitlines():
+        name, equals, value = line.strip().partition("=")
+        if equals and name and not name.startswith("#"):
+            found[name.replace("export ", "").strip()] = value.strip().strip("\"'")
+    found.update(os.environ)
+    host = os.uname().nodename
+    return {
+        name: hmac.new(salt, value.replace(host, "HOST").encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:16]
+        for name, value in sorted(found.items())[: 5 * MOST]
+        if name not in OF_A_SESSION and not name.startswith(("SSH_", "XDG_", "LC_", "BASH_FUNC"))
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(look(json.loads(sys.argv[1]))) + "\n")
