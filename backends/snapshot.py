@@ -32,6 +32,7 @@ __all__ = [
     "GpuView",
     "Health",
     "HoldView",
+    "HostPast",
     "HostView",
     "InventoryView",
     "Lag",
@@ -325,8 +326,23 @@ class GpuSums(Model):
     history: tuple[float | None, ...] = ()  # mean utilisation, oldest first
 
 
+class HostPast(Model):
+    """The last hour of a host, its GPUs together: a sample each `every` seconds, oldest first, None where nothing was heard.
+
+    `count` is the number of samples there ever were: with it a reader who joins neighbours keeps to the same neighbours.
+    """
+
+    every: float
+    count: int = 0
+    utilization: tuple[float | None, ...] = ()
+    memory: tuple[float | None, ...] = ()  # fraction
+    power_w: tuple[float | None, ...] = ()
+    temperature_c: tuple[float | None, ...] = ()  # the hottest
+    cpu: tuple[float | None, ...] = ()
+
+
 class HostView(Model):
-    """A host. `gpus`, `machine` are empty where `sums` stands: `GET /v1/hosts/NAME` has them."""
+    """A host. `gpus`, `machine` are empty where `sums` stands: `GET /v1/hosts/NAME` has them, and `past`."""
 
     name: str
     side: SideName
@@ -342,6 +358,7 @@ class HostView(Model):
     sums: GpuSums | None = None
     machine: MachineView | None = None
     gpus: tuple[GpuView, ...] = ()
+    past: HostPast | None = None
 
     def together(self) -> GpuSums:
         """All its GPUs, whichever way they are carried."""

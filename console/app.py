@@ -211,6 +211,7 @@ class CutoverApp(App[int]):
     def action_look(self, mode: str) -> None:
         """One of the screens."""
         if mode == self.current_mode:
+            self._leave_host()
             return
         self._visited = [*self._visited[-15:], self.current_mode]
         self._switch(mode)
@@ -224,10 +225,27 @@ class CutoverApp(App[int]):
         screen = self.screen
         if isinstance(screen, CutoverScreen) and screen.close_filter(clear=True):
             return
+        if self._leave_host():
+            return
         if self._visited:
             self._switch(self._visited.pop())
         elif self.current_mode != "overview":
             self._switch("overview")
+
+    @on(CutoverScreen.HostChosen)
+    def _open_host(self, message: CutoverScreen.HostChosen) -> None:
+        from console.screens.host import HostScreen  # for who opens one
+
+        self.push_screen(HostScreen(message.side, message.host, self.link))
+        self.call_after_refresh(self._draw)
+
+    def _leave_host(self) -> bool:
+        """From a host's own screen back to the list that it was opened from; True where there was one."""
+        is_over = isinstance(self.screen, CutoverScreen) and len(self.screen_stack) > 1
+        if is_over:
+            self.pop_screen()
+            self.call_after_refresh(self._draw)
+        return is_over
 
     @on(Panel.Opened)
     def _open_panel(self, message: Panel.Opened) -> None:

@@ -1,4 +1,4 @@
-"""What stands at the foot: the acts that apply now, then the ways to look. Seven entries at most at 80 columns."""
+"""What stands at the foot: the acts that apply now, then the ways to look. Eight entries at most at 80 columns."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def foot_entries(view: View, *, width: int, in_list: bool, signs: bool = False) 
     if width >= ROOMY and view.offers(Act.OVERRIDE):
         entries.append(_act(view, "act('override')", Act.OVERRIDE))
     looks = ["filter"] if in_list else []
-    if wide:
-        looks += ["sort", "copy"] if in_list else ["copy"]
+    looks += ["sort"] if in_list and (wide or not (now or view.observe)) else []
+    looks += ["copy"] if wide else []
     if wide or not (in_list or now or view.observe):
         entries.append(FootEntry("1-8", "screens", "command_palette", True, False))
     entries += [_look(BY_ACTION[action]) for action in (*looks, "help", "command_palette", "leave")]

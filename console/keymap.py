@@ -86,7 +86,7 @@ MOVES: tuple[tuple[str, str], ...] = (
     ("Tab", "to the next panel or button; Shift+Tab to the one before"),
     ("Enter", "open what is under the cursor; on a button: what its key does, and no more"),
     ("Esc", "back to where you came from"),
-    ("↑ ↓ PgUp PgDn", "move in a list"),
+    ("↑ ↓ PgUp PgDn", "move in a list; ← → too where it has columns"),
 )
 
 KEYS: tuple[Key, ...] = ACTS + LOOKS

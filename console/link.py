@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
 from backends.errors import CutoverError
-from backends.snapshot import PreviewView, Snapshot
+from backends.snapshot import HostView, PreviewView, Snapshot
 
 Args = dict[str, Any]
 
@@ -23,6 +23,8 @@ class EngineLink(Protocol):
     async def snapshot(self) -> Snapshot: ...
 
     def events(self) -> AsyncIterator[Snapshot]: ...
+
+    async def host(self, name: str) -> HostView: ...
 
     async def command(self, name: str, args: Args | None = None) -> Args: ...
 
@@ -51,6 +53,9 @@ class DeferredLink:
     async def events(self) -> AsyncIterator[Snapshot]:
         async for snapshot in (await self._open()).events():
             yield snapshot
+
+    async def host(self, name: str) -> HostView:
+        return await (await self._open()).host(name)
 
     async def command(self, name: str, args: Args | None = None) -> Args:
         return await (await self._open()).command(name, args)

@@ -51,13 +51,14 @@ def _used(columns: Sequence[Column]) -> int:
 
 def head_row(columns: Sequence[Column], palette: Palette, width: int, indent: int = 2) -> Strip:
     """The names of the columns."""
-    widths = laid_out(columns, width - indent)
-    row = Row(palette).gap(indent)
-    for column in columns:
-        if column.title in widths:
-            row.gap(2 if row.used > indent else 0)
-            row.add(column.title, palette.muted, widths[column.title], column.align)
-    return row.strip(width)
+    return Row(palette).gap(indent).join(titles_row(columns, palette, width - indent)).strip(width)
+
+
+def titles_row(columns: Sequence[Column], palette: Palette, width: int) -> Row:
+    """The names of those columns that are shown."""
+    widths = laid_out(columns, width)
+    cells = {title: Cell(title, palette.muted) for title in widths}
+    return cells_row(columns, cells, palette, width)
 
 
 def cells_row(columns: Sequence[Column], cells: dict[str, Cell], palette: Palette, width: int) -> Row:
@@ -79,3 +80,14 @@ def cells_row(columns: Sequence[Column], cells: dict[str, Cell], palette: Palett
 def fact(palette: Palette, label: str, text: str, style: Style | None = None, width: int = 10) -> Row:
     """`source    gs://corp-corpus/v3/`."""
     return Row(palette).add(label, palette.muted, width).gap().add(text, style or palette.text)
+
+
+def beside(left: Sequence[Row], right: Sequence[Row], palette: Palette, width: int, *, at: int) -> list[Row]:
+    """Two blocks of lines beside each other, a rule between: the left one has `at` cells."""
+    rule = "|" if palette.glyphs.ascii else "│"
+    out = []
+    for i in range(max(len(left), len(right))):
+        row = Row(palette).join(left[i].cut(at) if i < len(left) else Row(palette)).to(at)
+        row.add(f" {rule} ", palette.track)
+        out.append(row.join(right[i].cut(max(0, width - at - 3)) if i < len(right) else Row(palette)))
+    return out

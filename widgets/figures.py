@@ -44,6 +44,11 @@ def count(value: int | None) -> str:
     return NOTHING if value is None else f"{value:,}"
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 alarm`, `2 alarms`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def _unit_of(value: float, units: tuple[str, ...], base: float) -> tuple[float, str]:
     for unit in units[:-1]:
         if abs(value) < base * 0.9995:

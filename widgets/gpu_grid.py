@@ -1,125 +1,199 @@
-"""All GPUs as a heat map, a line a host, and each GPU of the host under the cursor."""
+"""All GPUs, legacy left and target right, hosts grouped: each GPU where there is room, a heat map where there are many."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
 from textual.strip import Strip
 
-from backends.snapshot import SIDES, GpuSums, GpuView, HostView, Snapshot
+from backends.snapshot import SIDES, HostView, SideName, Snapshot
 from themes.meaning import level_of_host
 from themes.palette import Palette
 from widgets.bars import bar, sparkline
-from widgets.columns import Cell, Column, cells_row, head_row, laid_out
-from widgets.figures import age, is_late, power, share, size_of
-from widgets.gpus import SideFigures, heat_cells, side_figures
-from widgets.hosts_table import host_entries
-from widgets.listing import ORDER_OF_PLAN, Entry, ListPanel
+from widgets.columns import beside
+from widgets.figures import age, is_late, power, share
+from widgets.fleet_map import Form, Layout, block_rows, degrees, ink_of, layout_of, level_of, trouble_rows
+from widgets.gpus import SideFigures, health_row, side_figures
+from widgets.hosts_table import gpu_words, host_entries
+from widgets.listing import ORDER_OF_PLAN, Entry, ListPanel, first_shown
+from widgets.panel import nothing_yet
 from widgets.row import Row
 
-COLUMNS = (
-    Column("host", 12, grow=2),
-    Column("side", 6),
-    Column("GPUs", 8, grow=0),
-    Column("util", 6, "right"),
-    Column("memory", 6, "right"),
-    Column("power", 14, "right", rank=1),
-    Column("hottest", 7, "right", rank=2),
-    Column("health", 13, rank=0),
-    Column("trend", 16, rank=3, grow=4),
-    Column("seen", 10, "right", rank=4),
-)
+Sides = dict[SideName, list[Row]]
+BETWEEN = 3  # cells between the sides
+HIGH = 26  # lines from which there is room for history and blanks
 
 
-def host_gpus_row(host: HostView, palette: Palette, width: int) -> Row:
-    """A host with its GPUs as cells of the heat map."""
-    figures = side_figures([host], host.side)
-    level = level_of_host(host.health)
-    late = is_late(host.age, host.period)
-    style = palette.stale if late else palette.text
-    cells = {
-        "host": Cell(host.name, palette.strong),
-        "side": Cell(host.side, palette.side(host.side)),
-        "GPUs": Cell(row=heat_cells(host, palette)),
-        "util": Cell(share(figures.utilization, 0), style),
-        "memory": Cell(share(figures.memory, 0), style),
-        "power": Cell(power(figures.power_w, figures.power_limit_w), style),
-        "hottest": Cell("-" if figures.temperature_c is None else f"{figures.temperature_c:.0f} °C", style),
-        "health": Cell(f"{palette.glyphs.of(level)} {host.health}", palette.of(level)),
-        "trend": Cell(row=_trend(figures, host, palette, late, laid_out(COLUMNS, width).get("trend", 0))),
-        "seen": Cell(age(host.age), palette.held if late else palette.muted),
-    }
-    return cells_row(COLUMNS, cells, palette, width)
+def side_rows(snapshot: Snapshot, side: SideName, palette: Palette, width: int, *, has_history: bool) -> list[Row]:
+    """What one side's GPUs do together, in three lines; in four with their history."""
+    figures, view = side_figures(snapshot.hosts, side), snapshot.sides.get(side)
+    where = " ".join(part for part in ((view.provider, view.region or "") if view else ()) if part)
+    first = Row(palette).add(side, palette.side(side) + palette.strong).gap(2)
+    watts = Row(palette).add(power(figures.power_w, figures.power_limit_w), palette.text)
+    first.add(where, palette.muted, min(len(where), max(0, width - first.used - watts.used - 2))).right(watts, width)
+    rows = [first, _use(figures, side, palette, width), health_row(figures, palette, width)]
+    style = palette.stale if figures.age is not None else palette.side(side)
+    return [*rows, sparkline(palette, figures.history, width, style, top=1.0)] if has_history else rows
 
 
-def _trend(figures: SideFigures, host: HostView, palette: Palette, late: bool, width: int) -> Row:
-    style = palette.stale if late else palette.side(host.side)
-    return sparkline(palette, figures.history, width, style, top=1.0)
+def _use(figures: SideFigures, side: SideName, palette: Palette, width: int) -> Row:
+    style = palette.stale if figures.age is not None else palette.side(side)
+    words = Row(palette).add(share(figures.utilization, 0), palette.strong, 6, "right").gap(2).add("memory ", palette.muted)
+    words.add(share(figures.memory, 0), palette.text, 4, "right").gap(2).add(
+        degrees(figures.temperature_c), palette.text, 6, "right"
+    )
+    return bar(palette, figures.utilization, max(3, width - words.used), style).join(words)
 
 
-def gpu_row(gpu: GpuView, host: HostView, palette: Palette, width: int) -> Row:
-    """`0 H100-SXM5-80GB ▇▇▇▇▇▇▇▅  94 %  56.8 of 80.0 GiB  637 of 700 W  61 °C  ▆▇▇▆▇`."""
-    late = is_late(host.age, host.period)
-    style = palette.stale if late else palette.side(host.side)
-    plainly = palette.stale if late else palette.text
-    row = Row(palette).add(str(gpu.index), palette.muted, 2, "right").gap()
-    names = 18 if width >= 100 else 0
-    row.add(gpu.name, palette.muted, names).gap(1 if names else 0)
-    row.join(bar(palette, gpu.utilization, 10, style)).add(share(gpu.utilization, 0), plainly, 6, "right").gap(2)
-    row.add(size_of(gpu.memory_used, gpu.memory_total), plainly, 17, "right").gap(2)
-    row.add(power(gpu.power_w, gpu.power_limit_w), plainly, 13, "right").gap(2)
-    row.add("-" if gpu.temperature_c is None else f"{gpu.temperature_c:.0f} °C", plainly, 6, "right").gap(2)
-    if gpu.alarm:
-        return row.add(f"{palette.glyphs.breach} {gpu.alarm}", palette.breach)
-    cells = min(width - row.used, 120, len(gpu.history))
-    return row.join(sparkline(palette, gpu.history, cells, style, top=1.0)) if cells >= 4 else row
+def cursor_rows(host: HostView, palette: Palette, width: int, height: int) -> list[Row]:
+    """The host under the cursor: what it is, what is wrong, each GPU's utilisation."""
+    level = level_of(host)
+    row = Row(palette).add(f"{palette.glyphs.of(level)} {host.name}", palette.of(level)).gap(2)
+    row.add(host.health, palette.of(level_of_host(host.health))).gap(2)
+    if is_late(host.age, host.period):
+        row.add(age(host.age), palette.held).gap(2)
+    for word in (gpu_words(host), f"driver {host.driver or '-'}", f"CUDA {host.cuda or '-'}", host.source, host.address):
+        row.also(Row(palette).add(word, palette.muted), width, 0).gap(2 if word else 0)
+    words = [host.error or "", *(f"GPU {index}: {alarm}" for index, alarm in host.together().alarms), *host.alarms]
+    rows = [row, *(Row(palette).add(word, palette.of(level), width) for word in words if word)]
+    return [*rows[:height], *([_uses(host, palette, width)] if len(rows) < height else [])]
 
 
-def use_row(index: int, host: HostView, sums: GpuSums, palette: Palette) -> Row:
-    """A GPU of a host whose GPUs come together: what it does, and what is wrong with it."""
-    use = sums.utilizations[index] if index < len(sums.utilizations) else None
-    late = is_late(host.age, host.period)
-    row = Row(palette).add(str(index), palette.muted, 2, "right").gap()
-    row.join(bar(palette, use, 10, palette.stale if late else palette.side(host.side)))
-    row.add(share(use, 0), palette.stale if late else palette.text, 6, "right").gap(2)
-    alarm = next((text for number, text in sums.alarms if number == index), None)
-    return row.add(f"{palette.glyphs.breach} {alarm}", palette.breach) if alarm else row
-
-
-def side_line(snapshot: Snapshot, palette: Palette, width: int) -> list[Strip]:
-    """A line a side: what its GPUs do together."""
-    lines = []
-    for side in SIDES:
-        figures = side_figures(snapshot.hosts, side)
-        view = snapshot.sides.get(side)
-        where = " ".join(part for part in ((view.provider, view.region or "") if view else ()) if part)
-        row = Row(palette).add(side, palette.side(side) + palette.strong, 7).add(where, palette.muted, 18).gap()
-        row.add(f"{figures.gpus} GPUs", palette.text, 9).gap()
-        row.join(bar(palette, figures.utilization, 10, palette.side(side)))
-        row.add(share(figures.utilization, 0), palette.strong, 6, "right").gap(2)
-        row.add(power(figures.power_w, figures.power_limit_w), palette.text, 15, "right").gap(2)
-        lines.append(row.strip(width))
-    return lines
+def _uses(host: HostView, palette: Palette, width: int) -> Row:
+    uses = host.together().utilizations
+    row = Row(palette)
+    style = palette.stale if is_late(host.age, host.period) else palette.text
+    cells = min(10, max(0, width // max(1, len(uses)) - 11))
+    for index, use in enumerate(uses):
+        piece = Row(palette).add(str(index), palette.muted, 2, "right").gap()
+        piece.join(bar(palette, use, cells, ink_of(host, palette))).add(share(use, 0), style, 5, "right")
+        row.also(piece, width, 1)
+    return row
 
 
 class GpuGrid(ListPanel[HostView]):
-    """GPUs of both sides."""
+    """GPUs of both sides. The cursor goes over hosts, in both columns."""
 
     TITLE = "GPUs"
     NONE = "no hosts in this plan"
-    SORTS = (ORDER_OF_PLAN, "name", "side", "health", "busy")
-    DETAIL = 10
+    SORTS = (ORDER_OF_PLAN, "health", "busy", "idle", "hottest", "memory", "name")
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "aside(-1)", "left", show=False),
+        Binding("right,l", "aside(1)", "right", show=False),
+    ]
+
+    def __init__(
+        self, *, id: str | None = None, classes: str | None = None, name: str | None = None, disabled: bool = False
+    ) -> None:
+        super().__init__(id=id, classes=classes, name=name, disabled=disabled)
+        self._layout = Layout(Form.HOSTS)
+        self._made: tuple[Snapshot | None, str, str, list[Entry[HostView]]] = (None, "", "", [])
 
     def entries(self, snapshot: Snapshot) -> list[Entry[HostView]]:
         return host_entries(snapshot)
 
-    def head(self, snapshot: Snapshot, palette: Palette, width: int, height: int) -> list[Strip]:
-        blank = [Strip([])] if height > 16 else []
-        return [*side_line(snapshot, palette, width), *blank, head_row(COLUMNS, palette, width)]
+    def shown(self) -> list[Entry[HostView]]:
+        """Those of legacy before those of target, each side filtered and ordered; worked out once a snapshot."""
+        made = self._made
+        if made[0] is not self.snapshot or made[1:3] != (self.filter, self.sort):
+            entries = super().shown()
+            ordered = [entry for side in SIDES for entry in entries if entry.thing.side == side]
+            self._made = made = (self.snapshot, self.filter, self.sort, ordered)
+        return made[3]
 
-    def entry_row(self, entry: Entry[HostView], palette: Palette, width: int) -> Row:
-        return host_gpus_row(entry.thing, palette, width)
+    def draw(self, snapshot: Snapshot, palette: Palette, width: int, height: int) -> list[Strip]:
+        entries = self.shown()
+        left = max(1, (width - BETWEEN) // 2)
+        widths = dict(zip(SIDES, (left, max(1, width - BETWEEN - left)), strict=True))
+        is_high = height >= HIGH
+        heads = {side: side_rows(snapshot, side, palette, widths[side], has_history=is_high) for side in SIDES}
+        lines = self._sides(heads, widths, palette, width)
+        if not entries:
+            words = f"nothing matches {self.filter}" if self.filter else self.NONE
+            return [*lines, *nothing_yet(words, palette, width, height - len(lines))]
+        lines += [Strip([])] if is_high else []
+        self._follow(entries)
+        under = cursor_rows(entries[self.cursor].thing, palette, width, 4 if is_high else 2) if height >= 10 else []
+        detail = [Row(palette).add(palette.glyphs.rule * width, palette.track), *under] if under else []
+        self._places = max(1, height - len(lines) - len(detail))
+        blocks = self._blocks(entries, widths, palette)
+        body = self._sides(blocks, widths, palette, width)
+        body += [Strip([])] * (self._places - len(body))
+        return [*lines, *body, *(row.strip(width) for row in detail)]
 
-    def detail(self, entry: Entry[HostView], palette: Palette, width: int, height: int) -> list[Strip]:
-        host = entry.thing
-        if host.sums is not None:
-            return [use_row(index, host, host.sums, palette).strip(width) for index in range(min(height, host.sums.count))]
-        return [gpu_row(gpu, host, palette, width).strip(width) for gpu in host.gpus[:height]]
+    def _blocks(self, entries: Sequence[Entry[HostView]], widths: dict[SideName, int], palette: Palette) -> Sides:
+        sides = {side: [entry.thing for entry in entries if entry.thing.side == side] for side in SIDES}
+        self._layout = layout = layout_of([*sides.values()], min(widths.values()), self._places)
+        rows = max(layout.rows(len(hosts)) for hosts in sides.values())
+        places = self._places
+        if layout.form is Form.GPUS:
+            lines = range(places)
+        else:
+            places -= layout.form is Form.HOSTS
+            self._top = first_shown(self._top, self._at(entries)[1], places, rows)
+            lines = range(self._top, self._top + places)
+        blocks = {}
+        for side, hosts in sides.items():
+            here = self.cursor if side == "legacy" else self.cursor - len(sides["legacy"])
+            block = block_rows(
+                hosts, layout, palette, widths[side], lines, here if entries[self.cursor].thing.side == side else None
+            )
+            if layout.form is Form.CELLS and len(block) + 1 < places:
+                block += [Row(palette), *trouble_rows(hosts, palette, widths[side], places - len(block) - 1)]
+            blocks[side] = block
+        return blocks
+
+    def _sides(self, blocks: Sides, widths: dict[SideName, int], palette: Palette, width: int) -> list[Strip]:
+        rows = beside(blocks["legacy"], blocks["target"], palette, width, at=widths["legacy"])
+        return [row.strip(width) for row in rows]
+
+    def heading(self, snapshot: Snapshot | None) -> str:
+        if snapshot is None or not snapshot.hosts:
+            return self.TITLE
+        numbers = [f"{sum(h.together().count for h in snapshot.hosts if h.side == side):,} {side}" for side in SIDES]
+        return f"GPUs: {', '.join(numbers)}"
+
+    # The cursor
+
+    def _at(self, entries: Sequence[Entry[HostView]]) -> tuple[int, int, int]:
+        """Where the cursor is: its side's first place, its line, its place on the line."""
+        legacy = sum(entry.thing.side == "legacy" for entry in entries)
+        start = 0 if self.cursor < legacy else legacy
+        line, place = divmod(self.cursor - start, self._layout.across)
+        return start, line, place
+
+    def action_move(self, step: int) -> None:
+        """Up and down within a side."""
+        entries = self.shown()
+        if not entries:
+            return
+        start = self._at(entries)[0]
+        mine = sum(entry.thing.side == entries[self.cursor].thing.side for entry in entries)
+        wanted = self.cursor - start + step * self._layout.across
+        if 0 <= wanted < mine:
+            self.move_to(start + wanted)
+        elif step > 0 and self._layout.rows(mine) - 1 > (self.cursor - start) // self._layout.across:
+            self.move_to(start + mine - 1)  # the last line is short
+
+    def action_page(self, step: int) -> None:
+        """As many lines as are shown."""
+        for _ in range(max(1, self._places - 1)):
+            self.action_move(1 if step > 0 else -1)
+
+    def action_aside(self, step: int) -> None:
+        """Left and right on the line, and over to the other side at its end."""
+        entries = self.shown()
+        if not entries:
+            return
+        start, line, place = self._at(entries)
+        across = self._layout.across
+        legacy = sum(entry.thing.side == "legacy" for entry in entries)
+        end = legacy if start < legacy else len(entries)
+        if 0 <= place + step < across and self.cursor + step < end:
+            self.move_to(self.cursor + step)
+        elif step > 0 and start < legacy < len(entries):
+            self.move_to(min(legacy + line * across, len(entries) - 1))
+        elif step < 0 and start >= legacy > 0:
+            self.move_to(min(line * across + across - 1, legacy - 1))

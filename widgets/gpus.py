@@ -12,7 +12,7 @@ from backends.snapshot import SIDES, GpuView, HostView, Level, SideName, Snapsho
 from themes.meaning import level_of_host
 from themes.palette import Palette
 from widgets.bars import bar, heat, sparkline
-from widgets.figures import brief, is_late, power, share
+from widgets.figures import brief, counted, is_late, power, share
 from widgets.fitting import shown_first
 from widgets.panel import Panel, nothing_yet
 from widgets.row import Row
@@ -130,24 +130,28 @@ def _history(sides: Sides, palette: Palette, width: int, column: int) -> Strip:
 def _hosts_line(sides: Sides, palette: Palette, width: int, column: int) -> Strip:
     row = Row(palette).add("hosts", palette.muted, LABEL)
     for i, (_, figures) in enumerate(sides):
-        row.to(LABEL + i * column)
-        cell = Row(palette)
-        for health, number in figures.healths:
-            level = level_of_host(health)
-            glyph = "" if level is Level.GOOD else f"{palette.glyphs.of(level)} "
-            style = palette.text if level is Level.GOOD else palette.of(level)
-            age = f" {brief(figures.age)}" if level in (Level.HELD, Level.BREACH) and figures.age is not None else ""
-            word = Row(palette).add(f"{glyph}{number} {health}{age}", style)
-            if word.used > column - 1:
-                word = Row(palette).add(f"{glyph}{number} {health}", style)
-            if cell.used + word.used + 2 <= column - 1 or not cell.used:
-                cell.gap(2 if cell.used else 0).join(word)
-        if not figures.healths:
-            cell.add("none", palette.muted)
-        if figures.alarms:
-            cell.gap(2).add(f"{palette.glyphs.breach} {figures.alarms} alarms", palette.breach)
-        row.join(cell)
+        row.to(LABEL + i * column).join(health_row(figures, palette, column - 1))
     return row.strip(width)
+
+
+def health_row(figures: SideFigures, palette: Palette, width: int) -> Row:
+    """`✗ 1 silent 41s  ✗ 2 alarms  126 live`: as many words as fit, what is wrong first."""
+    words: list[Row] = []
+    for health, number in figures.healths:
+        level = level_of_host(health)
+        if level is Level.GOOD:
+            continue
+        says = f"{palette.glyphs.of(level)} {number} {health}"
+        is_old = not words and level in (Level.HELD, Level.BREACH) and figures.age is not None
+        with_age = f"{says} {brief(figures.age)}" if is_old else says  # the age of the worst
+        words.append(Row(palette).add(with_age if len(with_age) <= width else says, palette.of(level)))
+    if figures.alarms:
+        words.append(Row(palette).add(f"{palette.glyphs.breach} {counted(figures.alarms, 'alarm')}", palette.breach))
+    words += [Row(palette).add(f"{number} {health}") for health, number in figures.healths if level_of_host(health) is Level.GOOD]
+    row = Row(palette)
+    for word in words or [Row(palette).add("none", palette.muted)]:
+        row.also(word, width, 2 if row.used else 0)
+    return row
 
 
 def heat_rows(hosts: Sequence[HostView], palette: Palette, width: int, height: int, column: int) -> list[Strip]:
@@ -214,7 +218,7 @@ CELLS = 8
 
 
 def heat_cells(host: HostView, palette: Palette) -> Row:
-    """A host's GPUs in eight cells at most: of more, neighbours share a cell, which shows their mean and any alarm."""
+    """A host's GPUs in eight cells at most: of more, neighbours share a cell, which shows their mean, or the sign of an alarm."""
     late = is_late(host.age, host.period)
     style = palette.stale if late else palette.side(host.side)
     sums = host.together()
@@ -223,7 +227,10 @@ def heat_cells(host: HostView, palette: Palette) -> Row:
     row = Row(palette)
     for i in range(0, len(sums.utilizations), each):
         group = range(i, min(i + each, len(sums.utilizations)))
-        row.add(heat(palette, mean_of(sums.utilizations[n] for n in group)), palette.breach if alarmed & {*group} else style)
+        if alarmed & {*group}:
+            row.add(palette.glyphs.breach, palette.breach)
+        else:
+            row.add(heat(palette, mean_of(sums.utilizations[n] for n in group)), style)
     return row
 
 

@@ -10,6 +10,7 @@ from themes.palette import Palette
 from widgets.columns import Cell, Column, cells_row, fact, head_row
 from widgets.figures import age, duration, is_late
 from widgets.fitting import WEIGHT
+from widgets.fleet_map import level_of
 from widgets.listing import ORDER_OF_PLAN, Entry, ListPanel
 from widgets.row import Row
 
@@ -86,23 +87,27 @@ class HostsTable(ListPanel[HostView]):
 
 
 def host_entries(snapshot: Snapshot) -> list[Entry[HostView]]:
-    """Hosts as entries of a list; by health the worst come first."""
-    return [
-        Entry(
-            key=f"{h.side}/{h.name}",
-            thing=h,
-            search=f"{h.name} {h.side} {h.health} {h.address} {h.driver} {gpu_words(h)}",
-            value=h.address or h.name,
-            sorts={
-                "name": h.name,
-                "side": h.side,
-                "health": -WEIGHT[level_of_host(h.health)],
-                "busy": -(_busy(h)),
-            },
-        )
-        for h in snapshot.hosts
-    ]
+    """Hosts as entries of a list; the worst, the busiest, the hottest come first in those orders, what is not known last."""
+    return [_entry(host) for host in snapshot.hosts]
 
 
-def _busy(host: HostView) -> float:
-    return mean_of(host.together().utilizations) or 0.0
+def _entry(host: HostView) -> Entry[HostView]:
+    sums = host.together()
+    busy = mean_of(sums.utilizations)
+    memory = sums.memory_used / sums.memory_total if sums.memory_used is not None and sums.memory_total else None
+    alarms = " ".join([*host.alarms, *(alarm for _, alarm in sums.alarms)])
+    return Entry(
+        key=f"{host.side}/{host.name}",
+        thing=host,
+        search=f"{host.name} {host.side} {host.health} {host.address} {host.driver} {gpu_words(host)} {host.error or ''} {alarms}",
+        value=host.address or host.name,
+        sorts={
+            "name": host.name,
+            "side": host.side,
+            "health": -WEIGHT[level_of(host)],
+            "busy": -(busy if busy is not None else -1.0),
+            "idle": busy if busy is not None else 2.0,
+            "hottest": -(sums.temperature_c if sums.temperature_c is not None else -300.0),
+            "memory": -(memory if memory is not None else -1.0),
+        },
+    )

@@ -88,6 +88,15 @@ class Row:
         self.used += other.used
         return self
 
+    def cut(self, width: int) -> Row:
+        """The same in `width` cells at most."""
+        if self.used <= width:
+            return self
+        out = Row(self.palette)
+        for segment in self.strip(width):
+            out.add(segment.text, segment.style)
+        return out
+
     def text(self) -> str:
         """What was added so far, without styles."""
         return "".join(text for text, _ in self._pieces)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import aiohttp
 from pydantic import ValidationError
@@ -17,7 +18,7 @@ from backends.engine.errors import EngineGone
 from backends.engine.paths import socket_of
 from backends.errors import CouldNot, CutoverError, RefusedByRule
 from backends.escape import plain
-from backends.snapshot import PreviewView, Snapshot
+from backends.snapshot import HostView, PreviewView, Snapshot
 
 _LINE_LIMIT = 16 << 20
 
@@ -77,6 +78,17 @@ class EngineClient:
             async with asyncio.timeout(timeout), self._http().get("http://engine/v1/snapshot") as reply:
                 return Snapshot.model_validate_json(await reply.read())
         except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
+            raise self._gone() from error
+
+    async def host(self, name: str, *, timeout: float = 10.0) -> HostView:
+        """One host with all that is known of it. Raises the engine's error where the plan names no such host."""
+        try:
+            async with asyncio.timeout(timeout), self._http().get(f"http://engine/v1/hosts/{quote(name, safe='')}") as reply:
+                body = await reply.read()
+                if reply.status != 200:
+                    raise error_of(json.loads(body))
+                return HostView.model_validate_json(body)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise self._gone() from error
 
     async def events(self) -> AsyncIterator[Snapshot]:

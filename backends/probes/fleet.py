@@ -86,7 +86,7 @@ class GpuFleet:
 
     def view(self, name: str, now: float) -> HostView | None:
         """One host with all that is known of it; None where there is no host of that name."""
-        return next((watch.view(now) for watch in self._watches if watch.host.name == name), None)
+        return next((watch.view(now, whole=True) for watch in self._watches if watch.host.name == name), None)
 
     async def _follow_agent(self, host: _Followed) -> None:
         def seen(reading: AgentReading, what: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from backends.errors import CutoverError
 from backends.escape import plain
 from backends.probes.gpus import GpuSample, Heading, Trouble
+from backends.probes.past import Past
 from backends.probes.reading import AgentReading, machine_alarms
 from backends.snapshot import GpuDetail, GpuSums, GpuView, HostView, MachineView, sums_of
 from backends.ssh.errors import AuthFailed, HostKeyChanged, HostKeyRefused
@@ -52,6 +53,7 @@ class HostWatch:
         self._machine_at = 0.0
         self._last_machine: MachineView | None = None
         self._sums: GpuSums | None = None  # made of the agent's last line
+        self._past = Past()
 
     def saw_agent(self, reading: AgentReading, now: float, source: str = "agent") -> None:
         """A line of the agent came. Its GPUs count where it reads any; else another source's do."""
@@ -69,6 +71,7 @@ class HostWatch:
         known = [use for _, use in uses if use is not None]
         self._means.append(round(sum(known) / len(known), 3) if known else None)
         self._means_at, self._sums = now, None
+        self._remember(now)
         if len(self._gpus) > len(uses):  # one that was lost from the start has said its UUID since
             for unnamed in [u for u in self._gpus if u.startswith("index ") and u not in dict(uses)]:
                 del self._gpus[unnamed]
@@ -87,6 +90,7 @@ class HostWatch:
         self._period = every if every is not None else self._usual
         self._error, self._is_failing, self._source = None, False, source
         self._note(sample.uuid, sample, sample.utilization, now, detail)
+        self._remember(now)
 
     def saw_trouble(self, trouble: Trouble, now: float) -> None:
         """nvidia-smi answered in words: the host lives, its GPUs cannot be read."""
@@ -127,8 +131,9 @@ class HostWatch:
         """Driver and CUDA, as rarely asked for."""
         self._heading = Heading(heading.driver or self._heading.driver, heading.cuda or self._heading.cuda)
 
-    def view(self, now: float, *, brief: bool = False) -> HostView:
-        """The host for the snapshot. `brief`: its GPUs together in place of each, the machine's alarms in place of the machine."""
+    def view(self, now: float, *, brief: bool = False, whole: bool = False) -> HostView:
+        """The host for the snapshot. `brief`: its GPUs together in place of each, the machine's alarms in place of the machine;
+        `whole`: with its past."""
         age = max(0.0, now - self._answered_at) if self._answered_at is not None else None
         machine = self._machine(brief)
         at = f"{self.host.user}@{self.host.address}" if self.host.user else self.host.address
@@ -147,6 +152,7 @@ class HostWatch:
             sums=self._sums_now(now) if brief else None,
             machine=None if brief else machine,
             gpus=() if brief else self._gpu_views(now),
+            past=self._past.view(now) if whole else None,
         )
 
     def _answered(self, now: float) -> None:
@@ -164,6 +170,11 @@ class HostWatch:
             gpu.history.extend([None] * missing)
         gpu.sample, gpu.at, gpu.detail = sample, now, detail
         gpu.history.append(utilization)
+
+    def _remember(self, now: float) -> None:
+        if self._past.is_due(now):
+            machine = self._machine(brief=True)
+            self._past.note(now, self._sums_now(now), machine.cpu if machine is not None else None)
 
     def _driver(self) -> str | None:
         drivers = [gpu.sample.driver for gpu in self._gpus.values() if gpu.sample is not None and gpu.sample.driver]

@@ -11,11 +11,12 @@ from typing import Any, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from backends.snapshot import Level
+from backends.snapshot import HostView, Level, SideName
 from console.fields import detail_rows
 from console.foot import foot_entries
 from console.screens.detail import DetailDialog
@@ -42,6 +43,14 @@ class CutoverScreen(Screen[None]):
     HELP_TEXT: ClassVar[str] = ""
     SIGNS: ClassVar[bool] = False
     """Does this screen show what can be signed?"""
+
+    class HostChosen(Message):
+        """The operator wants to see a host whole."""
+
+        def __init__(self, side: SideName, host: str) -> None:
+            super().__init__()
+            self.side = side
+            self.host = host
 
     def compose(self) -> ComposeResult:
         yield from self.heads()
@@ -122,7 +131,11 @@ class CutoverScreen(Screen[None]):
     @on(ListPanel.Chosen)
     def _chosen(self, message: ListPanel.Chosen) -> None:
         entry = message.panel.current()
-        if entry is not None:
+        if entry is None:
+            return
+        if isinstance(entry.thing, HostView):
+            self.post_message(self.HostChosen(entry.thing.side, entry.thing.name))
+        else:
             self.app.push_screen(DetailDialog(message.panel.TITLE, entry.key, detail_rows(entry.thing)))
 
     @on(Input.Changed, "#filter")

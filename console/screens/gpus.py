@@ -15,7 +15,9 @@ class GpusScreen(CutoverScreen):
     """One list over the whole screen."""
 
     HELP_TEXT: ClassVar[str] = (
-        "Hosts of both sides, with the GPUs of the one under the cursor below. `-` is a value that the device does not give. `y` copies the host's address."
+        "Legacy left, target right, GPUs by host: each on a line, or as a heat map, or a cell a host, as there is room. Arrows move, "
+        "Enter opens the host under the cursor, `s` sorts by health, busy, idle, heat, memory, name, `/` filters by name, health, GPU or alarm. "
+        "`-` is a value that the device does not give. `y` copies the host's address."
     )
 
     def body(self) -> Iterable[Widget]:

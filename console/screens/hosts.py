@@ -14,7 +14,9 @@ from widgets.hosts_table import HostsTable
 class HostsScreen(CutoverScreen):
     """One list over the whole screen."""
 
-    HELP_TEXT: ClassVar[str] = "Hosts: health, age of the last line, driver, CUDA, errors. `y` copies the host's address."
+    HELP_TEXT: ClassVar[str] = (
+        "Hosts: health, age of the last line, driver, CUDA, errors. Enter opens a host. `y` copies its address."
+    )
 
     def body(self) -> Iterable[Widget]:
         yield HostsTable(id="list")

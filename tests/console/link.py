@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from backends.errors import CouldNot, CutoverError
-from backends.snapshot import Lag, PreviewView, Snapshot, StepView
+from backends.snapshot import HostView, Lag, PreviewView, Snapshot, StepView
 
 STEPS = (
     StepView(text="legacy alive, able to carry 100 %", seconds=1),
@@ -70,6 +70,7 @@ class MadeLink:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.previews: Callable[[str, dict[str, Any]], PreviewView] = self._preview
         self.answers: list[CutoverError | dict[str, Any]] = []
+        self.hosts: dict[str, HostView] = {}  # told whole; others as the snapshot has them
         self.hold_answer: asyncio.Event | None = None
         self._streams: set[asyncio.Queue[Snapshot | None]] = set()
 
@@ -111,6 +112,14 @@ class MadeLink:
         finally:
             self._streams.discard(stream)
         self._check()
+
+    async def host(self, name: str) -> HostView:
+        self._check()
+        assert self.now is not None
+        found = self.hosts.get(name) or next((h for h in self.now.hosts if h.name == name), None)
+        if found is None:
+            raise CouldNot(f"the plan has no host {name}")
+        return found
 
     async def command(self, name: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
         self._check()

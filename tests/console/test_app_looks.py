@@ -16,7 +16,7 @@ from widgets.listing import ListPanel
 
 TITLES = {
     "transfer": "gs://corp-corpus/v3/",
-    "gpus": "8 GPUs",
+    "gpus": "8 × A100-SXM4-40GB",
     "validation": "chat-latency",
     "traffic": "legacy / target",
     "hosts": "550.90.07",
@@ -57,7 +57,9 @@ async def test_enter_opens_the_screen_of_the_focused_panel() -> None:
 
 async def test_enter_in_a_list_opens_what_is_under_the_cursor() -> None:
     async with opened(MadeLink(soaking())) as pilot:
-        await pilot.press("2", "down", "enter")
+        await pilot.press("2")
+        await shows(pilot, "gs://corp-corpus/v3/")
+        await pilot.press("down", "enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, DetailDialog))
         await shows(pilot, "transfer: checkpoints", "ssh://gcp-a1/mnt/ckpt/", "310 GiB")
         await pilot.press("y", "escape")

@@ -9,17 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from textual.strip import Strip
 
-from backends.snapshot import Snapshot
+from backends.snapshot import SIDES, Snapshot
+from tests.fixtures.fleets import bare_host, fleet_of, whole_host
 from tests.fixtures.plan_moments import PLAN_MADE
 from tests.fixtures.snapshots import MADE
 from tests.widgets.stage import ASCII_PALETTE, PALETTE, assert_drawable
 from themes.palette import Palette
 from widgets.columns import laid_out
 from widgets.events import event_rows
-from widgets.gpu_grid import COLUMNS as GPU_COLUMNS
-from widgets.gpu_grid import gpu_row, host_gpus_row
+from widgets.fleet_map import HOST_COLUMNS, block_rows, gpu_row, host_gpus_row, layout_of, trouble_rows
+from widgets.gpu_grid import cursor_rows, side_rows
 from widgets.gpus import gpu_rows
 from widgets.headline import head_line, next_line
+from widgets.host_whole import host_lines
 from widgets.hosts_table import host_detail, host_row
 from widgets.plan_gates import gate_detail, gate_row, plan_facts, trigger_facts, trigger_row
 from widgets.plan_items import (
@@ -31,6 +33,7 @@ from widgets.plan_items import (
     preflight_row,
 )
 from widgets.readiness import readiness_line
+from widgets.row import Row
 from widgets.standing import standing_line, standing_row, standings
 from widgets.steps import step_rows
 from widgets.traffic import traffic_rows
@@ -41,9 +44,18 @@ from widgets.triggers import trigger_rows
 from widgets.validation import validation_rows
 from widgets.validation_plot import view_lines
 
-MOMENTS = MADE | PLAN_MADE
+MOMENTS = MADE | PLAN_MADE | {"many": fleet_of, "some": lambda: fleet_of(20)}
 SNAPSHOTS = {name: make() for name, make in MOMENTS.items()}
+WHOLE = (whole_host(), bare_host())
 Drawing = Callable[[Snapshot, Palette, int, int], list[Strip]]
+
+
+def blocks(snapshot: Snapshot, palette: Palette, width: int, height: int) -> list[Row]:
+    """Both sides' hosts in the form that fits, legacy's above target's."""
+    sides = [[host for host in snapshot.hosts if host.side == side] for side in SIDES]
+    layout = layout_of(sides, width, height)
+    return [row for hosts in sides for row in block_rows(hosts, layout, palette, width, range(height), 1)]
+
 
 DRAWINGS: dict[str, Drawing] = {
     "head": lambda s, p, w, h: [head_line(s, p, w)][:h],
@@ -76,6 +88,11 @@ DRAWINGS: dict[str, Drawing] = {
             *(row for t in s.triggers for row in trigger_facts(t, p)),
         )
     ][:h],
+    "sides": lambda s, p, w, h: [row.strip(w) for side in SIDES for row in side_rows(s, side, p, w, has_history=True)][:h],
+    "hosts": lambda s, p, w, h: [row.strip(w) for row in blocks(s, p, w, h)][:h],
+    "cursor": lambda s, p, w, h: [row.strip(w) for x in s.hosts[:3] for row in cursor_rows(x, p, w, 4)][:h],
+    "trouble": lambda s, p, w, h: [row.strip(w) for row in trouble_rows(s.hosts, p, w, h)],
+    "whole": lambda s, p, w, h: [line for host in (*WHOLE, *s.hosts[:1]) for line in host_lines(host, s.at, p, w)][:h],
     "details": lambda s, p, w, h: [
         line
         for lines in (
@@ -113,9 +130,9 @@ def test_drawing_the_same_moment_twice_gives_the_same_lines(name: str) -> None:
 
 @given(st.integers(1, 240))
 def test_columns_that_do_not_fit_are_left_out_but_never_the_first(width: int) -> None:
-    widths = laid_out(GPU_COLUMNS, width)
+    widths = laid_out(HOST_COLUMNS, width)
     assert "host" in widths
-    kept = [c for c in GPU_COLUMNS if c.title in widths]
+    kept = [c for c in HOST_COLUMNS if c.title in widths]
     assert all(widths[c.title] >= c.width for c in kept)
     if any(c.rank for c in kept):
         assert sum(widths.values()) + 2 * (len(widths) - 1) <= width

@@ -117,9 +117,9 @@ async def test_a_gate_says_at_which_value_against_which_limit() -> None:
         assert "▸ cutover" in shown
 
 
-async def test_every_gpu_of_the_host_under_the_cursor_is_shown() -> None:
+async def test_every_gpu_of_both_sides_has_a_line_where_there_is_room() -> None:
     panel = GpuGrid()
     panel.snapshot = made.soaking()
     async with Stage(panel).run_test(size=(80, 24)):
         shown = texts(panel.lines())
-        assert sum("GiB" in line and "°C" in line for line in shown) == 8
+        assert sum(line.count("°C") == 2 and line.count(" % ") == 2 for line in shown[3:]) == 8
