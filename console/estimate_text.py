@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backends.escape import plain
-from widgets.figures import NOTHING, count
+from widgets.figures import NOTHING, count, decimal_size, span_of_time
 
 if TYPE_CHECKING:
     from backends.catalog.estimate import DatasetEstimate, Estimate, Range
@@ -14,32 +14,10 @@ if TYPE_CHECKING:
 HEADS = ("dataset", "size", "objects", "at line rate", "expected", "one stream", "egress USD", "requests USD")
 
 
-def bytes_text(value: int | None) -> str:
-    """Decimal units: lines and prices are in them."""
-    if value is None:
-        return NOTHING
-    size, unit = float(value), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
-        if size < 1000 or unit == "PB":
-            break
-        size /= 1000
-    return f"{size:.3g} {unit}" if size < 1000 else f"{size:,.0f} {unit}"
-
-
-def time_text(value: float | None) -> str:
-    """With the digits that planning needs: 4.44 h, 18.5 d."""
-    if value is None:
-        return NOTHING
-    for limit, size, unit in ((86400.0 * 2, 86400.0, "d"), (3600.0, 3600.0, "h"), (60.0, 60.0, "min")):
-        if value >= limit:
-            return f"{value / size:.3g} {unit}" if value / size < 1000 else f"{value / size:,.0f} {unit}"
-    return f"{value:.3g} s"
-
-
 def span_text(span: Range | None) -> str:
     if span is None:
         return NOTHING
-    low, high = time_text(span.low), time_text(span.high)
+    low, high = span_of_time(span.low), span_of_time(span.high)
     return low if low == high else f"{low} to {high}"
 
 
@@ -62,9 +40,9 @@ def rows_of(found: Estimate) -> list[list[str]]:
 def _row(d: DatasetEstimate) -> list[str]:
     return [
         plain(d.name),
-        bytes_text(d.bytes),
+        decimal_size(d.bytes),
         count(d.objects),
-        time_text(d.seconds),
+        span_of_time(d.seconds),
         span_text(d.seconds_expected) + (" measured" if d.is_measured else ""),
         span_text(d.seconds_single),
         usd(d.egress_usd),

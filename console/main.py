@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("console.commands.demo", "the whole job on the embedded two-provider sandbox"),
     "sandbox": ("console.commands.sandbox", "two small providers on loopback, for rehearsal"),
     "check": ("console.commands.check", "check a plan: every problem at once"),
+    "plan": ("console.commands.plan", "the planning room: findings, GPUs, estimate"),
     "schema": ("console.commands.schema", "the plan's JSON schema"),
     "secrets": ("console.commands.secrets", "references resolved, secrets copied, no value shown"),
     "gpus": ("console.commands.gpus", "the catalogue of GPUs, and what is nearest to one"),

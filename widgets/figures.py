@@ -244,3 +244,25 @@ def power(watts: float | None, limit: float | None) -> str:
     if not limit:
         return f"{shown} {unit}"
     return f"{shown} of " + (f"{limit / scale:.1f}" if scale == 1000 else f"{limit:.0f}") + f" {unit}"
+
+
+def decimal_size(value: float | None) -> str:
+    """`12 TB`: lines and prices are in decimal units."""
+    if value is None:
+        return NOTHING
+    amount = float(value)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 1000:
+            return f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:.3g} PB" if amount < 1000 else f"{amount:,.0f} PB"
+
+
+def span_of_time(value: float | None) -> str:
+    """`4.44 h`, `18.5 d`: three digits of one unit, as plans have them."""
+    if value is None:
+        return NOTHING
+    for limit, size, unit in ((2 * 86400.0, 86400.0, "d"), (3600.0, 3600.0, "h"), (60.0, 60.0, "min")):
+        if value >= limit:
+            return f"{value / size:.3g} {unit}" if value / size < 1000 else f"{value / size:,.0f} {unit}"
+    return f"{value:.3g} s"

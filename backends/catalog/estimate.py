@@ -257,15 +257,13 @@ def _costs(plan: Plan, found: Sequence[DatasetEstimate]) -> list[Cost]:
     dual = Range(plan.windows.dual, plan.windows.dual)
     retire = Range(0, plan.windows.retire)
     costs = [
-        Cost("parallel run: target beside legacy", running(target, Range(*_PARALLEL_RUN)), target_note),
-        Cost("dual window: legacy beside target", running(legacy, dual), legacy_note),
-        Cost("retire window: what is left of legacy", running(legacy, retire), legacy_note),
+        Cost("parallel run: target", running(target, Range(*_PARALLEL_RUN)), target_note),
+        Cost("dual window: legacy", running(legacy, dual), legacy_note),
+        Cost("retire window: legacy", running(legacy, retire), legacy_note),
     ]
     if legacy is not None and target is not None:
         month = 30 * 24 * (target - legacy)
-        costs.append(
-            Cost("a month afterwards, target less legacy", Range(month, month), f"{target:.2f} against {legacy:.2f} USD/h")
-        )
+        costs.append(Cost("a month after, difference", Range(month, month), f"{target:.2f} against {legacy:.2f} USD/h"))
     egress = [d.egress_usd for d in found]
     if found:
         known = [e for e in egress if e is not None]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from console.estimate_text import bytes_text, time_text
 from console.main import cli
+from widgets.figures import decimal_size, span_of_time
 
 PLAN = """\
 version: 1
@@ -102,11 +102,11 @@ def test_a_size_that_stays_unknown_exits_1(plan: Path) -> None:
     [(None, "-"), (0.5, "0.5 s"), (90, "1.5 min"), (16000, "4.44 h"), (1.6e6, "18.5 d"), (1.6e7, "185 d"), (1e8, "1,157 d")],
 )
 def test_times_have_the_digits_that_planning_needs(seconds: float | None, text: str) -> None:
-    assert time_text(seconds) == text
+    assert span_of_time(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(None, "-"), (0, "0 B"), (999, "999 B"), (12 * 10**12, "12 TB"), (5 * 10**18, "5,000 PB")]
 )
 def test_sizes_are_decimal(value: int | None, text: str) -> None:
-    assert bytes_text(value) == text
+    assert decimal_size(value) == text

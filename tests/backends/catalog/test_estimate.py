@@ -107,9 +107,9 @@ def test_what_was_measured_takes_the_place_of_what_was_assumed() -> None:
 
 def test_two_sides_running_cost_twice_for_as_long_as_they_both_run() -> None:
     costs = {c.what: c.usd for c in of(plan()).costs}
-    assert costs["parallel run: target beside legacy"] == Range(8 * 2 * 168, 8 * 2 * 336)
-    assert costs["dual window: legacy beside target"] == Range(8 * 3 * 168, 8 * 3 * 168)
-    month = costs["a month afterwards, target less legacy"]
+    assert costs["parallel run: target"] == Range(8 * 2 * 168, 8 * 2 * 336)
+    assert costs["dual window: legacy"] == Range(8 * 3 * 168, 8 * 3 * 168)
+    month = costs["a month after, difference"]
     assert month is not None
     assert month.low == pytest.approx(-8 * 720)
 
