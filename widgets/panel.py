@@ -146,7 +146,7 @@ class Panel(Widget, can_focus=True):
         ascii_only = self.palette.glyphs.ascii
         title = clean(self.heading(self.snapshot), ascii_only)
         if self.stale is not None:
-            under = f"{duration(self.stale)} old"
+            under = "" if self.snapshot is None else f"{duration(self.stale)} old"
         else:
             under = "" if self.snapshot is None or self.failed else clean(self.footing(self.snapshot), ascii_only)
         labels = (title, under, self.outer_size.width)

@@ -31,8 +31,7 @@ def readiness_line(snapshot: Snapshot, palette: Palette, width: int, *, gone: st
     """The whole line; a state that is not ready is drawn reversed from edge to edge and names what blocks it."""
     readiness, glyphs = snapshot.rollback, palette.glyphs
     if gone is not None:
-        words = f"ENGINE GONE  {gone}  {glyphs.arrow} cutover rollback {snapshot.name}"
-        return _loud(f" {glyphs.breach} ", words, palette.alarm, palette, width)
+        return gone_line(f"{gone}  {glyphs.arrow} cutover rollback {snapshot.name}", palette, width)
     if snapshot.engine is not None and snapshot.engine.recovering:
         return _loud(
             f" {glyphs.held} ",
@@ -49,6 +48,11 @@ def readiness_line(snapshot: Snapshot, palette: Palette, width: int, *, gone: st
         reasons = "; ".join(readiness.blocked_by) or "not proven"
         return _loud(f" {glyphs.breach} ", f"ROLLBACK BLOCKED  {reasons}", palette.alarm, palette, width)
     return _ready(readiness, palette, width)
+
+
+def gone_line(words: str, palette: Palette, width: int) -> Strip:
+    """The engine does not answer, whatever was or was not heard before."""
+    return _loud(f" {palette.glyphs.breach} ", f"ENGINE GONE  {words}", palette.alarm, palette, width)
 
 
 def _loud(glyph: str, words: str, style: Style, palette: Palette, width: int) -> Strip:
@@ -143,6 +147,8 @@ class ReadinessLine(Panel, can_focus=False):
         return [readiness_line(snapshot, palette, width, gone=self.gone)]
 
     def _draw_lines(self) -> list[Strip]:
+        if self.snapshot is None and self.gone is not None:
+            return [gone_line(self.gone, self.palette, self.size.width)]
         if self.snapshot is None or self.failed is not None:
             return super()._draw_lines()
         silent = None if self.stale is None else f"no word for {duration(self.stale)}"

@@ -30,7 +30,8 @@ async def test_a_console_that_finds_no_engine_waits_for_it() -> None:
     link.go()
     async with opened(link) as pilot:
         await until(pilot, lambda: app_of(pilot).view.stale)
-        await shows(pilot, "engine")
+        await shows(pilot, "✗ ENGINE GONE  since", "`cutover up` brings it back")
+        assert " old " not in text_of(pilot), "nothing was heard that could be old"
         link.come()
         await shows(pilot, "ROLLBACK READY")
 
