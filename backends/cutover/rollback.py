@@ -184,7 +184,8 @@ def _warnings(world: World, mode: Mode, gap: Lag | None) -> tuple[str, ...]:
         lost = [d for d in workload.writes if not _has_reverse(plan, d) and m.token(d).epoch % 2 == 1]
         if lost:
             out.append(f"what {workload.name} wrote on target to {', '.join(lost)} is lost: no reverse sync in the plan")
-    if mode == "emergency" and writers:
-        size = "of unknown size" if gap is None or gap.objects is None else f"of {gap.objects} objects"
+    if mode == "emergency" and writers and (gap is None or gap.objects != 0):
+        many = "" if gap is not None and gap.objects == 1 else "s"
+        size = "of unknown size" if gap is None or gap.objects is None else f"of {gap.objects} object{many}"
         out.append(f"emergency leaves a data gap {size}, kept in a side prefix")
     return tuple(out)

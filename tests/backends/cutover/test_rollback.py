@@ -179,6 +179,9 @@ def test_the_gap_is_told_for_an_emergency_alone() -> None:
     assert plan_rollback(made, "graceful", gap=gap).gap == Lag(objects=0, bytes=0, seconds=0.0)
     assert "a data gap of 3 objects" in plan_rollback(made, "emergency", gap=gap).warnings[0]
     assert "of unknown size" in plan_rollback(made, "emergency").warnings[0]
+    one, none = Lag(objects=1, bytes=10), Lag(objects=0, bytes=0)
+    assert "a data gap of 1 object," in plan_rollback(made, "emergency", gap=one).warnings[0]
+    assert plan_rollback(made, "emergency", gap=none).warnings == (), "nothing is left behind"
 
 
 def test_the_previews_hash_is_steady_under_measurements() -> None:
