@@ -14,7 +14,8 @@ ROOMY = 120
 
 
 def foot_entries(view: View, *, width: int, in_list: bool, signs: bool = False) -> tuple[FootEntry, ...]:
-    """The entries of this moment. The acts come first and R ROLLBACK is always among them; an observer is told that none is offered.
+    """The entries of this moment. The acts come first and R ROLLBACK is always among them; an observer is told that none is offered,
+    and who does not hold the seat how to take it.
 
     `signs` where the screen shows what can be signed.
     """
@@ -30,14 +31,16 @@ def foot_entries(view: View, *, width: int, in_list: bool, signs: bool = False) 
     waits = view.snapshot is not None and bool(to_sign(view.snapshot, must=True))
     now = _of_the_moment(view, signs=signs or wide or waits)
     entries += now
-    if not view.holds_seat and not view.observe and wide:
-        entries.append(_act(view, "act('seat')", Act.SEAT))
+    takes = not view.holds_seat and not view.observe
+    if takes:
+        seat = _act(view, "act('seat')", Act.SEAT)
+        entries.append(replace(seat, label="take the seat", short="seat", keep=True))
     if width >= ROOMY and view.offers(Act.OVERRIDE):
         entries.append(_act(view, "act('override')", Act.OVERRIDE))
     looks = ["filter"] if in_list else []
-    looks += ["sort"] if in_list and (wide or not (now or view.observe)) else []
+    looks += ["sort"] if in_list and (wide or not (now or takes or view.observe)) else []
     looks += ["copy"] if wide else []
-    if wide or not (in_list or now or view.observe):
+    if wide or not (in_list or now or takes or view.observe):
         entries.append(FootEntry("1-8", "screens", "command_palette", True, False))
     entries += [_look(BY_ACTION[action]) for action in (*looks, "help", "command_palette", "leave")]
     return tuple(entries)

@@ -56,6 +56,8 @@ class View:
             return f"engine gone since {self.gone_for:.0f} s: `cutover up` brings it back"
         if self.snapshot is None:
             return "nothing heard of the engine yet"
+        if act is Act.SEAT and self.snapshot.seat.holder is not None and self.holds_seat:
+            return "you hold the seat"
         if act is Act.APPROVE and self.snapshot.approval is None:
             return "nothing waits for a second person"
         if act in (Act.ADVANCE, Act.RESUME, Act.OVERRIDE, Act.SIGN) and not self.holds_seat:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from backends.errors import CouldNot, RefusedByRule
 from backends.snapshot import PreviewView, SeatView, StepView
 from console.screens.act_dialog import ActDialog
 from console.screens.modal import Dialog
-from tests.console.console_pilot import Pilots, app_of, opened, shows, text_of, type_in, until
+from tests.console.console_pilot import SIZES, Pilots, app_of, opened, shows, text_of, type_in, until
 from tests.console.link import MadeLink
 from tests.fixtures.snapshots import breach, rolled_back, soaking, two_persons
+from widgets.foot import FootButton
 
 
 async def open_act(pilot: Pilots, key: str) -> ActDialog:
@@ -113,7 +116,8 @@ async def test_the_seat_is_taken_with_the_holder_named_first() -> None:
         await shows(pilot, "the seat is held by eve@laptop: T takes it")
         assert not isinstance(pilot.app.screen, Dialog)
         await open_act(pilot, "T")
-        await shows(pilot, "TAKE THE SEAT", "held by eve@laptop")
+        await shows(pilot, "TAKE THE SEAT", "held by eve@laptop", "y  takes the seat")
+        assert "no steps" not in text_of(pilot)
         await pilot.press("y")
         await until(pilot, lambda: bool(link.ordered))
         assert link.ordered == [("seat", {"take": True})]
@@ -227,3 +231,45 @@ async def test_an_approval_wants_the_word_and_is_bound_to_what_was_shown() -> No
         await pilot.press("enter")
         await until(pilot, lambda: bool(link.ordered))
         assert link.ordered == [("approve", {"reason": "by hand, from the console", "preview_hash": "a1"})]
+
+
+async def test_whoever_holds_the_seat_is_told_so_instead_of_asked_to_take_it() -> None:
+    async with opened(MadeLink(soaking())) as pilot:
+        await pilot.press("T")
+        await shows(pilot, "you hold the seat")
+        assert not isinstance(pilot.app.screen, Dialog)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_foot_tells_who_does_not_hold_the_seat_how_to_take_it(size: tuple[int, int]) -> None:
+    link = MadeLink(soaking().model_copy(update={"seat": SeatView(holder="eve@laptop")}))
+    async with opened(link, size) as pilot:
+        for screen in "127":
+            await pilot.press(screen)
+            await shows(pilot, "T take the seat" if screen == "1" or size[0] > 80 else "T seat", "R ROLLBACK", "q leave")
+            buttons = {b.words: b.can_focus for b in pilot.app.screen.query(FootButton)}
+            assert not buttons["A advance"], "what needs the seat is dimmed"
+            assert buttons["H hold"]
+            assert buttons["R ROLLBACK"]
+
+
+async def test_what_is_refused_offers_only_the_way_back() -> None:
+    link = MadeLink(soaking())
+    link.previews = lambda command, args: PreviewView(
+        command=command, allowed=False, refused_by="STATE", reason="nothing is held"
+    )
+    async with opened(link) as pilot:
+        await open_act(pilot, "U")
+        await shows(pilot, "refused by STATE: nothing is held", "Esc back")
+        await until(pilot, lambda: "Enter alone" not in text_of(pilot))
+
+
+async def test_a_reason_that_is_the_step_is_said_once() -> None:
+    link = MadeLink(soaking())
+    steps = (StepView(text="retire legacy"),)
+    link.previews = lambda command, args: PreviewView(command=command, hash="a1", reason="retire legacy", steps=steps, seconds=0)
+    async with opened(link) as pilot:
+        await open_act(pilot, "A")
+        await shows(pilot, "· 1 retire legacy", "1 step")
+        assert text_of(pilot).count("retire legacy") == 1
+        assert "0 s expected" not in text_of(pilot)
