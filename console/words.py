@@ -26,7 +26,7 @@ def gap_words(gap: Lag) -> str:
 def preview_facts(preview: PreviewView) -> str:
     """The line under a dialog's title."""
     parts = [preview.mode] if preview.mode else []
-    if preview.seconds is not None:
+    if preview.seconds or (preview.seconds is not None and preview.command in ("rollback", "evacuate")):
         parts.append(f"{figures.duration(preview.seconds)} expected")
     if preview.command in ("rollback", "evacuate"):
         parts.append(gap_words(preview.gap))

@@ -39,6 +39,7 @@ TITLES = {
     Act.SIGN: "SIGN: answer for what no machine can check",
     Act.SEAT: "TAKE THE SEAT: the right to command the engine",
 }
+YES = {Act.HOLD: "holds", Act.SEAT: "takes the seat"}
 LEAST_REASON = 3
 
 
@@ -85,14 +86,14 @@ class ActDialog(Dialog[bool]):
             yield Line(self._title(), id="dialog-title")
             yield Line(self._seat or "asking the engine …", id="dialog-facts")
             yield Line("", id="dialog-refusal", classes="-gone")
-            with VerticalScroll(id="dialog-scroll", can_focus=False):
+            with VerticalScroll(id="dialog-scroll", can_focus=False, classes="-gone"):
                 yield FullSteps(id="dialog-steps")
             with Horizontal(classes="line", id="dialog-ask"):
                 yield Line(self._prompt(), id="dialog-prompt")
                 if self.spec.typed:
                     yield TypedInput(id="dialog-typed", compact=True)
             yield Line("", id="dialog-said")
-            yield Line(self._hint(), id="dialog-hint")
+            yield Line(self.hint(False), id="dialog-hint")
 
     def _title(self) -> str:
         return TITLES[self.spec.act]
@@ -106,10 +107,13 @@ class ActDialog(Dialog[bool]):
             return "RULE TIME why, and Enter: "
         if self.spec.word:
             return f"type {self.spec.word} and Enter: "
-        return "why (goes to the journal), and Enter: " if self.spec.reason else f"y  {self.spec.act}"
+        return "why (goes to the journal), and Enter: " if self.spec.reason else f"y  {YES[self.spec.act]}"
 
-    def _hint(self) -> str:
-        return "Enter alone is never yes    Esc back" if self.spec.typed else "y confirms    Esc back"
+    def hint(self, more: bool) -> str:
+        """What confirms it; of what is refused only the way back."""
+        refused = self.preview is not None and not self.preview.allowed
+        says = [] if refused else ["Enter alone is never yes" if self.spec.typed else "y confirms"]
+        return " · ".join([*says, *(["PgDn more"] if more else []), "Esc back"])
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -160,13 +164,14 @@ class ActDialog(Dialog[bool]):
         self._explain(preview)
         self._may_answer(preview.allowed)
         self.ask_anew()
+        self.tell_hint()
 
     def _explain(self, preview: PreviewView) -> None:
         """Why it is refused, or what it does beside its steps."""
         said = [plain(warning, 200) for warning in preview.warnings]
         if not preview.allowed:
             said.insert(0, refusal_words(preview))
-        elif preview.reason:
+        elif preview.reason and preview.reason not in _texts(preview):
             said.insert(0, plain(preview.reason, 400))
         refusal = self.query_one("#dialog-refusal", Line)
         refusal.update("\n".join(said))

@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from console.guard import KeyGuard
+from console.screens.line import Line
 from console.view import View
 
 Result = TypeVar("Result")
@@ -56,6 +57,18 @@ class Dialog(ModalScreen[Result], Generic[Result]):
 
     def on_mount(self) -> None:
         self.ask_anew()
+        for scroll in self.query("#dialog-scroll"):
+            self.watch(scroll, "show_vertical_scrollbar", self.tell_hint, init=False)
+
+    def hint(self, more: bool) -> str:
+        """The last line: what the hand may do; `more` where something must be scrolled to."""
+        return ""
+
+    def tell_hint(self) -> None:
+        """Say it anew: what is allowed has changed, or what fits."""
+        words = self.hint(any(scroll.display and scroll.show_vertical_scrollbar for scroll in self.query("#dialog-scroll")))
+        for line in self.query("#dialog-hint").results(Line) if words else ():
+            line.update(words)
 
     def action_scroll_steps(self, way: int) -> None:
         """The steps that do not fit."""

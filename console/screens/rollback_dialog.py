@@ -67,7 +67,11 @@ class RollbackDialog(Dialog[bool]):
                 yield Line("", id="dialog-prompt")
                 yield TypedInput(id="dialog-typed", compact=True, disabled=True)
             yield Line("", id="dialog-said")
-            yield Line("Enter alone is never yes · pasted text is refused · PgDn more · Esc back", id="dialog-hint")
+            yield Line(self.hint(False), id="dialog-hint")
+
+    def hint(self, more: bool) -> str:
+        """What is never yes, and whether there are more steps than are seen."""
+        return "Enter alone is never yes · pasted text is refused" + (" · PgDn more" if more else "") + " · Esc back"
 
     def _title(self) -> str:
         return f"ROLLBACK {plain(self.migration, 60)} to legacy"
@@ -128,6 +132,7 @@ class RollbackDialog(Dialog[bool]):
             typed.focus()
         self._say("")
         self.ask_anew()
+        self.tell_hint()
 
     def _ways_out(self) -> list[str]:
         """Where legacy cannot take production back, a living target can take it whole."""

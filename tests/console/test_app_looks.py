@@ -8,7 +8,7 @@ from textual.widgets import Input
 
 from console.keymap import SCREENS
 from console.screens.detail import DetailDialog
-from console.screens.help import HelpDialog
+from console.screens.help import HelpDialog, help_text
 from tests.console.console_pilot import SIZES, app_of, opened, shows, text_of, type_in, until
 from tests.console.link import MadeLink
 from tests.fixtures.snapshots import EVIL, MADE, soaking
@@ -118,6 +118,21 @@ async def test_help_shows_the_keys_and_the_palette_every_action_with_its_key() -
         await shows(pilot, "theme cutover-light")
         await pilot.press("down", "enter")
         await until(pilot, lambda: pilot.app.theme == "cutover-light")
+
+
+async def test_help_breaks_its_words_under_themselves_and_says_that_there_is_more() -> None:
+    async with opened(MadeLink(soaking())) as pilot:
+        await pilot.press("question_mark")
+        await shows(pilot, "acts", "PgDn more · Esc back")
+        seen = text_of(pilot)
+        await pilot.press("pagedown", "pagedown")
+        await shows(pilot, "Esc", "back to where you came from")
+        assert "PgDn more" in seen
+    for width in (50, 70, 104):
+        lines = help_text(in_list=True, width=width).splitlines()
+        assert all(len(line) <= width for line in lines)
+        assert "acts" in lines
+        assert not [line for line in lines if line and line[0].islower() and line not in ("acts", "screens", "here", "hands")]
 
 
 async def test_q_leaves_with_a_good_exit_code() -> None:

@@ -323,3 +323,15 @@ async def test_while_legacy_lives_no_evacuation_is_offered() -> None:
         await pilot.pause()
         assert "^T previews" not in text_of(pilot)
         assert link.ordered == []
+
+
+async def test_more_steps_are_told_of_only_where_there_are_more() -> None:
+    link = MadeLink(soaking())
+    async with opened(link, (200, 60)) as pilot:
+        await open_dialog(pilot)
+        await shows(pilot, "pasted text is refused · Esc back")
+    many = rollback_preview("graceful").model_copy(update={"steps": rollback_preview("graceful").steps * 4})
+    link.previews = lambda command, args: many
+    async with opened(link) as pilot:
+        await open_dialog(pilot)
+        await shows(pilot, "pasted text is refused · PgDn more · Esc back")
