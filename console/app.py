@@ -183,7 +183,7 @@ class CutoverApp(App[int]):
     def _draw(self) -> None:
         """Only what is on the screen: the stack of the present mode, never the other modes."""
         for screen in self.screen_stack:
-            if isinstance(screen, CutoverScreen | Dialog) and screen.is_mounted:
+            if isinstance(screen, CutoverScreen | Dialog) and screen.is_mounted and screen.is_whole:
                 screen.show(self.view)
         self._say_notice()
 

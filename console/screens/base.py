@@ -72,6 +72,11 @@ class CutoverScreen(Screen[None]):
 
     # What is shown
 
+    @property
+    def is_whole(self) -> bool:
+        """Are its parts there? Of a screen that is taken down they go first."""
+        return all(self.query(part) for part in (HeadLine, ReadinessLine, NextLine, FootBar))
+
     def show(self, view: View) -> None:
         """Hand the moment to the panels; each draws only what differs."""
         self.query_one(HeadLine).observe = self.query_one(NextLine).observe = view.observe

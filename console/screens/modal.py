@@ -47,6 +47,11 @@ class Dialog(ModalScreen[Result], Generic[Result]):
         """Was this key pressed at what is on the screen now? `Esc` always was."""
         return not self.GUARDED or event.key == "escape" or self.guard.admits(event.time)
 
+    @property
+    def is_whole(self) -> bool:
+        """Are its parts there? Of a dialog that is taken down they go first."""
+        return bool(self.query(Line))
+
     def show(self, view: View) -> None:
         """A new moment of the console; most dialogs keep to what they asked."""
 

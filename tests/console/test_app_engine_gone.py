@@ -8,6 +8,7 @@ from console.screens.start_dialog import StartDialog
 from tests.console.console_pilot import app_of, opened, shows, text_of, until
 from tests.console.link import MadeLink
 from tests.fixtures.snapshots import soaking
+from widgets.headline import HeadLine
 from widgets.panel import Panel
 
 
@@ -88,3 +89,13 @@ async def test_an_engine_that_cannot_be_started_says_why() -> None:
         await until(pilot, lambda: app_of(pilot).view.stale)
         await pilot.press("R", "y")
         await shows(pilot, "could not start it: no space left on device")
+
+
+async def test_a_screen_that_is_taken_down_is_told_nothing() -> None:
+    link = MadeLink(soaking())
+    async with opened(link) as pilot:
+        link.go()
+        await until(pilot, lambda: app_of(pilot).view.stale)
+        await pilot.app.screen.query_one(HeadLine).remove()
+        app_of(pilot)._tick()
+        assert app_of(pilot).view.stale
