@@ -428,6 +428,12 @@ class PreflightView(Model):
     needed: bool = True  # arming waits for it
     waived_by: str = ""  # who signed for it, and why
     age: float | None = None  # seconds since it was measured
+    waivable: bool = True  # may a person sign for it?
+
+    @property
+    def tried(self) -> bool:
+        """Was anything seen of it? What was not is about to be tried."""
+        return self.age is not None or self.verdict is not Verdict.INCONCLUSIVE
 
 
 class WorkloadView(Model):

@@ -13,15 +13,30 @@ from widgets.figures import stamp
 from widgets.panel import Panel, nothing_yet
 from widgets.row import Row
 
+ROUND = "sync.round"  # the kind of a dataset's round that is over
 FRESH = 10.0  # seconds for which an event is marked as new
 
 
 def event_rows(events: Sequence[EventView], now: datetime, palette: Palette, width: int, height: int) -> list[Strip]:
-    """A line an event; those of the last seconds are marked."""
+    """A line an event; those of the last seconds are marked. Of good rounds of a dataset the last alone is told: they push out what matters."""
     if not events:
         return nothing_yet("nothing has happened yet", palette, width, height)
-    newest = sorted(events, key=lambda e: e.seq, reverse=True)
+    newest = last_rounds(sorted(events, key=lambda e: e.seq, reverse=True))
     return [event_line(e, now, palette, width) for e in newest[:height]]
+
+
+def last_rounds(newest: Sequence[EventView]) -> list[EventView]:
+    """Without the rounds that a later one of the same dataset and way has made old."""
+    seen: set[str] = set()
+    kept: list[EventView] = []
+    for event in newest:
+        if event.kind == ROUND and event.level in (None, Level.GOOD):
+            whose = event.text.partition(":")[0]
+            if whose in seen:
+                continue
+            seen.add(whose)
+        kept.append(event)
+    return kept
 
 
 def event_line(event: EventView, now: datetime, palette: Palette, width: int) -> Strip:

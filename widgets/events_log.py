@@ -35,12 +35,12 @@ class EventsLog(ListPanel[EventView]):
 
     def entry_row(self, entry: Entry[EventView], palette: Palette, width: int) -> Row:
         assert self.snapshot is not None
-        row = Row(palette).add(str(entry.thing.seq), palette.muted, 6, "right").gap()
+        row = Row(palette).add(f"#{entry.thing.seq}", palette.muted, 6, "right").gap()
         for segment in event_line(entry.thing, self.snapshot.at, palette, width - 7):
             row.add(segment.text, segment.style)
         return row
 
     def detail(self, entry: Entry[EventView], palette: Palette, width: int, height: int) -> list[Strip]:
         event = entry.thing
-        when = fact(palette, "at", f"{event.at.isoformat()}, {event.kind}, by {event.actor or '-'}")
+        when = fact(palette, "at", f"{event.at:%Y-%m-%d %H:%M:%S} UTC, {event.kind}, by {event.actor or '-'}")
         return [when.strip(width), *wrapped(event.text, width, height - 1, palette)]

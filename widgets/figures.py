@@ -116,7 +116,7 @@ def weight(percent: int | None) -> str:
 
 
 def change(fraction: float | None) -> str:
-    """A relative change with its sign: `+3.1 %`, `-0.05 %`."""
+    """A relative change with its sign: `+3.1 %`, `-0.05 %`, `0.00 %`."""
     if fraction is None:
         return NOTHING
     if not math.isfinite(fraction):
@@ -125,7 +125,8 @@ def change(fraction: float | None) -> str:
     if shown == 0:
         return "0 %"
     places = 2 if abs(shown) < 0.995 else 1 if abs(shown) < 99.95 else 0
-    return f"{shown:+.{places}f} %"
+    sign = "+" if abs(shown) >= 0.005 else ""  # what is rounded to nothing went neither way
+    return f"{shown if sign else 0.0:{sign}.{places}f} %"
 
 
 def percent(fraction: float | None) -> str:
@@ -186,10 +187,10 @@ def brief(value: float | None) -> str:
 
 
 def watch(elapsed: float | None, total: float | None) -> str:
-    """How far a soak or window has come: `6:10/15m`, `3s/6s`, `2d4h/7d0h`."""
+    """How far a soak or window has come, never past its end: `6:10/15m`, `3s/6s`, `2d4h/7d0h`."""
     if elapsed is None or total is None:
         return NOTHING
-    elapsed = max(0.0, elapsed)
+    elapsed = min(max(0.0, elapsed), max(0.0, total))
     if total < 100:
         return f"{int(elapsed)}s/{brief(total)}"
     if total <= 6000:
@@ -221,7 +222,8 @@ def eta(low: float | None, high: float | None, never: bool = False) -> str:
         unit = 1 if middle < 99.5 else 60
         around = round(spread / unit)
         return f"ETA {duration(middle)}" + (f" ±{around}" if around and middle < 6000 else "")
-    return f"ETA {duration(low)} to {duration(high)}"
+    first, last = duration(low), duration(high)
+    return f"ETA {first}" if first == last else f"ETA {first} to {last}"
 
 
 def clock(at: datetime) -> str:

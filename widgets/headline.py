@@ -144,7 +144,7 @@ def _running(row: Row, snapshot: Snapshot, palette: Palette, width: int) -> Stri
         row.gap().add(run.mode, loud)
     row.gap().add(took, palette.text).gap(2)
     if step is not None:
-        row.add(f"step {number} of {len(run.steps)} ", palette.muted).add(step.text, palette.text)
+        row.add(f"step {number} of {len(run.steps)}", palette.muted).gap(2).add(step.text, palette.text)
         if step.detail:
             row.add(f" ({step.detail})", palette.muted)
     return row.strip(width)

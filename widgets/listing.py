@@ -160,7 +160,7 @@ class ListPanel(Panel, Generic[T]):
 
     def footing(self, snapshot: Snapshot) -> str:
         entries, whole = self.shown(), len(self.entries(snapshot))
-        parts = [f"{len(entries)} of {whole}" if self.filter else f"{whole}"]
+        parts = [f"{len(entries)} of {whole}" if self.filter else f"{whole} line{'' if whole == 1 else 's'}"]
         if self.filter:
             parts.append(f"filter {self.filter}")
         if len(self.SORTS) > 1:

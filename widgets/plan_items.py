@@ -24,7 +24,7 @@ TRIED_FROM = (Phase.STAGING, Phase.CUTOVER, Phase.DECOMMISSION)
 
 def names_width(width: int) -> int:
     """Cells of the column of names."""
-    return max(14, min(40, width // 3))
+    return max(14, min(30, width // 3))
 
 
 def present_phase(snapshot: Snapshot) -> Phase:
@@ -132,7 +132,7 @@ def inventory_row(item: InventoryView, palette: Palette, width: int) -> Row:
     row.add(item.kind, palette.text, WORD).gap(2)
     cost = Row(palette)
     if item.usd_per_hour is not None:
-        cost.add(f"{item.usd_per_hour:,.2f} USD an hour", palette.held)
+        cost.add(f"{item.usd_per_hour:,.2f} USD an hour", palette.text)
     return _ended(row, " ".join(part for part in (held_words(item), item.detail) if part), cost, palette, width)
 
 
@@ -151,7 +151,7 @@ def inventory_detail(item: InventoryView, palette: Palette, width: int, height: 
     lines.append(fact(palette, "holds", held_words(item) or "-").strip(width))
     lines += full_fact(palette, "is", item.detail or "-", width)
     if item.kind == "host":
-        lines.append(fact(palette, "costs", cost + month, palette.held if month else palette.muted).strip(width))
+        lines.append(fact(palette, "costs", cost + month, palette.text if month else palette.muted).strip(width))
     return lines[:height]
 
 
@@ -193,11 +193,14 @@ def is_signed(item: PreflightView | ChecklistView) -> bool:
 
 
 def to_sign(snapshot: Snapshot, *, must: bool = False) -> list[str]:
-    """What waits for a signature now, as `cutover sign` names it: the checklist of this phase (`must`: only its gates), then what preflight lacks."""
+    """What waits for a signature now, as `cutover sign` names it: the checklist of this phase then what preflight lacks and a person may waive.
+
+    `must`: only what something waits for: gates, and of preflight not what the engine is about to try.
+    """
     now = present_phase(snapshot)
     names = [i.name for i in snapshot.checklist if i.phase is now and not i.signed_by and (i.must or not must)]
     if snapshot.phase in TRIED_FROM:
-        names += [sign_name(i) for i in snapshot.preflight if is_missing(i)]
+        names += [sign_name(i) for i in snapshot.preflight if is_missing(i) and i.waivable and (i.tried or not must)]
     return names
 
 

@@ -79,7 +79,8 @@ def _preflight(snapshot: Snapshot) -> Standing | None:
     words = f"{sum(is_proven(i) for i in items)} of {len(items)} proven" + (f", {waived} waived" if waived else "")
     if not missing:
         level = Level.HELD if waived else Level.GOOD
-        return Standing("preflight", level, f"preflight {words}", words)
+        told = [i.name for i in items if not i.needed and not is_proven(i)]
+        return Standing("preflight", level, f"preflight {words}", f"{words}; not needed: {', '.join(told)}" if told else words)
     if snapshot.phase not in TRIED_FROM:
         return Standing("preflight", None, "", f"{words}; the rest is tried in staging")
     level = Level.BREACH if any(i.verdict is Verdict.BREACH for i in missing) else Level.WAITING
@@ -106,7 +107,7 @@ def _remains(snapshot: Snapshot) -> Standing | None:
     if not snapshot.inventory:
         return None
     left = f"{share(snapshot.legacy_left, 0)} left"
-    return Standing("remains", Level.HELD, f"{left} of legacy", f"{left} of {remains_words(snapshot.inventory)}")
+    return Standing("remains", None, f"{left} of legacy", f"{left} of {remains_words(snapshot.inventory)}")
 
 
 def standing_row(standing: Standing, palette: Palette) -> Row:

@@ -96,9 +96,9 @@ def _detail(route: RouteView, palette: Palette, width: int, names: int) -> Row:
     return row
 
 
-def steps_row(route: RouteView, palette: Palette, indent: int) -> Row:
+def steps_row(route: RouteView, palette: Palette, indent: int, label: int = 6) -> Row:
     """`steps 5 10 [25] 50 100`: those done, the one that is on, those to come."""
-    row = Row(palette).to(indent).add("steps ", palette.muted)
+    row = Row(palette).to(indent).add("steps", palette.muted, label)
     for step in route.steps:
         if step < route.desired:
             row.add(f" {step} ", palette.good)

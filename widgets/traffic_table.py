@@ -47,7 +47,7 @@ def route_row(route: RouteView, palette: Palette, width: int) -> Row:
 
 def route_detail(route: RouteView, palette: Palette, width: int, height: int) -> list[Strip]:
     """Steps, soak, what stands in the way."""
-    rows = [steps_row(route, palette, 0)]
+    rows = [steps_row(route, palette, 0, label=10)]  # each step begins with the place of its bracket
     how = "by itself when soak and gates are done" if route.advance == "auto" else "by hand"
     rows.append(fact(palette, "advance", how))
     if route.soak is not None:

@@ -16,6 +16,7 @@ from widgets.panel import Panel, nothing_yet
 from widgets.row import Row
 
 SEEN_SECONDS = 2.0
+LAG_AT = 19  # column
 
 
 def dataset_level(dataset: DatasetView) -> Level:
@@ -167,9 +168,8 @@ def detail_rows(dataset: DatasetView, palette: Palette, width: int) -> list[Row]
     if dataset.status == "listing":
         rows.append(Row(palette).to(2).add("listed ", palette.muted).add(count(dataset.listed), palette.text))
     if dataset.status == "copying":
-        rows.append(_pair(palette, size_of(dataset.bytes_done or None, dataset.bytes_total), rate_words(dataset), width, 17))
-        row = Row(palette).to(2).add(eta_words(dataset), eta_style(dataset, palette))
-        rows.append(row.to(max(row.used + 2, 19)).add(f"{lag_words(dataset.lag)}{trend_words(dataset)}", palette.muted))
+        rows.append(_pair(palette, size_of(dataset.bytes_done or None, dataset.bytes_total), _paced(dataset), width, 17))
+        rows.append(_eta_and_lag(dataset, palette, width))
         if coming := ingest_words(dataset):
             rows.append(Row(palette).to(2).add(coming, palette.muted))
     proofs = Row(palette).to(2).add("proven ", palette.muted).add(count(dataset.proven), palette.text)
@@ -192,6 +192,22 @@ def detail_rows(dataset: DatasetView, palette: Palette, width: int) -> list[Row]
     rows.append(Row(palette).to(2).add(f"{dataset.source} {glyphs.arrow} {dataset.target}", palette.muted))
     rows.extend(_slow(dataset, palette))
     return rows
+
+
+def _paced(dataset: DatasetView) -> str:
+    words = rate_words(dataset)
+    return f"rate {words}" if words == "-" else words
+
+
+def _eta_and_lag(dataset: DatasetView, palette: Palette, width: int) -> Row:
+    """Both in one line; of the lag its trend goes first where there is no room, then its age, then all of it."""
+    row = Row(palette).to(2).add(eta_words(dataset), eta_style(dataset, palette))
+    whole = lag_words(dataset.lag)
+    for words in (f"{whole}{trend_words(dataset)}", whole, lag_words(dataset.lag.model_copy(update={"seconds": None}))):
+        column = max(row.used + 2, min(LAG_AT, width - len(words)))
+        if column + len(words) <= width:
+            return row.to(column).add(words, palette.muted)
+    return row
 
 
 def _slow(dataset: DatasetView, palette: Palette) -> list[Row]:

@@ -18,6 +18,7 @@ from widgets.plot import overlaid
 from widgets.row import Row
 
 PLOT_FROM = 5  # lines of height from which curves are drawn
+VALUE, LIMIT = 8, 10  # cells of a figure and of what is allowed, the same in every line
 DELTA_FROM = 10  # and from which the delta along them is
 
 
@@ -60,12 +61,13 @@ def validation_rows(views: Sequence[ValidationView], palette: Palette, width: in
 
 
 def points_line(view: ValidationView, palette: Palette, width: int) -> Strip:
-    """`epoch 10  2.104 → 2.106  +0.10 % ✓      50 waiting (39)       100 waiting`."""
+    """`epoch 10  2.104 → 2.106  +0.10 % ✓      50 waiting (at 39)    100 waiting`."""
     if not view.points:
         return other_line(view, palette, width, len(view.measure))
     row = Row(palette)
     column = max(12, width // len(view.points))
-    cells = [_point(p, view, palette, i == 0) for i, p in enumerate(view.points)]
+    late = next((i for i, p in enumerate(view.points) if p.verdict is None), -1)
+    cells = [_point(p, view, palette, first=i == 0, tells=i == late) for i, p in enumerate(view.points)]
     for i, (wide, slim) in enumerate(cells):
         if i:
             row.to(i * column) if row.used < i * column else row.gap(2)
@@ -74,12 +76,12 @@ def points_line(view: ValidationView, palette: Palette, width: int) -> Strip:
     return row.strip(width)
 
 
-def _point(point: PointView, view: ValidationView, palette: Palette, first: bool) -> tuple[Row, Row]:
-    """A point in full and in few cells."""
+def _point(point: PointView, view: ValidationView, palette: Palette, *, first: bool, tells: bool) -> tuple[Row, Row]:
+    """A point in full and in few cells; the first that waits tells how far target is."""
     at = f"{view.by} {place(point.at)} " if first else f"{place(point.at)} "
     wide, slim = Row(palette).add(at, palette.muted), Row(palette).add(at, palette.muted)
     if point.verdict is None:
-        now = f" ({place(point.target_now)})" if point.target_now is not None else ""
+        now = f" (at {place(point.target_now)})" if tells and point.target_now is not None else ""
         wide.add(f"waiting{now}", palette.muted)
         slim.add("waiting", palette.muted)
         return wide, slim
@@ -95,15 +97,19 @@ def _point(point: PointView, view: ValidationView, palette: Palette, first: bool
 
 
 def other_line(view: ValidationView, palette: Palette, width: int, names: int) -> Strip:
-    """`✓ chat-latency  41.0 → 42.3  +3.1 %  of 5 %`: figures in their own unit, which nobody tells us."""
+    """`✓ chat-latency      41.0 → 42.3       +3.1 %  of 5 %`: figures in their own unit, which nobody tells us."""
     level = level_of_verdict(view.verdict)
     row = Row(palette).add(f"{palette.glyphs.of(level)} ", palette.of(level)).add(view.measure, palette.text, names)
     if view.delta is not None or view.legacy_value is not None:
-        row.gap(2).add(_value(view.legacy_value, view), palette.legacy).add(f" {palette.glyphs.arrow} ", palette.muted)
-        row.add(_value(view.target_value, view), palette.target).gap(2)
-        row.add(change(view.delta), palette.of(level), 8, "right")
+        row.gap().add(_value(view.legacy_value, view), palette.legacy, VALUE, "right").add(
+            f" {palette.glyphs.arrow} ", palette.muted
+        )
+        row.add(_value(view.target_value, view), palette.target, VALUE).gap()
+        row.add(change(view.delta), palette.of(level), VALUE, "right")
         if view.tolerance is not None:
-            row.add(f"  of {percent(view.tolerance)}", palette.muted)
+            row.add(f"  of {percent(view.tolerance)}", palette.muted, LIMIT)
+        if view.reason and level is not Level.GOOD and row.room(width) > len(view.reason):
+            row.gap(2).add(view.reason, palette.muted)
     else:
         row.gap(2).add(view.reason or "no data yet", palette.muted)
     return row.strip(width)

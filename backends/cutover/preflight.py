@@ -144,8 +144,16 @@ def _view(
     m: Migration, name: str, good: bool | None, evidence: str, cure: str, *, needed: bool = True, age: float | None = None
 ) -> PreflightView:
     verdict = {True: Verdict.PASS, False: Verdict.BREACH, None: Verdict.INCONCLUSIVE}[good]
-    signed = m.signed.get(f"{WAIVE}{name}") if may_be_waived(name) else None
+    waivable = may_be_waived(name)
+    signed = m.signed.get(f"{WAIVE}{name}") if waivable else None
     waived = "" if signed is None or good else f"{signed.by}: {signed.reason}"
     return PreflightView(
-        name=name, verdict=verdict, evidence=evidence, cure="" if good else cure, needed=needed, waived_by=waived, age=age
+        name=name,
+        verdict=verdict,
+        evidence=evidence,
+        cure="" if good else cure,
+        needed=needed,
+        waived_by=waived,
+        age=age,
+        waivable=waivable,
     )

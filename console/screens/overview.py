@@ -17,7 +17,8 @@ class OverviewScreen(CutoverScreen):
     """Every panel at once, in order of weight."""
 
     HELP_TEXT: ClassVar[str] = (
-        "The second line says how ready rollback is, the third what holds, runs or comes next. "
+        "The second line says how ready rollback is (`!2`: two things lower it, 7 names them), the third what holds, runs or "
+        "comes next. "
         "Tab goes from panel to panel, Enter opens one."
     )
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from backends.snapshot import DatasetView, Lag, RouteView, TriggerView
+import pytest
+
+from backends.snapshot import DatasetView, Lag, Level, RouteView, TriggerView
 from backends.verdict import Verdict
 from tests.fixtures import snapshots as made
 from tests.widgets.stage import ASCII_PALETTE, PALETTE, texts
 from widgets.events import event_rows
+from widgets.figures import change, eta, watch
 from widgets.fitting import left_out, shown_first
 from widgets.gpus import gpu_rows, heat_cells, side_figures
 from widgets.headline import head_line, next_line
 from widgets.traffic import route_level, traffic_rows
-from widgets.transfer import fraction_done, transfer_rows
+from widgets.transfer import detail_rows, fraction_done, transfer_rows
 from widgets.triggers import gates_word, trigger_level, trigger_rows
-from widgets.validation import first_to_show, validation_rows
+from widgets.validation import first_to_show, other_line, validation_rows
 
 LEFT, RIGHT = 34, 38  # inner widths at 80 columns
 
@@ -50,7 +53,7 @@ def test_the_next_line_says_what_would_allow_the_next_step() -> None:
 
 
 def test_the_next_line_follows_the_step_that_runs() -> None:
-    assert "step 2 of 3 chat: 25 % seen by 3 resolvers (1 of 3)" in next_line(made.shifting(), PALETTE, 110).text
+    assert "step 2 of 3  chat: 25 % seen by 3 resolvers (1 of 3)" in next_line(made.shifting(), PALETTE, 110).text
 
 
 def test_a_journal_that_cannot_be_written_is_said_before_all_else() -> None:
@@ -181,8 +184,18 @@ def test_large_panels_show_every_gpu_and_fleets_every_host() -> None:
 def test_validation_shows_the_points_of_the_loss() -> None:
     line = texts(validation_rows(made.soaking().validation, PALETTE, 76, 1))[0]
     assert line.startswith("epoch 10  3.291 → 3.294  +0.10 % ✓")
-    assert "50 waiting (39)" in line
-    assert "100 waiting" in line
+    assert "50 waiting (at 39)" in line
+    assert line.rstrip().endswith("100 waiting"), "how far target is, is told once"
+
+
+def test_the_figures_of_comparisons_stand_under_each_other() -> None:
+    view = made.latency(0.4)
+    views = [
+        view.model_copy(update={"measure": m, "legacy_value": v, "target_value": v}) for m, v in (("a", 0.4), ("bb", 1234.0))
+    ]
+    lines = [other_line(v, PALETTE, 80, 4).text for v in views]
+    assert len({line.index("→") for line in lines}) == 1
+    assert len({line.index(" of ") for line in lines}) == 1
 
 
 def test_a_breach_is_shown_before_the_loss() -> None:
@@ -205,6 +218,40 @@ def test_events_come_newest_first_and_the_fresh_are_marked() -> None:
     first = next(iter(lines[0]))
     assert first.style is not None
     assert first.style.bold
+
+
+def test_rounds_that_a_later_one_made_old_do_not_push_out_what_matters() -> None:
+    rounds = [made.event(10 + i, 60 - i, f"sync ckpt: {i} copied, {i} of {i} proven", kind="sync.round") for i in range(9)]
+    held = made.event(9, 70, "held by trigger loss", level=Level.HELD)
+    back = made.event(8, 80, "sync ckpt back to legacy: 2 copied", kind="sync.round")
+    failed = made.event(7, 90, "sync ckpt: 1 failed", kind="sync.round", level=Level.BREACH)
+    said = texts(event_rows((*rounds, held, back, failed), made.AT, PALETTE, 80, 9))
+    assert [line[11:].strip() for line in said] == [
+        "sync ckpt: 8 copied, 8 of 8 proven", "held by trigger loss", "sync ckpt back to legacy: 2 copied", "sync ckpt: 1 failed",
+    ]  # fmt: skip
+
+
+def test_a_soak_that_is_over_stays_at_its_end() -> None:
+    assert watch(7, 6) == "6s/6s"
+    assert watch(1000, 900) == "15:00/15m"
+
+
+def test_a_change_that_is_rounded_to_nothing_has_no_sign() -> None:
+    assert [change(x) for x in (-0.00001, 0.00001, 0.0, -0.0002, 0.031)] == ["0.00 %", "0.00 %", "0 %", "-0.02 %", "+3.1 %"]
+
+
+def test_the_same_time_is_not_called_a_range() -> None:
+    assert eta(0.6, 1.4) == "ETA 1 s"
+    assert eta(1, 40) == "ETA 1 s to 40 s"
+
+
+@pytest.mark.parametrize("width", [34, 40, 60])
+def test_a_lag_is_never_cut_in_the_middle(width: int) -> None:
+    data = made.datasets()[0].model_copy(update={"eta_low": 8000.0, "eta_high": 30000.0, "lag_trend": "shrinking"})
+    for seconds in (None, 8.0, 6000.0, 90000.0):
+        lag = Lag(objects=3, bytes=9 << 20, seconds=seconds)
+        for row in (r.text() for r in detail_rows(data.model_copy(update={"lag": lag}), PALETTE, width)):
+            assert "lag" not in row or len(row) <= width, row
 
 
 def test_panels_of_a_plan_with_nothing_say_what_is_not_there() -> None:

@@ -92,7 +92,7 @@ def test_what_remains_is_summed_only_as_far_as_it_is_known() -> None:
 
 
 def test_decommission_says_what_is_left_and_what_it_costs_at_80_columns() -> None:
-    assert "! 40 % left of 2 hosts, 16 GPUs, at least 29.36 USD an hour" in facts(made.retiring(), INNER, 8)
+    assert "· 40 % left of 2 hosts, 16 GPUs, at least 29.36 USD an hour" in facts(made.retiring(), INNER, 8)
 
 
 def test_a_no_change_period_and_an_override_say_when_they_end() -> None:
@@ -151,7 +151,11 @@ def test_the_signatures_that_are_waited_for() -> None:
     assert to_sign(made.proving()) == [
         "on-call-told", "outputs-looked-at", "preflight:reverse:checkpoints", "preflight:capacity",
     ]  # fmt: skip
-    assert to_sign(made.proving(), must=True) == ["on-call-told", "preflight:reverse:checkpoints", "preflight:capacity"]
+    assert to_sign(made.proving(), must=True) == ["on-call-told", "preflight:reverse:checkpoints"], (
+        "capacity is tried in a moment"
+    )
+    never = item("reverse:checkpoints").model_copy(update={"name": "route:chat", "waivable": False})
+    assert to_sign(made.proving().model_copy(update={"checklist": (), "preflight": (never,)})) == [], "nobody may waive it"
     assert to_sign(soaking()) == []
     first = planned().model_copy(update={"checklist": (ChecklistView(phase=Phase.DEVELOPMENT, name="a", text="b"),)})
     assert to_sign(first) == ["a"], "of a plan that nobody has begun the first phase counts"
@@ -164,7 +168,7 @@ def test_an_observer_is_not_told_to_approve() -> None:
 
 def test_each_state_of_an_item_differs_without_colour() -> None:
     seen = [preflight_row(i, ASCII_PALETTE, 120).text()[0] for i in preflight()]
-    words = [preflight_row(i, ASCII_PALETTE, 120).text()[58:70].strip() for i in preflight()]
+    words = [preflight_row(i, ASCII_PALETTE, 120).text()[48:60].strip() for i in preflight()]
     assert seen == ["+", "+", "+", "+", "x", "!", "?", "!"]
     assert words[4:] == ["BREACH", "waived", "INCONCLUSIVE", "BREACH"]
 
@@ -211,3 +215,9 @@ async def test_the_list_draws_each_moment_at_every_size(moment: str) -> None:
 def test_an_override_without_an_end_in_sight_is_still_drawn() -> None:
     held = OverrideView(rule="SOAK", reason="x", by="ops", at=AT, seconds_left=0.0)
     assert "SOAK is lifted for 0 s more" in facts(preparing().model_copy(update={"overrides": (held,)}))
+
+
+def test_what_is_only_told_is_named_where_all_that_is_needed_is_proven() -> None:
+    items = tuple(i for i in preflight() if i.verdict.value == "PASS" or not i.needed)
+    told = facts(made.retiring().model_copy(update={"preflight": items}))
+    assert "preflight  ✓ 4 of 5 proven; not needed: login" in told
