@@ -110,6 +110,7 @@ def _intent(m: Migration, event: Event, data: dict[str, Any]) -> None:
         m.legacy_left = min(m.legacy_left, float(op.args["to"]))
     if op.kind == "weight":
         route = m.route(op.args["route"])
+        route.fell(op.args["weight"])
         route.desired, route.in_flight = op.args["weight"], True
     elif op.kind == "ttl" and op.args["route"] in m.ttls:
         m.ttls[op.args["route"]].is_meant = True
@@ -142,6 +143,8 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         route.since, route.since_at = event.observed, event.at.timestamp()
         if op.direction == "forward":
             m.last_shift = event.observed
+    elif op.kind in ("drain", "expel"):
+        m.route(op.args["route"]).leaving = False
     elif op.kind == "note_ttl":
         noted = m.ttls.setdefault(op.args["route"], TtlFold(data["ttl"]))
         noted.before = max(noted.before, data["ttl"])
@@ -235,6 +238,7 @@ def _failed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         found = data.get("found")
         # Where it could not be read, what was meant may be so: it stays `desired`, and a rollback undoes it.
         if found is not None:
+            route.fell(int(found))
             route.desired = route.confirmed = int(found)
     elif op is not None and op.kind == "quiesce" and op.args["side"] == "legacy":
         _quiesced(m, op.args["workload"], "legacy")  # it may have stopped in part: whoever undoes this starts it
@@ -251,6 +255,7 @@ def _foreign(m: Migration, event: Event, data: dict[str, Any]) -> None:
         found = data.get("found")
         route.foreign = str(data.get("reason", "")) if found != route.confirmed or not data.get("adopted") else None
         if data.get("adopted") and found is not None:
+            route.fell(int(found))
             route.confirmed = route.desired = int(found)
             route.foreign = None
 

@@ -48,6 +48,11 @@ class RouteFold:
     in_flight: bool = False
     foreign: str | None = None
     failed: int | None = None  # what our last change, which failed, had meant: it may yet come about
+    leaving: bool = False  # its weight went to 0, and nobody has seen yet that its clients have left target
+
+    def fell(self, weight: int) -> None:
+        """The weight is this from now on, as far as we know."""
+        self.leaving = self.leaving or (weight == 0 and max(self.confirmed, self.desired) > 0)
 
 
 @dataclass(slots=True)

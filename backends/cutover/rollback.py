@@ -112,7 +112,7 @@ def leaving_step(route: Route, mode: Mode) -> Step:
 
 def _touched(m: Migration, route: str) -> bool:
     seen = m.route(route)
-    return seen.desired > 0 or seen.confirmed > 0 or seen.in_flight or seen.foreign is not None
+    return seen.desired > 0 or seen.confirmed > 0 or seen.in_flight or seen.foreign is not None or seen.leaving
 
 
 def _has_reverse(plan: Plan, dataset: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backends.cutover.events import Kind
+from backends.cutover.expected import expected_seconds
 from backends.cutover.forward import Move
 from backends.cutover.migration import Asked, Migration
 from backends.cutover.rules import LONGEST_OVERRIDE, OVERRIDABLE, RULES
@@ -76,7 +77,9 @@ def approval_preview(engine: Engine) -> PreviewView:
     if not isinstance(move, Move) or move.hash(engine.plan_hash) != asked.hash:
         reason = "what was asked for is not what would be done now"
         return PreviewView(command="approve", allowed=False, refused_by="PREVIEW", reason=reason, would_allow="asking anew")
-    steps = tuple(StepView(text=s.text, seconds=s.seconds) for s in move.steps) or (StepView(text=move.text),)
+    steps = tuple(StepView(text=s.text, seconds=expected_seconds(s, engine.migration)) for s in move.steps) or (
+        StepView(text=move.text),
+    )
     why = f": {asked.reason}" if asked.reason else ""
     return PreviewView(command="approve", hash=asked.hash, steps=steps, reason=f"asked for by {asked.by}{why}")
 

@@ -27,7 +27,7 @@ from backends.engine.runner import Runner
 from backends.errors import CouldNot
 from backends.plan.models import Plan
 from backends.snapshot import GateView, Health, Lag, SideName
-from backends.traffic.base import Confirmation, ForeignChange, Observed, PlainRoute, RouteError
+from backends.traffic.base import Clients, Confirmation, ForeignChange, Observed, PlainRoute, RouteError
 from backends.workloads.base import NoWay, Outcome, Standing, WorkloadError
 
 T = TypeVar("T")
@@ -113,9 +113,12 @@ class ModelRoute(PlainRoute):
 
     kind = "model"
 
-    def __init__(self, name: str, world: ModelWorld) -> None:
+    def __init__(self, name: str, world: ModelWorld, *, keeps: bool = False) -> None:
         self.name = name
         self.weight = 0
+        self.keeps = keeps  # clients on target, until they are sent away, and legacy's weights beside its own
+        self.sessions = 0
+        self.pinned: dict[str, Any] = {}
         self.failing = 0
         self.slow = 0.0
         self.deaf = False
@@ -139,6 +142,25 @@ class ModelRoute(PlainRoute):
             return
         self._world.note_weight(self.name, self.weight, weight)
         self.weight = weight
+        if self.keeps and weight:
+            self.sessions = 3
+
+    async def pin(self) -> dict[str, Any]:
+        await self.read()
+        return {"l0": 100} if self.keeps else {}
+
+    def restore(self, pinned: Mapping[str, Any]) -> None:
+        self.pinned = dict(pinned)
+
+    async def clients(self) -> Clients:
+        await self.read()
+        return Clients(sessions=self.sessions) if self.keeps else Clients()
+
+    async def expel(self) -> None:
+        await self.read()
+        if self.weight:
+            self._world.wrong.append(f"{self.name}: sessions ended on target while it has {self.weight} %")
+        self.sessions = 0
 
     async def confirm(self, weight: int) -> Confirmation:
         found = (await self.read()).weight
@@ -212,7 +234,7 @@ class ModelWorld:
         self.wrong: list[str] = []
         self.healths: dict[SideName, Health] = {"legacy": Health.ALIVE, "target": Health.ALIVE}
         self.ages: dict[SideName, float | None] = {"legacy": 0.0, "target": 0.0}
-        self._routes = {r.name: ModelRoute(r.name, self) for r in self.plan.routes}
+        self._routes = {r.name: ModelRoute(r.name, self, keeps=r.haproxy is not None) for r in self.plan.routes}
         self._controls = {w.name: ModelControl(w.name, self) for w in self.plan.workloads if w.writes}
         self.out_of_sync: set[str] = set()
         self.unsettled: set[str] = set()
@@ -248,7 +270,7 @@ class ModelWorld:
 
     def note_writer(self, side: SideName, running: dict[SideName, bool]) -> None:
         other: SideName = "target" if side == "legacy" else "legacy"
-        if running[other] and not self.migration.unfenced:
+        if running[other] and not self.migration.unfenced and not self.migration.unfenced_legacy:
             self.wrong.append(f"writer started on {side} while it runs on {other}")
 
     def side(self, side: SideName) -> SideHealth:
@@ -404,6 +426,8 @@ class ModelEngine:
         engine.clock = clock
         fit(engine, world, _Followers())
         self.engine = self.world.engine = engine
+        for name, route in self.world.routes.items():  # as `LiveWorld` does
+            route.restore(engine.migration.armed.pins.get(name, {}) if engine.migration.armed is not None else {})
         if not self.events:
             await engine.record("created", {"name": "model"})
             names = {"routes": [r.name for r in engine.plan.routes], "datasets": [d.name for d in engine.plan.datasets]}

@@ -14,6 +14,7 @@ from backends.cutover.fold import fold
 from backends.cutover.migration import Migration
 from backends.cutover.story import describe
 from backends.engine.snapshots import may_roll_back
+from backends.plan.models import Plan
 from backends.snapshot import Health, SideName, State
 from tests.backends.cutover.model_world import ModelEngine
 
@@ -33,9 +34,11 @@ def plain_state(m: Migration) -> str:
 class Machine(RuleBasedStateMachine):
     """Rules are what people and the world do; invariants are what the engine promises."""
 
+    plan: Plan | None = None  # of the model
+
     def __init__(self) -> None:
         super().__init__()
-        self.it = ModelEngine()
+        self.it = ModelEngine(self.plan)
         self._points = self.it.failpoints()
         self._points.__enter__()
 
@@ -144,11 +147,11 @@ class Machine(RuleBasedStateMachine):
     def only_the_tokens_writer_runs(self) -> None:
         m, running = self.it.m, {s for s, r in self.it.writers.items() if r}
         writers = {m.token(d).writer for d in ("ckpt", "logs")}
-        if not m.unfenced:
+        if not m.unfenced and not m.unfenced_legacy:
             assert len(running) <= 1, f"two sides write: {self._tail()}"
         if "target" in running and not m.unfenced:
             assert "legacy" not in writers, f"the target writes without the token: {self._tail()}"
-        if "legacy" in running:
+        if "legacy" in running and not m.unfenced_legacy:
             assert "target" not in writers, f"legacy writes without the token: {self._tail()}"
 
     @invariant()
@@ -232,12 +235,13 @@ class Machine(RuleBasedStateMachine):
         for _ in range(3):
             self.it.do(self._guard())
             if may_roll_back(self.it.m) and self.it.m.state is not State.RECONCILING:
-                ended = self.it.rollback()
-                assert ended is State.ROLLED_BACK, self._tail()
+                # Where legacy may hold what target lacks, the only way home is the one that overwrites nothing.
+                ended = self.it.rollback("emergency" if self.it.m.forced else "graceful")
+                assert ended in (State.ROLLED_BACK, State.RECONCILING), f"{ended!r} {self._tail()}"
         if self.it.m.state is State.DECOMMISSIONED:
             return  # legacy is gone: there is no way home
         if self.it.m.armed is not None:  # else the routes are nobody's yet
-            assert self.it.weights == {"chat": 0, "jobs": 0}, self._tail()
+            assert not any(self.it.weights.values()), self._tail()
         assert self.it.writers == {"legacy": True, "target": False}, self._tail()
         assert not self.it.m.has_effects, self._tail()
         self.nothing_happened_that_must_not()
@@ -248,6 +252,6 @@ def test_whatever_happens_production_comes_home_and_two_never_write() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 def test_whatever_happens_for_long() -> None:
     run_state_machine_as_test(Machine, settings=settings(max_examples=5000, stateful_step_count=40, deadline=None))

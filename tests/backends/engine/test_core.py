@@ -68,6 +68,19 @@ def test_who_asked_for_a_rollback_learns_how_the_emergency_ends_that_took_it_ove
     assert it.do(both()) is State.ROLLED_BACK
 
 
+def test_a_rollback_that_is_asked_for_again_still_sees_the_clients_leave_of_what_is_home(it: ModelEngine) -> None:
+    it.to_dual()
+    it.world.controls["train"].stuck.add("target")
+    assert it.rollback() is State.ROLLBACK_BLOCKED
+    assert it.weights == {"chat": 0, "jobs": 100}
+    it.world.controls["train"].stuck.clear()
+    since = len(it.events)
+    assert it.rollback() is State.ROLLED_BACK
+    drained = [e.data["args"]["route"] for e in it.events[since:] if e.kind == "op.confirmed" and e.data["kind"] == "drain"]
+    assert drained == ["chat", "jobs"]
+    assert not any(route.leaving for route in it.m.routes.values())
+
+
 def test_an_emergency_takes_over_a_rollback_whose_route_hangs_and_still_sets_that_route(it: ModelEngine) -> None:
     it.to_dual()
     it.world.routes["chat"].slow = 5.0
