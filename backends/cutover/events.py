@@ -48,6 +48,8 @@ class Kind(StrEnum):
     APPROVED = "approval.given"
     WINDOW_OVER = "window.over"
     LESSON = "lesson"
+    BASELINE = "baseline"
+    VALIDATED = "validated"
     COMMAND = "command"
     COMMAND_ENDED = "command.ended"
 

@@ -351,6 +351,15 @@ def _signed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         m.signed[data["item"]] = Signature(event.actor, data.get("reason", ""), event.at)
 
 
+def _baseline(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    for told in data["measures"]:
+        m.baselines[told["measure"]] = dict(told)
+
+
+def _validated(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    m.validated[data["workload"]] = dict(data)
+
+
 _HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
     Kind.CREATED: _created,
     Kind.PLAN_LOADED: _plan,
@@ -379,4 +388,6 @@ _HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
     Kind.COMMAND: _command,
     Kind.COMMAND_ENDED: _command_ended,
     Kind.SIGNED: _signed,
+    Kind.BASELINE: _baseline,
+    Kind.VALIDATED: _validated,
 }

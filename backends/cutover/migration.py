@@ -221,6 +221,8 @@ class Migration:
     lowered_to: float = 1.0  # the last retire step that was confirmed
     archived: set[str] = field(default_factory=set)  # datasets of the archive that were proven since the commit
     signed: dict[str, Signature] = field(default_factory=dict)  # item -> who signed it
+    baselines: dict[str, dict[str, Any]] = field(default_factory=dict)  # measure -> legacy's figures, as last recorded
+    validated: dict[str, dict[str, Any]] = field(default_factory=dict)  # workload -> the last validation run
 
     @property
     def is_held(self) -> bool:

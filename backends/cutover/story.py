@@ -153,6 +153,8 @@ _TELLERS: dict[str, Any] = {
     Kind.APPROVED: _simple("{what} approved by {person} ({how})", Level.GOOD),
     Kind.WINDOW_OVER: _simple("the {window} window is over: the next step may be taken", Level.GOOD),
     Kind.LESSON: _simple("noted: {text}"),
+    Kind.BASELINE: _simple("baseline of legacy recorded, {count} measures"),
+    Kind.VALIDATED: _simple("validation run of {workload}: {verdict}, {reason}"),
     Kind.COMMAND: _simple("{command} asked for by uid {uid}"),
     Kind.COMMAND_ENDED: _simple("{command} answered"),
     Kind.INVENTORY: _simple("what remains of legacy: {text}"),

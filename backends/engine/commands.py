@@ -14,6 +14,7 @@ from backends.cutover.rollback import Mode
 from backends.cutover.rules import OVERRIDABLE
 from backends.cutover.tokens import check_token
 from backends.engine.approvals import approval_preview, approve, ask, end_override, override, override_views
+from backends.engine.baseline import take_baseline
 from backends.engine.callers import Caller
 from backends.engine.errors import PreviewChanged
 from backends.engine.moves import hold
@@ -64,6 +65,11 @@ class OverrideArgs(ReasonArgs):
 
 class NoteArgs(Args):
     text: str = Field(min_length=1, max_length=4000)
+
+
+class BaselineArgs(Args):
+    workload: str | None = None
+    runs: dict[str, list[str]] = Field(default_factory=dict)
 
 
 class EvacuateArgs(ReasonArgs):
@@ -249,6 +255,12 @@ async def sync(engine: Engine, caller: Caller, args: SyncArgs) -> dict[str, Any]
     return {"ok": True, "datasets": [asdict(r) for r in results]}
 
 
+async def baseline(engine: Engine, caller: Caller, args: BaselineArgs) -> dict[str, Any]:
+    """Record legacy's figures: the yardstick of what comes."""
+    taken = await take_baseline(engine, args.workload, args.runs, caller.text)
+    return {"ok": True, "measures": [t.as_json() for t in taken]}
+
+
 async def seat(engine: Engine, caller: Caller, args: SeatArgs) -> dict[str, Any]:
     """Take the seat; who had it sees so."""
     await (take_seat if args.take else give_seat)(engine, caller)
@@ -304,6 +316,7 @@ COMMANDS: dict[str, tuple[type[Args], Handler]] = {
     "seat": (SeatArgs, seat),
     "down": (DownArgs, down),
     "sign": (SignArgs, sign_),
+    "baseline": (BaselineArgs, baseline),
 }
 
 

@@ -19,6 +19,7 @@ from backends.engine.moves import hold
 from backends.plan.defaults import gates_of, triggers_of
 from backends.plan.models import Gate, Measure, Source, Trigger
 from backends.snapshot import GateView, TriggerView, ValidationView
+from backends.validation.baseline import Baseline
 from backends.validation.followed import Followed
 from backends.validation.gate import judge_gate
 from backends.validation.trigger import TriggerResult, judge_trigger
@@ -97,12 +98,24 @@ class Judge:
     def _judge_trigger(self, trigger: Trigger, now: float) -> TriggerResult:
         measure = self._measures[trigger.measure]
         legacy, target = self._feeds[measure.name, "legacy"], self._feeds[measure.name, "target"]
+        measure, recorded = self._with_baseline(measure)
         since, exposed = self._exposure(measure.workload)
         return judge_trigger(
             trigger, measure, legacy, target, windows=self._windows(trigger), since=since, now=now, exposed=exposed,
+            baseline=recorded.figure(measure) if recorded is not None else None,
             absolute=self._absolute(measure),
             legacy_exposed=self._legacy_exposed(measure.workload),
         )  # fmt: skip
+
+    def _with_baseline(self, measure: Measure) -> tuple[Measure, Baseline | None]:
+        """The measure with the noise that the baseline knows, where the plan gives none, and the baseline."""
+        told = self._engine.migration.baselines.get(measure.name)
+        if told is None:
+            return measure, None
+        recorded = Baseline.from_json(told)
+        if measure.noise is None and recorded.noise is not None:
+            measure = measure.model_copy(update={"noise": recorded.noise})
+        return measure, recorded
 
     def _absolute(self, measure: Measure) -> float | None:
         """Realtime workloads have an absolute limit of latency too, in the figures' own unit (milliseconds)."""
@@ -183,7 +196,8 @@ class Judge:
             return self._followers.gate(gate.dataset, phase)
         measure = self._measures[gate.measure or ""]
         feeds = self._feeds[measure.name, "legacy"], self._feeds[measure.name, "target"]
-        result = judge_gate(gate, measure, *feeds, now=now)
+        measure, recorded = self._with_baseline(measure)
+        result = judge_gate(gate, measure, *feeds, now=now, baseline=recorded)
         return GateView(
             name=gate.name, phase=phase, verdict=result.verdict, reason=result.reason,
             value=_finite(result.value), limit=_finite(result.limit),

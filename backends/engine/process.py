@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,23 @@ async def serve(state: Path, plan_path: Path | None, ready_fd: int | None, compa
         await _adopt_plan(engine, plan_path)
         engine.notifier = Notifier(engine.plan, engine.base, state, events, head=len(events))
         await _serve(engine, ready_fd, companion)
+    finally:
+        await journal.close()
+        lock.release()
+
+
+@contextlib.asynccontextmanager
+async def alone(state: Path, plan_path: Path, who: str) -> AsyncIterator[Engine]:
+    """The migration's engine without serving, under its lock: for a command that reads the world and writes the journal where no engine runs."""
+    make_state_dir(state)
+    lock = StateLock(state)
+    lock.take(who)
+    journal = Journal(state)
+    try:
+        engine = Engine(state, journal, await journal.open())
+        await _adopt_plan(engine, plan_path)
+        async with engine.world:
+            yield engine
     finally:
         await journal.close()
         lock.release()

@@ -61,6 +61,10 @@ class Feed(Followed):
         """Lines that could not be read, too long ones among them."""
         return self._intake.broken
 
+    @property
+    def is_caught_up(self) -> bool:
+        return self._caught_up
+
     async def _follow(self) -> None:
         try:
             await self._read_on()

@@ -29,6 +29,11 @@ class Followed(ABC):
         """Read what is new; raises `CutoverError`."""
 
     @property
+    def is_caught_up(self) -> bool:
+        """Has everything been read that was there when somebody last looked?"""
+        return self.last_poll_ok is not None
+
+    @property
     def period(self) -> float | None:
         """How often a figure is expected, seconds: as the plan says, else learnt."""
         return self.source.every if self.source.every is not None else self.series.period

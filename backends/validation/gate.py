@@ -7,15 +7,17 @@ the margin. Too little data is INCONCLUSIVE and says how much there is of what i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backends.plan.models import Gate, Measure
 from backends.snapshot import PointView
+from backends.validation.baseline import Baseline
 from backends.validation.compare import compare_points, number, percent, relative
 from backends.validation.error_rule import LEAST_REQUESTS
 from backends.validation.measured import Measured, direction_of, finite, silence_of, span
 from backends.validation.question import DEFAULT_ERROR_RATE
-from backends.validation.stats import binomial_lower, binomial_upper, quantile, quantile_interval, ratio_interval
+from backends.validation.series import Sample, Series
+from backends.validation.stats import Interval, binomial_lower, binomial_upper, quantile, quantile_interval, ratio_interval
 from backends.validation.trigger_requests import known_quantile, named
 from backends.verdict import Verdict
 
@@ -50,8 +52,12 @@ def within_of(spec: Gate, measure: Measure) -> float:
     return spec.within if spec.within is not None else DEFAULT_WITHIN[measure.kind]
 
 
-def judge_gate(spec: Gate, measure: Measure, legacy: Measured, target: Measured, *, now: float) -> GateResult:
-    """Judge one gate on a measure at `now` (unix seconds)."""
+def judge_gate(
+    spec: Gate, measure: Measure, legacy: Measured, target: Measured, *, now: float, baseline: Baseline | None = None
+) -> GateResult:
+    """Judge one gate on a measure at `now` (unix seconds). Where legacy cannot be asked any more, its recorded `baseline` stands for it."""
+    if baseline is not None and (stead := _by_baseline(spec, measure, legacy, target, baseline, now)) is not None:
+        return stead
     by_points = bool(spec.at) or (measure.kind in ("loss", "value") and legacy.series.by != "time")
     for name, side in (("legacy", legacy), ("target", target)):
         if side.error is not None and not len(side.series):
@@ -66,6 +72,41 @@ def judge_gate(spec: Gate, measure: Measure, legacy: Measured, target: Measured,
     if measure.kind == "error_rate":
         return _error_rate(spec, measure, legacy, target, now)
     return _over_time(spec, measure, legacy, target, now)
+
+
+def _by_baseline(
+    spec: Gate, measure: Measure, legacy: Measured, target: Measured, baseline: Baseline, now: float
+) -> GateResult | None:
+    """Held against legacy's recorded figures; None where legacy itself can be asked, or was not recorded for this."""
+    limit = within_of(spec, measure)
+    if baseline.points and baseline.by == target.series.by != "time":
+        if len(legacy.series):
+            return None
+        recorded = Series(target.series.by, pinned=spec.at)
+        recorded.extend(Sample(x, baseline.until or 0.0, value) for x, value in baseline.points)
+        found = _at_points(spec, measure, recorded, target)
+        return replace(found, reason=f"{found.reason}; against the baseline")
+    figure = baseline.figure(measure)
+    if figure is None or figure <= 0 or measure.kind in ("error_rate", "memory") or spec.at:
+        return None
+    if silence_of("legacy", legacy, now, SILENCE_FLOOR) is None:
+        return None
+    quiet = silence_of("target", target, now, SILENCE_FLOOR)
+    if quiet is not None:
+        return GateResult(quiet[0], None, limit, quiet[1])
+    start, missing = _seen(spec, (target,), now)
+    ours = sorted(finite(target.series.window(start, math.inf)))
+    wanted = measure.quantile or 0.99 if measure.kind == "latency" else 0.5
+    least = LEAST_REQUESTS if measure.kind == "latency" else LEAST_SAMPLES
+    if len(ours) < least or known_quantile(wanted, [ours]) != wanted:
+        reason = (
+            f"{len(ours)} samples are too few for {named(wanted)}; legacy is silent, its baseline {number(figure)} stands for it"
+        )
+        return GateResult(Verdict.INCONCLUSIVE, None, limit, reason, waiting=True)
+    bounds = quantile_interval(ours, wanted, 0.95)
+    ratio = Interval(bounds.low / figure - 1, bounds.high / figure - 1)
+    found = _bounded(measure, limit, missing, wanted, (figure, quantile(ours, wanted)), ratio)
+    return replace(found, reason=f"{found.reason}; against the baseline, legacy is silent")
 
 
 def _at_points(spec: Gate, measure: Measure, legacy: Measured, target: Measured) -> GateResult:
@@ -86,7 +127,7 @@ def _at_points(spec: Gate, measure: Measure, legacy: Measured, target: Measured)
     return GateResult(found.verdict, found.value, limit, found.reason, found.points, waiting, too_good)
 
 
-def _seen(spec: Gate, sides: tuple[Measured, Measured], now: float) -> tuple[float, str]:
+def _seen(spec: Gate, sides: tuple[Measured, ...], now: float) -> tuple[float, str]:
     """(start of what is judged, what of `for` is still missing, in words; empty when nothing is)."""
     if spec.for_ is None:
         return -math.inf, ""
@@ -110,20 +151,25 @@ def _over_time(spec: Gate, measure: Measure, legacy: Measured, target: Measured,
     if measure.kind == "memory":
         return _peak(ours[-1], theirs[-1], limit, missing)
     chosen = known_quantile(measure.quantile or 0.99, [ours, theirs]) if requests else 0.5
-    return _non_inferior(spec, measure, ours, theirs, chosen, limit, missing)
+    return _non_inferior(measure, ours, theirs, chosen, limit, missing)
 
 
-def _non_inferior(
-    spec: Gate, measure: Measure, ours: list[float], theirs: list[float], q: float, limit: float, missing: str
-) -> GateResult:
+def _non_inferior(measure: Measure, ours: list[float], theirs: list[float], q: float, limit: float, missing: str) -> GateResult:
+    bounds = ratio_interval(ours, theirs, q, 0.95)
+    ratio = Interval(bounds.low - 1, bounds.high - 1)
+    return _bounded(measure, limit, missing, q, (quantile(theirs, q), quantile(ours, q)), ratio)
+
+
+def _bounded(measure: Measure, limit: float, missing: str, q: float, figures: tuple[float, float], ratio: Interval) -> GateResult:
+    """Non-inferiority by the bounds of the relative change between legacy's figure and the target's."""
     higher = direction_of(measure)
-    delta = relative(quantile(theirs, q), quantile(ours, q))
-    low, high = (b - 1 for b in ratio_interval(ours, theirs, q, 0.95))
+    delta = relative(*figures)
+    low, high = ratio
     best, worst = (-high, -low) if higher else (low, high)
     if higher is None:
         best, worst = max(low, -high), max(abs(low), abs(high))
     what = named(q) if measure.kind == "latency" else "median"
-    words = f"{what} {number(quantile(theirs, q))} → {number(quantile(ours, q))} ({percent(delta, signed=True)})"
+    words = f"{what} {number(figures[0])} → {number(figures[1])} ({percent(delta, signed=True)})"
     bounds = f"{words}, between {percent(low, signed=True)} and {percent(high, signed=True)}, {percent(limit)} allowed"
     if best > limit:
         return GateResult(Verdict.BREACH, delta, limit, f"target is worse: {bounds}")

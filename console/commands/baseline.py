@@ -1,0 +1,98 @@
+"""`cutover baseline PLAN`: legacy's figures into the journal, the yardstick of later gates and triggers."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backends.errors import UsageError
+from backends.escape import plain
+from console.commands.transfer_bar import with_ssh
+from console.output import command_body, emit_json, json_option, say, state_option
+
+
+@click.command(
+    "baseline",
+    epilog="Example: cutover baseline plan.yaml --run loss=runs/seed2.jsonl --run loss=runs/seed3.jsonl\n\n"
+    "Exit code: 0 every measure recorded, 1 some were not, 4 none.",
+)
+@click.argument("plan", type=click.Path(path_type=Path))
+@click.option("--workload", metavar="NAME", help="Only this one's measures; otherwise all of the plan.")
+@click.option(
+    "--run",
+    "runs",
+    multiple=True,
+    metavar="MEASURE=FILE",
+    help="A further run of legacy: how far two runs of it differ is its noise.",
+)
+@json_option
+@state_option
+@with_ssh
+@command_body
+def command(
+    plan: Path,
+    workload: str | None,
+    runs: tuple[str, ...],
+    as_json: bool,
+    state_dir: str | None,
+    ssh_config: str | None,
+    known_hosts: str | None,
+) -> int:
+    """Record legacy's figures from the sources of the plan's measures, with their spread. An engine that runs reads them itself; otherwise
+    it is done here, under the migration's lock.
+    """
+    from backends.engine.ssh_choice import keep_choice
+    from backends.plan.load import load_plan
+    from backends.statedir import make_state_dir
+    from backends.statedir import state_dir as folder_of
+    from console.engine import command as give
+    from console.sync_turn import engine_runs
+
+    checked = load_plan(plan)
+    assert checked.plan is not None
+    folder = folder_of(state_dir, checked.plan.name)
+    further = _runs(runs)
+    if ssh_config or known_hosts:
+        keep_choice(make_state_dir(folder), ssh_config, known_hosts)
+    if engine_runs(folder):
+        measures = give(folder, "baseline", {"workload": workload, "runs": further})["measures"]
+    else:
+        measures = asyncio.run(_here(folder, plan, workload, further))
+    if as_json:
+        emit_json({"measures": measures})
+    else:
+        _print(measures)
+    recorded = sum(1 for m in measures if m["recorded"])
+    return 0 if recorded == len(measures) else 1 if recorded else 4
+
+
+def _runs(given: tuple[str, ...]) -> dict[str, list[str]]:
+    out: dict[str, list[str]] = {}
+    for text in given:
+        name, equals, file = text.partition("=")
+        if not equals or not name or not file:
+            raise UsageError(f"--run {plain(text, 100)} is not MEASURE=FILE", hint="such as --run loss=runs/seed2.jsonl")
+        out.setdefault(name, []).append(file if "://" in file else str(Path(file).absolute()))
+    return out
+
+
+async def _here(folder: Path, plan: Path, workload: str | None, runs: dict[str, list[str]]) -> list[dict[str, Any]]:
+    from backends.engine.baseline import take_baseline
+    from backends.engine.process import alone
+
+    async with alone(folder, plan, "cutover baseline") as engine:
+        return [t.as_json() for t in await take_baseline(engine, workload, runs, getpass.getuser())]
+
+
+def _print(measures: list[dict[str, Any]]) -> None:
+    workload = None
+    for measure in sorted(measures, key=lambda m: (m["workload"], m["measure"])):
+        if measure["workload"] != workload:
+            workload = measure["workload"]
+            say(plain(workload))
+        text = measure["text"] if measure["recorded"] else f"not recorded: {measure['reason']}"
+        say(f"  {plain(measure['measure'], 40):<24}{plain(text, 400)}")

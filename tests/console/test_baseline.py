@@ -1,0 +1,95 @@
+"""`cutover baseline` as an operator runs it: over a real sshd, with no engine and with one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends.cutover.fold import fold
+from backends.engine.journal import read_events
+from tests.peers.openssh import OpenSsh, openssh
+
+CUTOVER = [sys.executable, "-c", "from console.main import main; main()"]
+
+
+def write_world(folder: Path, sshd: OpenSsh) -> Path:
+    chance = random.Random(4)
+    for seed in (1, 2):
+        lines = [{"epoch": e, "loss": 2 + 1 / e + seed * 0.001} for e in range(1, 61)]
+        (folder / f"loss{seed}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    steps = [{"time": 1000.0 + i, "seconds": chance.gauss(2, 0.05)} for i in range(300)]
+    (folder / "steps.jsonl").write_text("".join(json.dumps(line) + "\n" for line in steps))
+    path = folder / "plan.yaml"
+    path.write_text(
+        f"""version: 1
+name: try
+legacy: {{provider: a, hosts: [{{name: old, address: 127.0.0.1, port: {sshd.port}}}]}}
+target: {{provider: b, hosts: [{{name: new, address: 127.0.0.1, port: {sshd.port}}}]}}
+ssh: {{config: {sshd.config}, known_hosts: {sshd.known_hosts}}}
+workloads:
+  - {{name: train, class: training, runs_on: {{legacy: [old], target: [new]}}}}
+  - {{name: other, class: batch, runs_on: {{legacy: [old], target: [new]}}}}
+measures:
+  - name: loss
+    workload: train
+    kind: loss
+    legacy: {{file: "ssh://old{folder}/loss1.jsonl", value: loss, by: epoch}}
+    target: {{file: "ssh://new{folder}/none.jsonl", value: loss, by: epoch}}
+  - name: step
+    workload: train
+    kind: step_time
+    legacy: {{file: "ssh://old{folder}/steps.jsonl", value: seconds}}
+    target: {{file: "ssh://new{folder}/none.jsonl", value: seconds}}
+  - name: gone
+    workload: other
+    kind: step_time
+    legacy: {{file: "ssh://old{folder}/gone.jsonl", value: seconds}}
+    target: {{file: "ssh://new{folder}/none.jsonl", value: seconds}}
+"""
+    )
+    return path
+
+
+async def cutover(*args: str | Path) -> tuple[int, Any]:
+    argv = [*CUTOVER, *map(str, args), "--json"]
+    done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
+
+
+async def test_what_legacy_does_is_recorded_with_no_engine_and_with_one(tmp_path: Path) -> None:
+    async with openssh(tmp_path / "sshd") as sshd:
+        plan, state = write_world(tmp_path, sshd), tmp_path / "state"
+        code, body = await cutover(
+            "baseline", plan, "--state", state, "--workload", "train", "--run", f"loss={tmp_path}/loss2.jsonl"
+        )
+        assert code == 0, body
+        loss, step = sorted(body["measures"], key=lambda m: m["measure"])
+        assert (loss["value"], loss["runs"]) == (pytest.approx(2 + 1 / 60 + 0.001), 2)
+        assert loss["noise"] == pytest.approx(0.001 / (2 + 1 / 60 + 0.001), rel=0.01)
+        assert step["value"] == pytest.approx(2, rel=0.01)
+        assert fold(read_events(state)).baselines.keys() == {"loss", "step"}
+
+        assert (await cutover("up", plan, "--state", state, "--detach"))[0] == 0
+        try:
+            code, body = await cutover("baseline", plan, "--state", state)
+            assert code == 1
+            gone = next(m for m in body["measures"] if m["measure"] == "gone")
+            assert not gone["recorded"]
+            assert "there is no such file" in gone["reason"]
+            assert sum(e.kind == "baseline" for e in read_events(state)) == 2
+        finally:
+            assert (await cutover("down", "--state", state))[0] == 0
+
+
+async def test_names_that_the_plan_does_not_have_are_usage_errors(tmp_path: Path) -> None:
+    async with openssh(tmp_path / "sshd") as sshd:
+        plan = write_world(tmp_path, sshd)
+        for wrong in (["--workload", "nobody"], ["--run", "nothing=x"], ["--run", "loss"]):
+            assert (await cutover("baseline", plan, "--state", tmp_path / "state", *wrong))[0] == 2
