@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "load": ("console.commands.load", "open-loop load on both sides, answers compared"),
     "compare": ("console.commands.compare", "compare one metric, legacy against target"),
     "baseline": ("console.commands.baseline", "record legacy's figures, the yardstick of what comes"),
+    "validate": ("console.commands.validate", "train a little on both sides, and compare"),
     "checkpoints": ("console.commands.checkpoints", "compare two checkpoints, tensor by tensor"),
     "up": ("console.commands.up", "start the engine and open the console"),
     "attach": ("console.commands.attach", "open the console on a running engine"),

@@ -72,6 +72,10 @@ class BaselineArgs(Args):
     runs: dict[str, list[str]] = Field(default_factory=dict)
 
 
+class ValidatedArgs(Args):
+    result: dict[str, Any]
+
+
 class EvacuateArgs(ReasonArgs):
     confirm: str = ""
     preview_hash: str | None = None
@@ -261,6 +265,14 @@ async def baseline(engine: Engine, caller: Caller, args: BaselineArgs) -> dict[s
     return {"ok": True, "measures": [t.as_json() for t in taken]}
 
 
+async def validated(engine: Engine, caller: Caller, args: ValidatedArgs) -> dict[str, Any]:
+    """Keep what came of a validation run, which the caller has made."""
+    if args.result.get("workload") not in [w.name for w in engine.plan.workloads]:
+        raise UsageError("a validation run of no workload of the plan")
+    await engine.record(Kind.VALIDATED, args.result, actor=caller.text)
+    return _now(engine)
+
+
 async def seat(engine: Engine, caller: Caller, args: SeatArgs) -> dict[str, Any]:
     """Take the seat; who had it sees so."""
     await (take_seat if args.take else give_seat)(engine, caller)
@@ -317,6 +329,7 @@ COMMANDS: dict[str, tuple[type[Args], Handler]] = {
     "down": (DownArgs, down),
     "sign": (SignArgs, sign_),
     "baseline": (BaselineArgs, baseline),
+    "validated": (ValidatedArgs, validated),
 }
 
 

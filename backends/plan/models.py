@@ -128,6 +128,28 @@ class Load(Part):
     number: Share = 0.0  # relative difference that numbers may have
 
 
+class TrialFigure(Part):
+    """A figure that the command of a validation run writes, and how far the sides may be apart."""
+
+    value: Text
+    kind: Literal["loss", "value", "step_time", "throughput"] = "loss"
+    by: Literal["epoch", "step", "samples"] = "step"
+    at: tuple[Annotated[Number, Field(allow_inf_nan=False)], ...] = ()
+    within: Share | None = None  # default: the gate's
+    higher_is_better: Truth | None = None  # default: by kind
+
+
+class TrialRun(Part):
+    """What `cutover validate` runs on a host of each side."""
+
+    command: Argv  # with {seed} and {out} in it
+    compare: Annotated[tuple[TrialFigure, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Annotated[Whole, Field(ge=0, lt=2**63)], ...], Field(min_length=1, max_length=32)] = (1,)
+    folder: Text | None = None  # on the hosts; default: the login's home
+    env: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(default_factory=dict)
+    timeout: Duration = 3600.0
+
+
 class Workload(Part):
     name: Name
     class_: WorkloadClass = Field(alias="class")
@@ -140,6 +162,7 @@ class Workload(Part):
     writes: tuple[str, ...] = ()
     quiesce: Quiesce | None = None
     load: Load | None = None
+    validate_: TrialRun | None = Field(default=None, alias="validate")
     rollback_loses_writes: Literal["accepted"] | None = None
 
 

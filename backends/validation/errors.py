@@ -5,6 +5,7 @@ CouldNot
 ├── MetricAbsent        the source is readable and does not hold the metric; names those that it holds
 ├── MetricAmbiguous     two metrics stand under the name, told apart by metadata; names them
 ├── AxisAbsent          the metric is there, but not by the axis that was asked for
+├── TrialFailed         a validation run that could not be brought to its end
 └── CheckpointRefused   a checkpoint that is broken, hostile, or in a form that is not read
 """
 
@@ -27,6 +28,10 @@ class MetricAmbiguous(CouldNot):
 
 class AxisAbsent(CouldNot):
     code = "axis_absent"
+
+
+class TrialFailed(CouldNot):
+    code = "trial_failed"
 
 
 class CheckpointRefused(CouldNot):

@@ -151,10 +151,11 @@ def _over_time(spec: Gate, measure: Measure, legacy: Measured, target: Measured,
     if measure.kind == "memory":
         return _peak(ours[-1], theirs[-1], limit, missing)
     chosen = known_quantile(measure.quantile or 0.99, [ours, theirs]) if requests else 0.5
-    return _non_inferior(measure, ours, theirs, chosen, limit, missing)
+    return non_inferior(measure, ours, theirs, chosen, limit, missing)
 
 
-def _non_inferior(measure: Measure, ours: list[float], theirs: list[float], q: float, limit: float, missing: str) -> GateResult:
+def non_inferior(measure: Measure, ours: list[float], theirs: list[float], q: float, limit: float, missing: str) -> GateResult:
+    """The bounds (95 %) of the ratio of the q-quantiles against the margin; samples in rising order. `missing`: what is still to be seen."""
     bounds = ratio_interval(ours, theirs, q, 0.95)
     ratio = Interval(bounds.low - 1, bounds.high - 1)
     return _bounded(measure, limit, missing, q, (quantile(theirs, q), quantile(ours, q)), ratio)

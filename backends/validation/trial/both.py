@@ -1,0 +1,220 @@
+"""Both sides of a validation run, seed by seed, and the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from backends.errors import CutoverError, UsageError
+from backends.escape import plain
+from backends.plan.models import Measure, Plan, TrialFigure, TrialRun, Workload
+from backends.snapshot import PointView
+from backends.ssh.pool import SshPool
+from backends.validation.compare import compare_points
+from backends.validation.errors import TrialFailed
+from backends.validation.feed import Feed
+from backends.validation.files import FileReader
+from backends.validation.gate import DEFAULT_WITHIN, non_inferior
+from backends.validation.measured import direction_of, finite
+from backends.validation.series import Series
+from backends.validation.trial.environment import environment, in_words, unlike
+from backends.validation.trial.paired import Place, compare_pairs
+from backends.validation.trial.remote import Ended, RemoteRun
+from backends.verdict import Verdict, worst
+from backends.vocabulary import SIDES, SideName
+
+WARM_UP = 0.1  # of each run's samples that are left out of step times and throughput
+_LEAST = 10
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SideRun:
+    """One seed on one side: how it ended, and each figure's series."""
+
+    seed: int
+    ended: Ended
+    series: dict[str, Series] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        hashes = {name: {"samples": len(series), "sha256": _hash(series)} for name, series in self.series.items()}
+        return {"seed": self.seed, "status": self.ended.status, "seconds": round(self.ended.seconds, 3), "series": hashes}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict on one figure."""
+
+    figure: TrialFigure
+    verdict: Verdict
+    reason: str
+    points: tuple[dict[str, Any], ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        told = {"value": self.figure.value, "kind": self.figure.kind, "verdict": self.verdict.value, "reason": self.reason}
+        return told | {"points": list(self.points)}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """All that came of a validation run; `as_json` is what the journal keeps."""
+
+    workload: str
+    command: tuple[str, ...]
+    hosts: dict[SideName, str]
+    runs: dict[SideName, tuple[SideRun, ...]]
+    environments: dict[SideName, dict[str, str]]
+    judged: tuple[Judged, ...]
+    verdict: Verdict
+    reason: str
+
+    def as_json(self) -> dict[str, Any]:
+        sides = {
+            side: {
+                "host": self.hosts[side],
+                "runs": [r.as_json() for r in self.runs[side]],
+                "environment": self.environments[side],
+            }
+            for side in SIDES
+        }
+        told: dict[str, Any] = {"workload": self.workload, "command": list(self.command), "sides": sides}
+        apart = unlike(self.environments["legacy"], self.environments["target"])
+        told["differences"] = [{"name": name, "legacy": old, "target": new} for name, old, new in apart]
+        told["metrics"] = [j.as_json() for j in self.judged]
+        return told | {"verdict": self.verdict.value, "reason": self.reason}
+
+
+def trial_of(plan: Plan, name: str | None) -> tuple[Workload, TrialRun]:
+    """The workload to validate; the name may be left out where only one can be. Raises `UsageError`."""
+    able = {w.name: w for w in plan.workloads if w.validate_ is not None}
+    if not able:
+        raise UsageError("no workload of the plan has `validate`", hint="give it a command that trains a little: docs/plan.md")
+    if name is None and len(able) > 1:
+        raise UsageError("which workload?", hint=f"--workload {' or '.join(able)}")
+    workload = able.get(name) if name is not None else next(iter(able.values()))
+    if workload is None or workload.validate_ is None:
+        raise UsageError(f"workload {plain(name or '')} has no `validate`", hint=f"one of {', '.join(able)}")
+    return workload, workload.validate_
+
+
+async def run_trial(plan: Plan, workload: Workload, spec: TrialRun, pool: SshPool, tell: Tell = lambda text: None) -> Trial:
+    """Train on both sides at once, seed after seed, and judge. Raises `TrialFailed` where a side cannot be trained on."""
+    hosts = {side: _host(plan, workload, side) for side in SIDES}
+    places = {side: asyncio.create_task(environment(pool, hosts[side], spec.command)) for side in SIDES}
+    runs: dict[SideName, list[SideRun]] = {side: [] for side in SIDES}
+    try:
+        for seed in spec.seeds:
+            tell(f"{workload.name}: seed {seed} on {hosts['legacy']} and {hosts['target']}")
+            async with asyncio.TaskGroup() as group:
+                tasks = {side: group.create_task(_one(pool, hosts[side], spec, seed), name=f"train {side}") for side in SIDES}
+            for side in SIDES:
+                runs[side].append(tasks[side].result())
+        environments = {side: await places[side] for side in SIDES}
+    except* CutoverError as errors:
+        raise _first(errors) from None
+    finally:
+        for task in places.values():
+            task.cancel()
+    return _judged(workload, spec, hosts, {side: tuple(runs[side]) for side in SIDES}, environments)
+
+
+def _first(errors: BaseExceptionGroup[CutoverError]) -> CutoverError:
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _host(plan: Plan, workload: Workload, side: SideName) -> str:
+    named = getattr(workload.runs_on, side) or tuple(h.name for h in plan.side(side).hosts)
+    if not named:
+        raise UsageError(f"workload {workload.name} runs on no host of {side}", hint="name one in `runs_on`")
+    return str(named[0])
+
+
+async def _one(pool: SshPool, host: str, spec: TrialRun, seed: int) -> SideRun:
+    async with RemoteRun(pool, host, spec.command, folder=spec.folder or "", env=spec.env, seed=seed) as run:
+        ended = await run.wait(spec.timeout)
+        if ended.status:
+            text = f"the command ended with {ended.status} on {plain(host)} (seed {seed}): {ended.output[-500:] or 'it printed nothing'}"
+            raise TrialFailed(text)
+        series = {}
+        for figure in spec.compare:
+            feed = Feed(run.source(figure.value, figure.by), FileReader(pool), pinned=figure.at)
+            await feed.poll()
+            while feed.error is None and not feed.is_caught_up:
+                await feed.poll()
+            if feed.error is not None:
+                raise TrialFailed(f"no {plain(figure.value, 60)} from {plain(host)} (seed {seed}): {feed.error}")
+            series[figure.value] = feed.series
+        return SideRun(seed, ended, series)
+
+
+def _judged(
+    workload: Workload,
+    spec: TrialRun,
+    hosts: dict[SideName, str],
+    runs: dict[SideName, tuple[SideRun, ...]],
+    environments: dict[SideName, dict[str, str]],
+) -> Trial:
+    judged = tuple(
+        judge_figure(workload.name, f, *([r.series[f.value] for r in runs[side]] for side in SIDES)) for f in spec.compare
+    )
+    verdict = worst([j.verdict for j in judged])
+    decisive = next(j for j in judged if j.verdict is verdict)
+    reason = f"{decisive.figure.value}: {decisive.reason}"
+    apart = in_words(unlike(environments["legacy"], environments["target"]))
+    if verdict is not Verdict.PASS:
+        reason += f"; the sides differ in {apart}" if apart else "; no difference of the two environments was seen"
+    return Trial(workload.name, spec.command, hosts, runs, environments, judged, verdict, reason)
+
+
+def judge_figure(workload: str, figure: TrialFigure, old: Sequence[Series], new: Sequence[Series]) -> Judged:
+    """Curves at places; step times and throughput by their medians, the beginning of each run left out."""
+    at = {"name": "figure", "workload": workload, "kind": figure.kind, "legacy": {}, "target": {}}
+    measure = Measure.model_validate(at | {"higher_is_better": figure.higher_is_better})
+    within = figure.within if figure.within is not None else DEFAULT_WITHIN[figure.kind]
+    if figure.kind in ("step_time", "throughput"):
+        theirs, ours = (_warm(runs) for runs in (old, new))
+        if min(len(theirs), len(ours)) < _LEAST:
+            reason = f"{len(theirs)} and {len(ours)} samples after the warm-up, {_LEAST} a side needed"
+            return Judged(figure, Verdict.INCONCLUSIVE, reason)
+        found = non_inferior(measure, ours, theirs, 0.5, within, "")
+        return Judged(figure, found.verdict, found.reason)
+    if len(old) > 1:
+        paired = compare_pairs(old, new, figure.at, within, direction_of(measure))
+        return Judged(figure, paired.verdict, paired.reason, tuple(_pairs(p) for p in paired.places))
+    compared = compare_points(
+        list(old), list(new), at=figure.at or None, tolerance=within, higher_is_better=direction_of(measure)
+    )  # fmt: skip
+    return Judged(figure, compared.verdict, compared.reason, tuple(_point(p) for p in compared.points))
+
+
+def _pairs(place: Place) -> dict[str, Any]:
+    return {"at": place.at, "delta": place.delta, "half": place.half, "verdict": place.verdict.value}
+
+
+def _point(point: PointView) -> dict[str, Any]:
+    """For the journal, which holds no NaN and no infinity."""
+    told = point.model_dump(mode="json")
+    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in told.items()}
+
+
+def _warm(runs: Sequence[Series]) -> list[float]:
+    """Samples of all runs without the first tenth of each, in rising order."""
+    out: list[float] = []
+    for run in runs:
+        values = [value for _, value in run.points()]
+        out += values[math.ceil(len(values) * WARM_UP) :]
+    return sorted(v for v in finite(out) if v > 0)
+
+
+def _hash(series: Series) -> str:
+    """SHA-256 over all places and values, as doubles: what a verdict was made of."""
+    digest = hashlib.sha256()
+    for x, value in series.points():
+        digest.update(struct.pack("<dd", x, value))
+    return digest.hexdigest()

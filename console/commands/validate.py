@@ -1,0 +1,120 @@
+"""`cutover validate PLAN`: the same training command on both sides, compared and journaled."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backends.escape import plain
+from console.commands.transfer_bar import Interrupted, run, with_ssh
+from console.output import command_body, emit_json, json_option, say, state_option, tell
+
+if TYPE_CHECKING:
+    from backends.plan.load import CheckedPlan
+    from backends.plan.models import TrialRun, Workload
+    from backends.validation.trial.both import Trial
+
+
+@click.command(
+    "validate",
+    epilog="Example: cutover validate plan.yaml --workload pretrain --seed 1 --seed 2\n\n"
+    "Exit code: 0 PASS, 1 BREACH or INCONCLUSIVE, 4 a side could not be trained on.",
+)
+@click.argument("plan", type=click.Path(path_type=Path))
+@click.option("--workload", metavar="NAME", help="Which; needed where several have `validate`.")
+@click.option("--seed", "seeds", multiple=True, type=click.IntRange(min=0), help="Other seeds than the plan's (several times).")
+@json_option
+@state_option
+@with_ssh
+@command_body
+def command(
+    plan: Path,
+    workload: str | None,
+    seeds: tuple[int, ...],
+    as_json: bool,
+    state_dir: str | None,
+    ssh_config: str | None,
+    known_hosts: str | None,
+) -> int:
+    """Start the workload's `validate` command on a host of each side over SSH, with the same seeds; collect its figures, compare, and keep
+    the verdict in the journal with both environments.
+    """
+    from backends.plan.load import load_plan
+    from backends.statedir import state_dir as folder_of
+    from backends.validation.trial.both import trial_of
+    from backends.verdict import Verdict
+
+    checked = load_plan(plan)
+    assert checked.plan is not None
+    chosen, spec = trial_of(checked.plan, workload)
+    if seeds:
+        spec = spec.model_copy(update={"seeds": seeds})
+    found: list[Trial] = []
+    try:
+        run(_train(checked, chosen, spec, (ssh_config, known_hosts), found))
+    except Interrupted:
+        tell("cutover: interrupted; what ran on the hosts was ended")
+        return 130
+    trial = found[0]
+    _keep(folder_of(state_dir, checked.plan.name), plan, trial.as_json())
+    if as_json:
+        emit_json(trial.as_json())
+    else:
+        _print(trial)
+    return 0 if trial.verdict is Verdict.PASS else 4 if trial.verdict is Verdict.ERROR else 1
+
+
+async def _train(
+    checked: CheckedPlan, workload: Workload, spec: TrialRun, ssh_files: tuple[str | None, str | None], found: list[Trial]
+) -> None:
+    from backends.probes.hosts import ssh_hosts, ssh_settings
+    from backends.ssh.pool import SshPool
+    from backends.validation.trial.both import run_trial
+
+    plan = checked.plan
+    assert plan is not None
+    settings, (config, known) = ssh_settings(plan, checked.base), ssh_files
+    settings = replace(
+        settings, config=Path(config) if config else settings.config, known_hosts=Path(known) if known else settings.known_hosts
+    )
+    async with SshPool(settings, [host for _, host in ssh_hosts(plan)]) as pool:
+        found.append(await run_trial(plan, workload, spec, pool, tell))
+
+
+def _keep(folder: Path, plan: Path, result: dict[str, Any]) -> None:
+    """Into the journal: by the engine that runs, else here under the migration's lock."""
+    from console.engine import command as give
+    from console.sync_turn import engine_runs
+
+    if engine_runs(folder):
+        give(folder, "validated", {"result": result})
+    else:
+        run(_keep_here(folder, plan, result))
+
+
+async def _keep_here(folder: Path, plan: Path, result: dict[str, Any]) -> None:
+    from backends.cutover.events import Kind
+    from backends.engine.process import alone
+
+    async with alone(folder, plan, "cutover validate") as engine:
+        await engine.record(Kind.VALIDATED, json.loads(json.dumps(result)), actor=getpass.getuser())
+
+
+def _print(trial: Trial) -> None:
+    from backends.validation.trial.environment import unlike
+
+    for judged in trial.judged:
+        say(f"{plain(judged.figure.value, 40):<20}{judged.verdict.value}: {plain(judged.reason, 400)}")
+    apart = unlike(trial.environments["legacy"], trial.environments["target"])
+    if apart:
+        say("")
+        say("the two environments differ, the likeliest cause of a difference first:")
+    for name, old, new in apart:
+        say(f"  {name:<28}{old or 'none'} → {new or 'none'}")
+    say("")
+    say(f"{trial.verdict.value}: {plain(trial.reason)}")
