@@ -87,7 +87,7 @@ class LiveWorld:
         for side in self.sides.values():
             side.routes = tuple(self._routes.values())
         for workload in self.plan.workloads:
-            control = open_workload(workload, self.ssh, base=self.base, children=self.children)
+            control = open_workload(workload, self.ssh, base=self.base, children=self.children, store_of=self.session.side_of)
             if control is not None:
                 self._stack.push_async_callback(control.close)
                 self._controls[workload.name] = control

@@ -55,6 +55,13 @@ class KubernetesObject(Short):
         return dict(zip(("name", "kind", "namespace"), reversed(parts), strict=False))
 
 
+class NewestCheckpoint(Part):
+    """The step of the newest checkpoint of a dataset: of those that hold a file that `marker` (a glob of a file's name) fits."""
+
+    dataset: str
+    marker: Text
+
+
 class Way(Part):
     """How a workload is stopped, started and asked: exactly one of `systemd`, `slurm`, `kubernetes`, `command`.
 
@@ -71,6 +78,7 @@ class Way(Part):
     drain: Argv | None = None
     idle: Argv | None = None
     step: Argv | None = None
+    checkpoint: NewestCheckpoint | None = None  # in place of `step`
     on: On = "hosts"
     timeout: Duration = 60.0
 

@@ -24,6 +24,7 @@ from backends.transfer.merge import first_error
 from backends.transfer.models import MARKERS, Direction, Progress, RoundOptions, RoundResult
 from backends.transfer.pace import MOST, Pace, Patience
 from backends.transfer.round import sync_round
+from backends.vocabulary import SideName
 
 if TYPE_CHECKING:
     from backends.ssh.pool import SshPool
@@ -243,6 +244,11 @@ class TransferSession:
         if self.plan.transfer.workers:
             raise NotYetSupported("transfer.workers is not yet supported", where="transfer.workers")
         return self._store(spec.from_), self._store(spec.to)
+
+    def side_of(self, dataset: str, side: SideName) -> Store:
+        """The store that holds a dataset on a side, to look into."""
+        spec = next(d for d in self.plan.datasets if d.name == dataset)
+        return self._store(spec.from_ if side == "legacy" else spec.to)
 
     def _store(self, name: str) -> Store:
         if name not in self._stores:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from backends.escape import plain
 from backends.kubernetes.client import KubernetesClient
-from backends.plan.ways import Way
+from backends.plan.ways import NewestCheckpoint, Way
 from backends.ssh.place import Places, shown, shown_argv
+from backends.stores.base import Store
+from backends.stores.errors import StoreError
 from backends.vocabulary import SideName
 from backends.workloads.base import NoWay, Outcome, Standing, WorkloadError
+from backends.workloads.newest import newest_step
+
+StoreOf = Callable[[str, SideName], Store]
 
 
 class SideControl(Protocol):
@@ -40,7 +46,9 @@ class Control:
         ways: Mapping[SideName, Way],
         places: Mapping[SideName, Places],
         clients: Sequence[KubernetesClient] = (),
+        store_of: StoreOf | None = None,
     ) -> None:
+        self._store_of = store_of
         self.name = name
         self._sides = sides
         self._ways = ways
@@ -71,6 +79,8 @@ class Control:
     async def step(self, side: SideName) -> int | None:
         """One number from the first place: training has one step, however many hosts it runs on."""
         way = self._ways.get(side)
+        if way is not None and way.checkpoint is not None:
+            return await self._checkpoint(side, way.checkpoint, way.timeout)
         if way is None or way.step is None:
             return None
         places = self._places[side]
@@ -83,6 +93,22 @@ class Control:
                 hint="it must print one number, and nothing else",
             )
         return int(said.out)
+
+    async def _checkpoint(self, side: SideName, spec: NewestCheckpoint, limit: float) -> int:
+        """The step of the newest checkpoint that is complete."""
+        where = f"workloads.{self.name}.quiesce.checkpoint"
+        what = f"workload {self.name} on {side}: checkpoints of {spec.dataset}"
+        assert self._store_of is not None
+        try:
+            async with asyncio.timeout(limit):
+                step = await newest_step(self._store_of(spec.dataset, side), spec.marker)
+        except TimeoutError as error:
+            raise WorkloadError(f"{what} were not listed within {limit:g} s", where=where, hint="a longer timeout") from error
+        except StoreError as error:
+            raise WorkloadError(f"{what} could not be listed: {error.message}", where=where, hint=error.hint) from error
+        if step is None:
+            raise WorkloadError(f"{what}: none holds {plain(spec.marker, 60)}", where=where, hint="has one been finished?")
+        return step
 
     async def close(self) -> None:
         for client in self._clients:

@@ -12,15 +12,17 @@ from backends.ssh.pool import SshPool
 from backends.vocabulary import SIDES, SideName
 from backends.workloads.base import WorkloadControl
 from backends.workloads.command import CommandSide
-from backends.workloads.control import Control, SideControl
+from backends.workloads.control import Control, SideControl, StoreOf
 from backends.workloads.kubernetes import KubernetesSide
 from backends.workloads.slurm import SlurmSide
 from backends.workloads.systemd import SystemdSide
 
 
-def open_workload(spec: Workload, pool: SshPool, *, base: Path, children: Children) -> WorkloadControl | None:
-    """How the plan stops this workload; None where it names no way. `base` is the plan's folder. Close it when done. Contacts
-    nothing yet."""
+def open_workload(
+    spec: Workload, pool: SshPool, *, base: Path, children: Children, store_of: StoreOf | None = None
+) -> WorkloadControl | None:
+    """How the plan stops this workload; None where it names no way. `base` is the plan's folder, `store_of` gives the store of a dataset on
+    a side. Close it when done. Contacts nothing yet."""
     if spec.quiesce is None:
         return None
     hosts: dict[SideName, tuple[str, ...]] = {"legacy": spec.runs_on.legacy, "target": spec.runs_on.target}
@@ -38,4 +40,4 @@ def open_workload(spec: Workload, pool: SshPool, *, base: Path, children: Childr
             sides[side] = SlurmSide(spec.name, side, way, way.slurm, places[side])
         else:
             sides[side] = CommandSide(spec.name, side, way, places[side])
-    return Control(spec.name, sides, ways, places, clients)
+    return Control(spec.name, sides, ways, places, clients, store_of)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from backends.plan.document import Path
 from backends.plan.models import Plan, Workload
 from backends.plan.problems import Findings
-from backends.plan.rules.names import Names
+from backends.plan.rules.names import Names, refer
 from backends.plan.ways import WAYS, Quiesce, Way
 from backends.vocabulary import SIDES
 
@@ -15,6 +15,8 @@ def check_writers(plan: Plan, names: Names, findings: Findings) -> None:
         path: Path = ("workloads", i)
         if workload.quiesce is not None:
             _check_quiesce((*path, "quiesce"), workload.quiesce, workload, findings)
+            for way, place in _ways((*path, "quiesce"), workload.quiesce):
+                _check_checkpoint(place, way, names, findings)
         if workload.writes:
             _check_stoppable(path, workload, findings)
             _check_reverse(path, workload, plan, findings)
@@ -39,6 +41,23 @@ def _check_quiesce(path: Path, quiesce: Quiesce, workload: Workload, findings: F
         if way is not None and needs_host and way.on == "hosts" and not getattr(workload.runs_on, side):
             message = f"the commands of `{workload.name}` run on its hosts, and runs_on.{side} names none"
             findings.error(path, "no_hosts", message, f"name hosts in runs_on.{side}, or write on: engine")
+
+
+def _ways(path: Path, quiesce: Quiesce) -> list[tuple[Way, Path]]:
+    sides = ((quiesce.legacy, (*path, "legacy")), (quiesce.target, (*path, "target")))
+    return [(quiesce, path), *((way, place) for way, place in sides if way is not None)]
+
+
+def _check_checkpoint(path: Path, way: Way, names: Names, findings: Findings) -> None:
+    if way.checkpoint is None:
+        return
+    refer((*path, "checkpoint", "dataset"), way.checkpoint.dataset, names.datasets, "datasets", findings)
+    if way.step is not None:
+        message = "found `step` and `checkpoint`, expected one of them to tell the step"
+        findings.error((*path, "checkpoint"), "one_step", message, "leave one out")
+    if "/" in way.checkpoint.marker:
+        message = f"found marker `{way.checkpoint.marker}` with a slash, expected a glob of a file's name"
+        findings.error((*path, "checkpoint", "marker"), "marker", message, 'such as "trainer_state.json" or "*.complete"')
 
 
 def _check_way(path: Path, way: Way, findings: Findings, *, may_be_none: bool = False) -> None:
