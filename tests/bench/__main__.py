@@ -14,6 +14,7 @@ from pathlib import Path
 import uvloop
 
 from tests.bench import page
+from tests.bench.checkpoints import bench_checkpoints
 from tests.bench.contenders import OURS
 from tests.bench.contents import WrongCopy
 from tests.bench.fleet import bench_fleet
@@ -53,6 +54,7 @@ ALONE = {  # with servers of their own or none, no peers
     "fleet": bench_fleet,
     "load": bench_load,
     "triggers": bench_triggers,
+    "checkpoints": bench_checkpoints,
 }
 WRITTEN = {"triggers": write_triggers}  # with a page of their own
 TMPFS = Path("/dev/shm")

@@ -1,0 +1,104 @@
+"""Two checkpoints of 2 GB each compared, against the disk's own reading rate: the page cache is emptied of them before both."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+LAYERS, LAYER = 32, 64 << 20  # tensors, bytes of each
+PIECE = 8 << 20
+TIMES = 3
+CUTOVER = [sys.executable, "-c", "from console.main import main; main()"]
+
+
+async def bench_checkpoints() -> None:
+    """Two checkpoints of 2 GB, an eighth or all of it different: our reading rate over the disk's own, the most memory; median of 3."""
+    with TemporaryDirectory(prefix="cutover-checkpoints-", dir=os.environ.get("BENCH_DISK")) as folder:
+        pairs = await asyncio.to_thread(_prepare, Path(folder))
+        for name, files in pairs.items():
+            shares, memory, rates, busy = [], [], [], []
+            for _ in range(TIMES):
+                disk = await asyncio.to_thread(_disk_rate, files)
+                rate, peak, cores = await asyncio.to_thread(_our_rate, files)
+                shares.append(rate / disk)
+                rates.append((rate, disk))
+                memory.append(peak)
+                busy.append(cores)
+            shown = ", ".join(f"{ours / 1e9:.2f} of {disk / 1e9:.2f} GB/s" for ours, disk in rates)
+            print(
+                f"{name}: {median(shares):.2f} of the disk's rate (bar: 0.8; {shown}), {median(busy):.1f} s of CPU,"
+                f" at most {max(memory) / 1e6:.0f} MB (bar: 300 MB), load average {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
+
+
+def _prepare(folder: Path) -> dict[str, tuple[Path, Path]]:
+    base = folder / "base.safetensors"
+    few, every = folder / "few.safetensors", folder / "all.safetensors"
+    for path, changed in ((base, 0), (few, 8), (every, 1)):
+        _write(path, changed)
+    return {"an eighth differs": (base, few), "all differs": (base, every)}
+
+
+def _write(path: Path, changed: int) -> None:
+    """Random weights, float32; each `changed`-th layer scaled by a little."""
+    head = {
+        f"layers.{n}.weight": {"dtype": "F32", "shape": [LAYER // 4], "data_offsets": [n * LAYER, (n + 1) * LAYER]}
+        for n in range(LAYERS)
+    }
+    text = json.dumps(head).encode()
+    with path.open("wb") as out:
+        out.write(len(text).to_bytes(8, "little") + text)
+        for n in range(LAYERS):
+            layer = np.random.default_rng(n).standard_normal(LAYER // 4, dtype=np.float32)
+            out.write(layer * np.float32(1.0001) if changed and n % changed == 0 else layer)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _evict(files: tuple[Path, ...]) -> None:
+    for path in files:
+        handle = os.open(path, os.O_RDONLY)
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(handle)
+
+
+def _disk_rate(files: tuple[Path, ...]) -> float:
+    """Bytes a second of both files read side by side, nothing done with them."""
+    _evict(files)
+    began = time.monotonic()
+    with ThreadPoolExecutor(len(files)) as threads:
+        done = sum(threads.map(_read, files))
+    return done / (time.monotonic() - began)
+
+
+def _read(path: Path) -> int:
+    handle, place, done = os.open(path, os.O_RDONLY), bytearray(PIECE), 0
+    while count := os.preadv(handle, [place], done):
+        done += count
+    os.close(handle)
+    return done
+
+
+def _our_rate(files: tuple[Path, ...]) -> tuple[float, int, float]:
+    """Bytes a second of the whole command, its start included; its most memory, bytes; seconds of CPU."""
+    _evict(files)
+    began = time.monotonic()
+    argv = [*CUTOVER, "checkpoints", *map(str, files), "--json"]
+    pid = os.posix_spawn(
+        argv[0], argv, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+    )  # fmt: skip
+    _, status, usage = os.wait4(pid, 0)
+    if os.waitstatus_to_exitcode(status) != 1:
+        raise RuntimeError(f"cutover checkpoints ended with {os.waitstatus_to_exitcode(status)}, not with BREACH")
+    rate = sum(path.stat().st_size for path in files) / (time.monotonic() - began)
+    return rate, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime
