@@ -104,8 +104,23 @@ def t_quantile(p: float, df: float) -> float:
     """The quantile of Student's t; `df` may be a fraction (Welch)."""
     if p < 0.5:
         return -t_quantile(1.0 - p, df)
+    if df >= 3 and p < 1 - 1e-9:
+        return _t_by_newton(p, df)
     x = beta_quantile(2.0 * (1.0 - p), df / 2, 0.5)
     return math.sqrt(df * (1.0 - x) / x) if x > 0 else math.inf
+
+
+def _t_by_newton(p: float, df: float) -> float:
+    """From a Cornish-Fisher expansion (Abramowitz and Stegun 26.7.5) by Newton's steps on the distribution function."""
+    z = normal_quantile(p)
+    t = z + (z**3 + z) / (4 * df) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * df * df)
+    log_front = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - math.log(df * math.pi) / 2
+    for _ in range(50):
+        step = (t_cdf(t, df) - p) / math.exp(log_front - (df + 1) / 2 * math.log1p(t * t / df))
+        t = max(t - step, t / 4)
+        if abs(step) <= 1e-12 * max(1.0, abs(t)):
+            break
+    return t
 
 
 def quantile(ordered: Sequence[float], q: float) -> float:

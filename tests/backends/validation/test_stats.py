@@ -106,3 +106,8 @@ def test_a_ratio_lies_inside_its_bounds_and_turns_over_with_its_sides() -> None:
     there, back = ratio_interval(ours, theirs, 0.5), ratio_interval(theirs, ours, 0.5)
     assert there.low < quantile(ours, 0.5) / quantile(theirs, 0.5) < there.high
     assert there.low == pytest.approx(1 / back.high)
+
+
+@given(st.floats(0.5, 0.9999), st.floats(1.0, 5000.0))
+def test_t_quantiles_undo_the_distribution_function(p: float, df: float) -> None:
+    assert t_cdf(t_quantile(p, df), df) == pytest.approx(p, abs=1e-10)
