@@ -302,6 +302,9 @@ class Source(Part):
     value: str | None = None
     pattern: str | None = None  # a plain log: a regular expression with named groups
     by: Axis = "time"
+    shift: Number | None = Field(
+        default=None, allow_inf_nan=False
+    )  # added to each place, where the sides count from 0 and from 1
     prometheus: str | None = None
     query: str | None = None
     total: str | None = None  # error rates of Prometheus: a counter of all requests; `query` is the counter of failed ones

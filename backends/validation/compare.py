@@ -12,37 +12,27 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 from backends.snapshot import PointView
+from backends.validation.bulk import LEAST, notable_places
+from backends.validation.curve import Curve
+from backends.validation.doubts import counts_apart, ran_away, units_apart
+from backends.validation.rule import Judged, Rule, relative
+from backends.validation.sentence import summary
 from backends.validation.series import Series
-from backends.validation.stats import Interval, mean_and_variance, t_quantile
-from backends.verdict import Verdict, worst
+from backends.validation.several import judge_runs
+from backends.validation.wording import number, percent
+from backends.verdict import Verdict
 
-ALPHA = 0.01  # of a wrong PASS, and over all points of a wrong BREACH, where there are several runs
-_EDGE = 1e-9  # 0.201 is 0.5 % above 0.2, whatever binary fractions say
-_MOST_RUNS = 200
+__all__ = ["Comparison", "Judged", "Rule", "compare_points", "number", "percent", "relative"]
 
 Runs = Series | Sequence[Series]
 
 
-class Judged(NamedTuple):
-    """One place. `verdict` None: a side has not come that far yet. `interval` of the delta, with several runs."""
-
-    at: float
-    legacy: float | None
-    target: float | None
-    delta: float | None
-    verdict: Verdict | None
-    too_good: bool = False
-    note: str = ""
-    interval: Interval | None = None
-    inside_noise: bool = False
-
-
 @dataclass(frozen=True)
 class Comparison:
-    """What came of it; `value` is the delta that is worst for the verdict."""
+    """What came of it; `value` is the delta that is worst for the verdict. `total` places were judged; of very many only the
+    notable ones are in `judged`."""
 
     judged: tuple[Judged, ...]
     verdict: Verdict
@@ -50,6 +40,7 @@ class Comparison:
     value: float | None
     legacy_now: float | None = None
     target_now: float | None = None
+    total: int = 0
 
     @cached_property
     def points(self) -> tuple[PointView, ...]:
@@ -67,42 +58,6 @@ class Comparison:
             legacy_now=self.legacy_now,
             target_now=self.target_now,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """How two figures are held against each other. `higher_is_better` None: a change either way is for the worse."""
-
-    tolerance: float
-    higher_is_better: bool | None
-    one_sided: bool = False
-    noise: float | None = None
-
-    def worse(self, delta: float) -> float:
-        """By how much `delta` is for the worse; negative: for the better."""
-        if self.higher_is_better is None:
-            return abs(delta)
-        return -delta if self.higher_is_better else delta
-
-    def judge(self, delta: float) -> tuple[Verdict, bool, bool]:
-        """(verdict, too good, inside the noise) of a single run a side."""
-        worse, limit = self.worse(delta), self.tolerance * (1 + _EDGE)
-        if worse > limit:
-            if self.noise is not None and worse <= limit + self.noise:
-                return Verdict.INCONCLUSIVE, False, True
-            return Verdict.BREACH, False, False
-        if worse < -limit and not self.one_sided:
-            return Verdict.INCONCLUSIVE, True, False
-        return Verdict.PASS, False, False
-
-
-def relative(legacy: float, target: float) -> float:
-    """(target - legacy) / |legacy|; infinite where legacy is 0 and target is not."""
-    if legacy == target:
-        return 0.0
-    if legacy == 0:
-        return math.copysign(math.inf, target)
-    return (target - legacy) / abs(legacy)
 
 
 def compare_points(
@@ -124,16 +79,30 @@ def compare_points(
     rule = Rule(tolerance, higher_is_better, one_sided, noise)
     old, new = _runs(legacy), _runs(target)
     wanted = tuple(dict.fromkeys(float(a) for a in at)) if at is not None else ()
-    places = wanted or _common(old, new, interpolate)
+    places, total = (wanted, len(wanted)) if wanted else _places(old, new, rule, interpolate)
     now = (_come(old), _come(new))
     if not places:
         return _nothing(old, new, rule, now)
     judged = tuple(_judge_place(x, old, new, rule, len(places), interpolate) for x in places)
-    verdict, reason, value = _summary(judged, old, new, rule, interpolate)
-    bad = _diverged(old, new)
+    verdict, reason, value = summary(judged, total, old, new, rule, interpolate)
+    doubt = counts_apart(old, new) or units_apart(judged)
+    if doubt:
+        verdict, reason = Verdict.INCONCLUSIVE, f"{doubt} ({reason})"
+    bad = _diverged(old, new) or (ran_away(old, new) if higher_is_better is False and not doubt else "")
     if bad and verdict is not Verdict.BREACH:
         verdict, reason = Verdict.BREACH, bad
-    return Comparison(judged, verdict, reason, value, *now)
+    return Comparison(judged, verdict, reason, value, *now, total)
+
+
+def _places(old: list[Series], new: list[Series], rule: Rule, interpolate: bool) -> tuple[tuple[float, ...], int]:
+    """(the places to judge one by one, how many there are in common): of very many only those that are notable."""
+    if len(old) == len(new) == 1 and not interpolate and rule.noise is None:
+        left, right = old[0], new[0]
+        if isinstance(left, Curve) and isinstance(right, Curve) and min(len(left), len(right)) >= LEAST:
+            chosen, total = notable_places(left, right, rule)
+            return tuple(chosen), total
+    common = _common(old, new, interpolate)
+    return common, len(common)
 
 
 def _runs(runs: Runs) -> list[Series]:
@@ -206,7 +175,7 @@ def _judge_place(x: float, old: list[Series], new: list[Series], rule: Rule, pla
     if odd is not None:
         return odd
     if len(left) + len(right) > 2:
-        return _judge_runs(x, left, right, rule, places)
+        return judge_runs(x, left, right, rule, places)
     delta = relative(left[0], right[0])
     verdict, too_good, inside = rule.judge(delta)
     note = "legacy is 0: no relative difference" if math.isinf(delta) else ""
@@ -260,130 +229,3 @@ def _judge_odd(x: float, left: list[float], right: list[float]) -> Judged | None
         note = f"legacy is {number(bad_left[0])}: nothing to hold the target against"
         return Judged(x, bad_left[0], _mean(right), None, Verdict.INCONCLUSIVE, note=note)
     return None
-
-
-def _judge_runs(x: float, left: list[float], right: list[float], rule: Rule, places: int) -> Judged:
-    mean_left, mean_right = mean_and_variance(left)[0], mean_and_variance(right)[0]
-    delta = relative(mean_left, mean_right)
-    if math.isinf(delta):
-        verdict, too_good, _ = rule.judge(delta)
-        return Judged(x, mean_left, mean_right, delta, verdict, too_good, "legacy is 0: no relative difference")
-    error, df = _standard_error(left, right)
-    half = error * t_quantile(1 - ALPHA, df) if error else 0.0
-    strict = error * t_quantile(1 - ALPHA / places, df) if error else 0.0
-    interval = Interval(delta - half, delta + half)
-    verdict, too_good = _equivalence(rule, delta, half, strict)
-    note = ""
-    if verdict is Verdict.INCONCLUSIVE and not too_good:
-        note = _runs_needed(rule, delta, error, (len(left), len(right)))
-    return Judged(x, mean_left, mean_right, delta, verdict, too_good, note, interval)
-
-
-def _standard_error(left: list[float], right: list[float]) -> tuple[float, float]:
-    """(standard error of the relative difference, degrees of freedom). A single run borrows the other side's spread."""
-    (mean_left, var_left), (mean_right, var_right) = mean_and_variance(left), mean_and_variance(right)
-    scale = mean_left * mean_left
-    ratio = (mean_right / mean_left) ** 2 if mean_left else 1.0
-    if len(right) == 1:
-        var_right = var_left * ratio
-    if len(left) == 1:
-        var_left = var_right / ratio if ratio else var_right
-    a, b = var_right / len(right), ratio * var_left / len(left)
-    if a + b == 0 or scale == 0:
-        return 0.0, 1.0
-    if min(len(left), len(right)) == 1:
-        return math.sqrt((a + b) / scale), max(len(left), len(right)) - 1.0
-    df = (a + b) ** 2 / (a * a / (len(right) - 1) + b * b / (len(left) - 1))
-    return math.sqrt((a + b) / scale), df
-
-
-def _equivalence(rule: Rule, delta: float, half: float, strict: float) -> tuple[Verdict, bool]:
-    worse, limit = rule.worse(delta), rule.tolerance * (1 + _EDGE)
-    if worse - strict > limit:
-        return Verdict.BREACH, False
-    if worse + half <= limit and (rule.one_sided or worse - half >= -limit):
-        return Verdict.PASS, False
-    return Verdict.INCONCLUSIVE, worse + half < -limit
-
-
-def _runs_needed(rule: Rule, delta: float, error: float, runs: tuple[int, int]) -> str:
-    """How many runs a side would decide, were difference and noise to stay as they are."""
-    room = rule.tolerance - abs(delta)
-    if room == 0:
-        return "the difference is the tolerance: more runs would not decide"
-    harmonic = 2 / (1 / runs[0] + 1 / runs[1])
-    for count in range(max(runs) + 1, _MOST_RUNS + 1):
-        if t_quantile(1 - ALPHA, 2.0 * count - 2) * error * math.sqrt(harmonic / count) <= abs(room):
-            return f"with this noise about {count} runs a side would decide"
-    return f"with this noise more than {_MOST_RUNS} runs a side would be needed"
-
-
-def _summary(
-    judged: tuple[Judged, ...], old: list[Series], new: list[Series], rule: Rule, interpolate: bool
-) -> tuple[Verdict, str, float | None]:
-    by = old[0].by
-    verdict = worst([j.verdict or Verdict.INCONCLUSIVE for j in judged])
-    deltas = [j for j in judged if j.delta is not None]
-    deciding = [j for j in judged if (j.verdict or Verdict.INCONCLUSIVE) is verdict]
-    shown = max(deciding, key=lambda j: (j.delta is None and j.verdict is not None, _size(j, rule)))
-    value = max((j.delta for j in deltas if j.delta is not None), key=rule.worse, default=None)
-    if shown.delta is not None and verdict is not Verdict.PASS:
-        value = shown.delta
-    sentence = _sentence(verdict, shown, judged, by, rule)
-    caveat = _caveat(verdict, shown, len(old), len(new), rule)
-    asked = "; interpolated between places, as asked" if interpolate else ""
-    return verdict, f"{sentence}{caveat}{asked}", value
-
-
-def _size(j: Judged, rule: Rule) -> float:
-    if j.delta is None:
-        return -math.inf
-    return abs(j.delta) if j.too_good else rule.worse(j.delta)
-
-
-def _sentence(verdict: Verdict, shown: Judged, judged: tuple[Judged, ...], by: str, rule: Rule) -> str:
-    place, allowed = f"{by} {number(shown.at)}", f"{percent(rule.tolerance)} allowed"
-    if shown.delta is None:
-        waiting = [j for j in judged if j.verdict is None]
-        head = f"waiting for {len(waiting)} of {len(judged)} points: " if waiting and shown.verdict is None else ""
-        return f"{head}{place}: {shown.note}"
-    change = f"{percent(shown.delta, signed=True)} at {place} ({number(shown.legacy)} → {number(shown.target)})"
-    if shown.interval is not None:
-        half = (shown.interval.high - shown.interval.low) / 2
-        change = f"{percent(shown.delta, signed=True)} ± {percent(half)} at {place}"
-    note = f": {shown.note}" if shown.note else ""
-    if verdict is Verdict.PASS:
-        return f"{len(judged)} of {len(judged)} points within {percent(rule.tolerance)}; largest {change}{note}"
-    if shown.too_good:
-        return f"target is better than legacy by more than {percent(rule.tolerance)}: {change}; often a data bug{note}"
-    if verdict is Verdict.BREACH:
-        return f"target is worse: {change}, {allowed}{note}"
-    if shown.inside_noise:
-        return f"target is worse: {change}, {allowed}, but inside the known noise of {percent(rule.noise or 0.0)}"
-    return f"cannot tell: {change}, {allowed}{note}"
-
-
-def _caveat(verdict: Verdict, shown: Judged, old: int, new: int, rule: Rule) -> str:
-    if old + new > 2:
-        return f"; {old} and {new} runs" + ("" if min(old, new) > 1 else ", the spread of one side taken for both")
-    if rule.noise is not None or shown.delta is None:
-        return ""
-    more = ": two runs of one system may differ as much, several runs a side would tell"
-    return "; noise unknown (one run a side)" + (more if verdict is Verdict.BREACH else "")
-
-
-def percent(fraction: float, *, signed: bool = False) -> str:
-    """0.0031 -> `0.31 %`, three digits that count."""
-    text = f"{fraction * 100:{'+' if signed else ''}.3g}"
-    if "e" in text and math.isfinite(fraction):
-        text = f"{fraction * 100:{'+' if signed else ''}.0f}" if abs(fraction) > 1 else f"{0:{'+' if signed else ''}}"
-    return f"{text} %"
-
-
-def number(value: float | None) -> str:
-    """A figure of a log as people read it: whole numbers whole, else six digits."""
-    if value is None:
-        return "-"
-    if math.isfinite(value) and value == int(value) and abs(value) < 1e15:
-        return str(int(value))
-    return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(f"{value:.6g}", f"{value:.6g}")

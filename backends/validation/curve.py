@@ -26,6 +26,8 @@ class Curve(Series):
         super().__init__(by)
         self.where = where
         self.notes: list[str] = []
+        self.settings: dict[str, str] = {}  # what the log says of how the run was made
+        self.out_of_memory = ""  # the first line that says so
         self.was_unsorted = False
         self._xs: array[float] = array("d")
         self._ys: array[float] = array("d")
@@ -113,6 +115,24 @@ class Curve(Series):
         if all(map(math.isfinite, ys)):
             return []
         return [x for x, y in zip(xs, ys, strict=True) if not math.isfinite(y)]
+
+    def first_places(self, count: int) -> list[float]:
+        """The lowest places, in order."""
+        return list(self.xs[:count])
+
+    def extremes(self) -> tuple[float, float]:
+        """(lowest, highest) of the finite values; (inf, -inf) where there are none."""
+        ys = self.ys
+        if len(ys) and math.isfinite(min(ys)) and math.isfinite(max(ys)) and math.isfinite(sum(ys)):
+            return min(ys), max(ys)
+        finite = [y for y in ys if math.isfinite(y)]
+        return min(finite, default=math.inf), max(finite, default=-math.inf)
+
+    def move(self, shift: float) -> None:
+        """Add to each place what makes both sides count alike."""
+        self.shift = shift
+        if shift:
+            self._xs = array("d", [x + shift for x in self._xs])
 
     def nearest(self, x: float) -> tuple[float | None, float | None]:
         """The places just below and just above `x`."""

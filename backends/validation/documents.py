@@ -17,6 +17,7 @@ from backends.validation.errors import SourceUnreadable
 from backends.validation.jsonl import JsonLines, load_object
 from backends.validation.rows import Row
 
+_SETTINGS = ("train_batch_size", "num_train_epochs", "logging_steps", "eval_steps")  # of the trainer's state
 MOST = 64 << 20  # bytes of a document
 
 
@@ -29,6 +30,7 @@ class Document:
         self._parts: list[bytes] = []
         self._size = 0
         self._done = False
+        self.settings: dict[str, str] = {}  # what the document says beside the records
 
     @property
     def found(self) -> int:
@@ -82,6 +84,8 @@ class Document:
         self._parts.clear()
         self._done = True
         records = records_of(value)
+        if isinstance(value, dict):
+            self.settings = {k: str(v) for k, v in value.items() if k in _SETTINGS and isinstance(v, int | float)}
         if records is None:
             hint = "known are trainer_state.json, lists of records, and tables by column"
             raise SourceUnreadable("a JSON document without records", where=self._where, hint=hint)

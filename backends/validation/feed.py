@@ -44,6 +44,7 @@ class Feed(Followed):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(source, pinned=pinned, clock=clock)
+        self.series.shift = source.shift
         self.restarts = 0
         self._reader = reader
         self._metric = source.value or ""

@@ -70,6 +70,11 @@ class LineForm:
     def take(self, data: bytes) -> list[Row]:
         return self._reader.read(self._lines.cut(data))
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the source says of how the run was made."""
+        return self._reader.settings if isinstance(self._reader, MlLog) else {}
+
     def block_reader(self, by: Axis) -> BlockReader | None:
         """What reads the lines of this form many at once; None where they are not like enough."""
         field = self._reader.axis_field(by) if isinstance(self._reader, JsonLines) and by != "time" else None

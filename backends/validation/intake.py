@@ -9,8 +9,10 @@ from backends.errors import CutoverError
 from backends.escape import plain
 from backends.plan.models import Axis
 from backends.validation.columns import BlockReader, Columns
+from backends.validation.documents import Document
 from backends.validation.errors import MetricAbsent, SourceUnreadable
 from backends.validation.forms import Form, LineForm, form_for
+from backends.validation.oom import memory_line
 from backends.validation.packing import Unpacker
 from backends.validation.regexlog import RegexLog
 from backends.validation.rows import Row
@@ -24,6 +26,7 @@ class Intake:
         self._where = where
         self._unpacker = Unpacker(where)
         self._head = b""
+        self.out_of_memory = ""  # the first line that says so, as it may be shown
         self._form: Form | None = LineForm(RegexLog(metric, pattern)) if pattern is not None else None
 
     @property
@@ -47,6 +50,11 @@ class Intake:
         return self._form is not None and self._form.is_ambiguous
 
     @property
+    def settings(self) -> dict[str, str]:
+        """What the source says of how the run was made; empty where it says nothing."""
+        return self._form.settings if isinstance(self._form, LineForm | Document) else {}
+
+    @property
     def is_whole(self) -> bool:
         """False where packed data broke off."""
         return self._unpacker.is_whole
@@ -59,6 +67,8 @@ class Intake:
         return rows
 
     def _take(self, data: bytes) -> list[Row]:
+        if not self.out_of_memory:
+            self.out_of_memory = memory_line(data)
         if self._form is None:
             self._head += data
             self._form = form_for(self._head, self._metric, where=self._where, complete=False)

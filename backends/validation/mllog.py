@@ -22,6 +22,18 @@ MARK = b":::MLLOG"
 _TAGGED = re.compile(r"(?P<name>.+?)\[(?P<tag>[^\[\]]+)\]", re.DOTALL)
 _PLAIN_METADATA = frozenset({"file", "lineno"})
 _NAMED_LINES = 20_000
+_MOST_SETTINGS = 60
+SETTINGS = frozenset(
+    [
+        "seed",
+        "global_batch_size",
+        "gradient_accumulation_steps",
+        "train_samples",
+        "eval_samples",
+        "max_sequence_length",
+        "d_batch_size",
+    ]
+)
 
 
 class MlLog:
@@ -40,6 +52,7 @@ class MlLog:
         self._object: list[str] = []
         self._texts: dict[tuple[float | None, ...], tuple[str, ...]] = {}
         self._ambiguous: list[str] = []
+        self.settings: dict[str, str] = {}  # what the log says of how the run was made, by key
 
     def read(self, lines: Iterable[bytes]) -> list[Row]:
         rows: list[Row] = []
@@ -51,11 +64,17 @@ class MlLog:
             if not isinstance(entry, dict) or not isinstance(entry.get("key"), str):
                 self.broken += 1
                 continue
+            if entry["key"] in SETTINGS or entry["key"].startswith("opt_"):
+                self._take_setting(entry["key"], entry.get("value"))
             row = self._row(entry)
             if row is not None:
                 rows.append(row)
         self.found += len(rows)
         return [] if self._ambiguous else rows
+
+    def _take_setting(self, key: str, value: Any) -> None:
+        if isinstance(value, str | int | float) and key not in self.settings and len(self.settings) < _MOST_SETTINGS:
+            self.settings[key] = plain(str(value), 80)
 
     def _row(self, entry: dict[str, Any]) -> Row | None:
         metadata = entry.get("metadata")

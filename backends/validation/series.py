@@ -8,6 +8,7 @@ two requests may end in the same millisecond.
 
 from __future__ import annotations
 
+import heapq
 import math
 import statistics
 from array import array
@@ -41,6 +42,7 @@ class Series:
         self.by: Axis = by
         self.keep = keep
         self.pinned = frozenset(float(p) for p in pinned)
+        self.shift: float | None = None  # added to each place; None: nobody has said how this side counts
         self.duplicates = 0
         self.forgotten = 0  # samples that left the log because it is bounded
         self.newest_arrival: float | None = None
@@ -75,11 +77,12 @@ class Series:
             self.newest_arrival = came
         if self.by == "time":
             return
-        if sample.x in self._places:
+        x = sample.x + (self.shift or 0.0)
+        if x in self._places:
             self.duplicates += 1
-        self._places[sample.x] = sample.value
-        if self._top is None or sample.x > self._top:
-            self._top = sample.x
+        self._places[x] = sample.value
+        if self._top is None or x > self._top:
+            self._top = x
         if self.by != "epoch" and len(self._places) > KEPT_PLACES * 1.1:
             self._forget_places()
 
@@ -201,7 +204,19 @@ class Series:
 
     def bad_places(self) -> list[float]:
         """Places whose (last) value is NaN or infinite."""
-        return [x for x, value in self.points() if not math.isfinite(value)]
+        if self.by == "time":
+            return [x for x, value in self.points() if not math.isfinite(value)]
+        return sorted(x for x, value in self._places.items() if not math.isfinite(value))
+
+    def first_places(self, count: int) -> list[float]:
+        """The lowest places, in order."""
+        return heapq.nsmallest(count, set(self._times) if self.by == "time" else self._places)
+
+    def extremes(self) -> tuple[float, float]:
+        """(lowest, highest) of the finite values; (inf, -inf) where there are none."""
+        values = self._values if self.by == "time" else self._places.values()
+        finite = [v for v in values if math.isfinite(v)]
+        return min(finite, default=math.inf), max(finite, default=-math.inf)
 
     def nearest(self, x: float) -> tuple[float | None, float | None]:
         """The places just below and just above `x`."""

@@ -20,7 +20,7 @@ from backends.validation.fetch import FetchedRun, fetch_run
 from backends.validation.intake import Intake
 from backends.validation.rows import AXES, Row, axes_of, axis_absent, samples_of
 
-_PIECE = 1 << 20
+_PIECE = 1 << 17  # what is parsed at once stays in the cache
 _LOOKED_AT = 1000  # rows that tell which axes a run has
 
 
@@ -69,6 +69,11 @@ class RunFile:
             curve.notes.append(f"{broken} lines or records could not be read and are left out")
         if not all(i.is_whole for i in self._intakes):
             curve.notes.append("the packed data break off: read as far as they go")
+        for intake in self._intakes:
+            curve.settings = intake.settings | curve.settings
+            curve.out_of_memory = curve.out_of_memory or intake.out_of_memory
+        if curve.out_of_memory:
+            curve.notes.append(f"it ran out of memory: {curve.out_of_memory}")
         if curve.duplicates:
             curve.notes.append(f"{curve.duplicates} places written more than once, the last counts")
         elif curve.was_unsorted:

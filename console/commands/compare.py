@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-import sys
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from backends.errors import UsageError
+from backends.errors import CouldNot, NotGood, UsageError
 from backends.escape import plain
+from console.commands.compare_text import comparison_json, plan_json, print_comparison
 from console.output import command_body, emit_json, json_option, say
 
 if TYPE_CHECKING:
-    from backends.validation.compare import Comparison, Judged
     from backends.validation.curve import Curve
-
-_SHOWN = 40  # points of the table; JSON has all
 
 
 class _ManySources(click.Command):
@@ -45,7 +44,7 @@ class _ManySources(click.Command):
     "Several sources a side are several runs: then the verdict is a test of equivalence.",
 )
 @click.option("--legacy", multiple=True, required=True, metavar="SOURCE...", help="Legacy's file, or several runs.")
-@click.option("--target", multiple=True, required=True, metavar="SOURCE...", help="The target's file, or several runs.")
+@click.option("--target", multiple=True, metavar="SOURCE...", help="The target's file, or several runs.")
 @click.option("--metric", required=True, metavar="NAME", help="The metric: name, dotted.path, mllog key[NAME].")
 @click.option("--at", "at_text", metavar="10,50,100", help="The places; default: all that both sides have exactly.")
 @click.option("--by", type=click.Choice(["epoch", "step", "samples", "tokens", "time"]), help="The axis; default: one all have.")
@@ -53,9 +52,13 @@ class _ManySources(click.Command):
 @click.option("--noise", help="How far two runs of one system are known to differ, such as 0.4%.")
 @click.option("--higher-is-better", "higher", flag_value="higher", default=None, help="An accuracy, a throughput.")
 @click.option("--lower-is-better", "higher", flag_value="lower", help="A loss, a time, an error rate.")
+@click.option("--shift", metavar="A,B", help="Added to legacy's and target's places: 1,0 where legacy counts from 0.")
 @click.option("--pattern", metavar="REGEX", help="Plain logs: named groups for the metric and its axes.")
 @click.option("--one-sided", is_flag=True, help="Better by any amount passes.")
 @click.option("--interpolate", is_flag=True, help="Interpolate linearly where grids do not meet; the answer says so.")
+@click.option("--runs-needed", is_flag=True, help="Only legacy's runs: how many a side would decide.")
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw both curves into this file.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="The comparison as one page.")
 @json_option
 @command_body
 def command(
@@ -67,38 +70,90 @@ def command(
     tolerance: str,
     noise: str | None,
     higher: str | None,
+    shift: str | None,
     pattern: str | None,
     one_sided: bool,
     interpolate: bool,
+    runs_needed: bool,
+    svg: Path | None,
+    html: Path | None,
     as_json: bool,
 ) -> int:
     """Compare one metric, legacy against target. Exit 0: PASS; 1: BREACH or INCONCLUSIVE; 4: unreadable."""
-    from backends.validation.compare import compare_points
+    from backends.validation.compare import Rule, compare_points
     from backends.validation.regexlog import compile_pattern
+    from backends.validation.series import thinned
     from backends.validation.source import load_runs
     from backends.verdict import Verdict
+    from console.commands.compare_picture import html_of, svg_of
 
     at, allowed = _places(at_text), _share("--tolerance", tolerance)
-    known_noise = _share("--noise", noise) if noise is not None else None
-    better = _direction(metric, higher)
     expression = compile_pattern(pattern) if pattern is not None else None
+    if runs_needed:
+        return _say_runs(legacy, target, metric, by, expression, at, allowed, as_json=as_json)
+    if not target:
+        raise UsageError("nothing to compare with: no --target", hint="give --target SOURCE, or --runs-needed for legacy alone")
+    rule = Rule(allowed, _direction(metric, higher), one_sided, _share("--noise", noise) if noise is not None else None)
     old, new, axis = load_runs(legacy, target, metric, by, expression)
+    if shift is not None:
+        _move(shift, old, new)
     found = compare_points(
         old,
         new,
         at=at,
-        tolerance=allowed,
-        higher_is_better=better,
-        one_sided=one_sided,
-        noise=known_noise,
+        tolerance=rule.tolerance,
+        higher_is_better=rule.higher_is_better,
+        one_sided=rule.one_sided,
+        noise=rule.noise,
         interpolate=interpolate,
     )
     notes = _notes(old, new)
+    said = comparison_json(found, metric, axis, rule, notes, (old, new), interpolate=interpolate)
+    for path, draw in ((svg, svg_of), (html, html_of)):
+        if path is not None:
+            _write(path, draw(said, *(thinned(side[0].drawn(), 1200) for side in (old, new))))
     if as_json:
-        emit_json(_as_json(found, metric, axis, allowed, better, notes, (old, new)))
+        emit_json(said)
     else:
-        _print(found, metric, axis, notes, (old, new))
+        print_comparison(found, metric, axis, rule, notes, (old, new))
     return 0 if found.verdict is Verdict.PASS else 1
+
+
+def _say_runs(
+    legacy: tuple[str, ...],
+    target: tuple[str, ...],
+    metric: str,
+    by: Any,
+    expression: re.Pattern[str] | None,
+    at: tuple[float, ...] | None,
+    tolerance: float,
+    *,
+    as_json: bool,
+) -> int:
+    from backends.validation.planning import plan_runs, plan_words
+    from backends.validation.several import ALPHA
+    from backends.validation.source import common_axis, open_runs
+
+    if target or len(legacy) < 2:
+        raise UsageError("--runs-needed takes two of legacy's runs or more, and no target")
+    runs = open_runs(legacy, metric, expression)
+    axis = by or common_axis(runs)
+    places = plan_runs([r.load(axis) for r in runs], tolerance, ALPHA, at)
+    if not places:
+        raise NotGood("legacy's runs have no place in common", hint="choose another axis with --by")
+    said = plan_words(places, axis, tolerance)
+    if as_json:
+        emit_json(plan_json(places, axis, tolerance, said))
+    else:
+        say(said)
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise CouldNot(f"cannot write it: {error.strerror or 'an error of the system'}", where=plain(str(path))) from error
 
 
 def _places(text: str | None) -> tuple[float, ...] | None:
@@ -111,6 +166,18 @@ def _places(text: str | None) -> tuple[float, ...] | None:
     if not places or not all(math.isfinite(p) for p in places):
         raise UsageError(f"--at `{plain(text, 80)}` is no list of places", hint="such as --at 10,50,100")
     return places
+
+
+def _move(text: str, old: list[Curve], new: list[Curve]) -> None:
+    try:
+        first, second = (float(part) for part in text.split(","))
+    except ValueError:
+        first = second = math.nan
+    if not math.isfinite(first + second):
+        raise UsageError(f"--shift `{plain(text, 80)}` is not two numbers", hint="such as --shift 1,0")
+    for runs, shift in ((old, first), (new, second)):
+        for run in runs:
+            run.move(shift)
 
 
 def _share(option: str, text: str) -> float:
@@ -140,70 +207,3 @@ def _notes(old: list[Curve], new: list[Curve]) -> list[str]:
         for run in runs:
             notes += [f"{name}: {note}" + (f" ({run.where})" if len(runs) > 1 else "") for note in run.notes]
     return notes
-
-
-def _as_json(
-    found: Comparison,
-    metric: str,
-    axis: str,
-    tolerance: float,
-    better: bool,
-    notes: list[str],
-    runs: tuple[list[Curve], list[Curve]],
-) -> dict[str, Any]:
-    return {
-        "metric": metric,
-        "by": axis,
-        "tolerance": tolerance,
-        "higher_is_better": better,
-        "runs": {"legacy": len(runs[0]), "target": len(runs[1])},
-        "points": [_point(j) for j in found.judged],
-        "verdict": found.verdict.value,
-        "reason": found.reason,
-        "notes": notes,
-    }
-
-
-def _point(j: Judged) -> dict[str, Any]:
-    verdict = j.verdict.value if j.verdict is not None else "INCONCLUSIVE"
-    point: dict[str, Any] = {"at": j.at, "legacy": j.legacy, "target": j.target, "delta": j.delta, "verdict": verdict}
-    point |= {"too_good": j.too_good, "note": j.note}
-    if j.interval is not None:
-        point["interval"] = list(j.interval)
-    return point
-
-
-def _print(found: Comparison, metric: str, axis: str, notes: list[str], runs: tuple[list[Curve], list[Curve]]) -> None:
-    from backends.validation.compare import number, percent
-    from backends.validation.series import thinned
-    from console.commands.compare_plot import draw_curves
-
-    say(f"{plain(metric, 60)} by {axis}, legacy against target")
-    say("")
-    say(f"{axis:>12}  {'legacy':>12}  {'target':>12}  {'delta':>9}  verdict")
-    for j in _chosen(found.judged):
-        delta = percent(j.delta, signed=True) if j.delta is not None else "-"
-        verdict = j.verdict.value if j.verdict is not None else "waiting"
-        words = f"  {plain(j.note)}" if j.note else ("  too good" if j.too_good else "")
-        say(f"{number(j.at):>12}  {number(j.legacy):>12}  {number(j.target):>12}  {delta:>9}  {verdict}{words}")
-    if len(found.judged) > _SHOWN:
-        say(f"{'':>12}  {len(found.judged) - _SHOWN} more points: --json has them all")
-    picture = draw_curves(
-        *(thinned(side[0].drawn()) for side in runs),
-        unicode="utf" in (sys.stdout.encoding or "").lower(),
-    )
-    for line in ["", *picture, "", *notes]:
-        say(line)
-    say(f"{found.verdict.value}: {plain(found.reason)}")
-
-
-def _chosen(judged: tuple[Judged, ...]) -> list[Judged]:
-    """What a person wants to see of many points: those that are not PASS first, all in order of place."""
-    if len(judged) <= _SHOWN:
-        return list(judged)
-    from backends.verdict import Verdict
-
-    odd = [j for j in judged if j.verdict is not Verdict.PASS][:_SHOWN]
-    rest = [j for j in judged if j.verdict is Verdict.PASS]
-    every = max(1, len(rest) // max(1, _SHOWN - len(odd)))
-    return sorted(odd + rest[::every][: _SHOWN - len(odd)], key=lambda j: j.at)

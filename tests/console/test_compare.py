@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
@@ -199,3 +200,55 @@ def test_two_real_curves_compare(recordings: Path) -> None:
     result = run("--legacy", old, "--target", new, "--metric", "eval_accuracy", "--lower-is-better", "--by", "samples")
     assert result.exit_code == 0
     assert "PASS: 5 of 5 points within 0.5 %" in result.output
+
+
+def test_json_says_what_the_verdict_rests_on(legacy: str, target: str) -> None:
+    body = json.loads(compare(legacy, target, "--json").stdout)
+    told = body["explanation"]
+    assert [i["source"] for i in told["inputs"]] == [legacy, target]
+    assert all(len(i["sha256"]) == 64 for i in told["inputs"])
+    assert told["compared"] == 3
+    assert told["sentence"] == body["reason"]
+
+
+def test_epochs_from_0_are_asked_about_and_an_answer_is_taken(tmp_path: Path) -> None:
+    old = write(tmp_path / "old.jsonl", {0: 3.0, 1: 2.0, 2: 1.0})
+    new = write(tmp_path / "new.jsonl", {1: 3.0, 2: 2.0, 3: 1.0})
+    assert "INCONCLUSIVE: legacy's epochs begin at 0" in compare(old, new).output
+    assert compare(old, new, "--shift", "1,0").exit_code == 0
+    assert "BREACH" in compare(old, new, "--shift", "0,0").output
+    assert compare(old, new, "--shift", "one").exit_code == 2
+
+
+def test_a_picture_and_a_page_are_written_and_hold_nothing_hostile(tmp_path: Path) -> None:
+    old = write(tmp_path / "<script>alert(1)<script>.jsonl", {1: 2.0, 2: 1.5, 3: "nan"})
+    new = write(tmp_path / "new.jsonl", {1: 2.0, 2: 1.6, 3: 1.2})
+    svg, html = tmp_path / "a.svg", tmp_path / "a.html"
+    assert compare(old, new, "--svg", str(svg), "--html", str(html)).exit_code == 1
+    drawn = ElementTree.fromstring(svg.read_text())
+    lines = [e for e in drawn.iter() if e.tag.endswith("polyline")]
+    assert [len(e.attrib["points"].split()) for e in lines] == [2, 3]
+    page = html.read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "BREACH" in page
+    assert compare(old, new, "--svg", str(tmp_path / "no" / "x.svg")).exit_code == 4
+
+
+def test_runs_needed_are_told_from_legacy_alone(tmp_path: Path) -> None:
+    runs = [write(tmp_path / f"{i}.jsonl", {1: 2.0 + i / 100, 2: 1.0 + i / 500}) for i in range(3)]
+    body = json.loads(run("--legacy", *runs, "--metric", "loss", "--runs-needed", "--json").stdout)
+    assert [p["at"] for p in body["places"]] == [1, 2]
+    assert body["runs"] > 3
+    assert run("--legacy", runs[0], "--metric", "loss", "--runs-needed").exit_code == 2
+    assert run("--legacy", runs[0], "--metric", "loss").exit_code == 2
+
+
+def test_a_log_that_says_that_memory_ran_out_is_told(legacy: str, tmp_path: Path) -> None:
+    text = "epoch 10 loss 2.2\nepoch 50 loss 1.6\ntorch.OutOfMemoryError: CUDA out of memory. Tried\nepoch 100 loss 1.3\n"
+    (tmp_path / "train.log").write_text(text)
+    (tmp_path / "old.log").write_text("epoch 10 loss 2.1\nepoch 50 loss 1.5\nepoch 100 loss 1.2\n")
+    result = compare(
+        str(tmp_path / "old.log"), str(tmp_path / "train.log"), "--pattern", r"epoch (?P<epoch>\d+) loss (?P<loss>\S+)"
+    )
+    assert "1. the target ran out of memory: its log says `torch.OutOfMemoryError" in result.output

@@ -1,0 +1,109 @@
+"""What `cutover compare` says: as JSON, and as a table with both curves."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from backends.escape import plain
+from console.output import say
+
+if TYPE_CHECKING:
+    from backends.validation.compare import Comparison, Judged
+    from backends.validation.curve import Curve
+    from backends.validation.planning import NoisyPlace
+    from backends.validation.rule import Rule
+
+_SHOWN = 40  # points of the table; JSON has all
+
+
+def comparison_json(
+    found: Comparison,
+    metric: str,
+    axis: str,
+    rule: Rule,
+    notes: list[str],
+    runs: tuple[list[Curve], list[Curve]],
+    *,
+    interpolate: bool,
+) -> dict[str, Any]:
+    """The contract's answer, with what the verdict rests on."""
+    from backends.validation.explain import explanation
+
+    return {
+        "metric": metric,
+        "by": axis,
+        "tolerance": rule.tolerance,
+        "higher_is_better": rule.higher_is_better,
+        "runs": {"legacy": len(runs[0]), "target": len(runs[1])},
+        "points": [point_of(j) for j in found.judged],
+        "verdict": found.verdict.value,
+        "reason": found.reason,
+        "notes": notes,
+        "explanation": explanation(found, *runs, rule, interpolate=interpolate),
+    }
+
+
+def point_of(j: Judged) -> dict[str, Any]:
+    verdict = j.verdict.value if j.verdict is not None else "INCONCLUSIVE"
+    point: dict[str, Any] = {"at": j.at, "legacy": j.legacy, "target": j.target, "delta": j.delta, "verdict": verdict}
+    point |= {"too_good": j.too_good, "note": j.note}
+    if j.interval is not None:
+        point["interval"] = list(j.interval)
+    return point
+
+
+def print_comparison(
+    found: Comparison, metric: str, axis: str, rule: Rule, notes: list[str], runs: tuple[list[Curve], list[Curve]]
+) -> None:
+    """The table, both curves, the verdict and, for a breach, likely causes."""
+    from backends.validation.compare import number, percent
+    from backends.validation.explain import causes_of
+    from backends.validation.series import thinned
+    from console.commands.compare_plot import draw_curves
+
+    say(f"{plain(metric, 60)} by {axis}, legacy against target")
+    say("")
+    say(f"{axis:>12}  {'legacy':>12}  {'target':>12}  {'delta':>9}  verdict")
+    for j in _chosen(found.judged):
+        delta = percent(j.delta, signed=True) if j.delta is not None else "-"
+        verdict = j.verdict.value if j.verdict is not None else "waiting"
+        words = f"  {plain(j.note)}" if j.note else ("  too good" if j.too_good else "")
+        say(f"{number(j.at):>12}  {number(j.legacy):>12}  {number(j.target):>12}  {delta:>9}  {verdict}{words}")
+    if found.total > _SHOWN:
+        say(
+            f"{'':>12}  of {found.total} places; --json has {'them all' if found.total == len(found.judged) else 'the notable ones'}"
+        )
+    picture = draw_curves(
+        *(thinned(side[0].drawn()) for side in runs),
+        unicode="utf" in (sys.stdout.encoding or "").lower(),
+    )
+    for line in ["", *picture, "", *notes]:
+        say(line)
+    say(f"{found.verdict.value}: {plain(found.reason)}")
+    for i, cause in enumerate(causes_of(found, *runs, rule), 1):
+        say(f"  {i}. {cause.cause}: {cause.evidence}")
+
+
+def plan_json(places: list[NoisyPlace], axis: str, tolerance: float, said: str) -> dict[str, Any]:
+    """How many runs a side are needed, place by place."""
+    needed = [p.runs for p in places]
+    return {
+        "by": axis,
+        "tolerance": tolerance,
+        "runs": None if None in needed else max(n for n in needed if n is not None),
+        "places": [{"at": p.at, "spread": p.spread, "runs": p.runs} for p in places],
+        "sentence": said,
+    }
+
+
+def _chosen(judged: tuple[Judged, ...]) -> list[Judged]:
+    """What a person wants to see of many points: those that are not PASS first, all in order of place."""
+    if len(judged) <= _SHOWN:
+        return list(judged)
+    from backends.verdict import Verdict
+
+    odd = [j for j in judged if j.verdict is not Verdict.PASS][:_SHOWN]
+    rest = [j for j in judged if j.verdict is Verdict.PASS]
+    every = max(1, len(rest) // max(1, _SHOWN - len(odd)))
+    return sorted(odd + rest[::every][: _SHOWN - len(odd)], key=lambda j: j.at)
