@@ -17,8 +17,10 @@ from tests.bench import page
 from tests.bench.checkpoints import bench_checkpoints
 from tests.bench.contenders import OURS
 from tests.bench.contents import WrongCopy
+from tests.bench.curves import bench_curves, write_curves
 from tests.bench.fleet import bench_fleet
 from tests.bench.hub import hub
+from tests.bench.judging import bench_compare, bench_tails
 from tests.bench.kill import kill
 from tests.bench.load import bench_load
 from tests.bench.million import million, million_changed
@@ -55,8 +57,11 @@ ALONE = {  # with servers of their own or none, no peers
     "load": bench_load,
     "triggers": bench_triggers,
     "checkpoints": bench_checkpoints,
+    "curves": bench_curves,
+    "compare": bench_compare,
+    "tails": bench_tails,
 }
-WRITTEN = {"triggers": write_triggers}  # with a page of their own
+WRITTEN = {"triggers": write_triggers, "curves": write_curves}  # with a page of their own
 TMPFS = Path("/dev/shm")
 
 
