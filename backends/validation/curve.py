@@ -27,7 +27,6 @@ class Curve(Series):
         self.where = where
         self.notes: list[str] = []
         self.settings: dict[str, str] = {}  # what the log says of how the run was made
-        self.out_of_memory = ""  # the first line that says so
         self.was_unsorted = False
         self._xs: array[float] = array("d")
         self._ys: array[float] = array("d")

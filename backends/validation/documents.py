@@ -44,6 +44,11 @@ class Document:
     def is_ambiguous(self) -> bool:
         return self._records.is_ambiguous
 
+    @property
+    def is_waiting(self) -> bool:
+        """Is the document not whole yet?"""
+        return not self._done
+
     def take(self, data: bytes) -> list[Row]:
         """Keeps the bytes: there is no row before the document is whole."""
         if self._done:

@@ -82,6 +82,7 @@ class Feed(Followed):
             start = self._offset - len(self._tail)
             chunk = await self._reader.read_from(self.source.file, start, _PIECE)
             if chunk.size < self._offset or not chunk.data.startswith(self._tail):
+                await self._rest_of_rotated()
                 self._start_anew(chunk)
                 continue
             fresh = chunk.data[len(self._tail) :]
@@ -104,6 +105,17 @@ class Feed(Followed):
     def _new_intake(self) -> Intake:
         pattern = compile_pattern(self._pattern) if self._pattern is not None else None
         return Intake(self._metric, where=plain(self.source.file or ""), pattern=pattern)
+
+    async def _rest_of_rotated(self) -> None:
+        """What was written between our last look and a rotation that gave the old file the name `….1`."""
+        if not self._tail:
+            return
+        try:
+            chunk = await self._reader.read_from(f"{self.source.file}.1", self._offset - len(self._tail), _PIECE)
+            if chunk.data.startswith(self._tail):
+                self._add(self._parse(chunk.data[len(self._tail) :]) + self._intake.end(), self._arrival(chunk))
+        except CutoverError:  # there is none, or it is no such file: what it held is not known
+            return
 
     async def _take(self, data: bytes, chunk: Chunk) -> None:
         if not data:
@@ -140,6 +152,7 @@ class Feed(Followed):
         return min(now, chunk.modified)
 
     def _add(self, rows: list[Row], arrived: float) -> None:
+        self._look_for_memory(arrived)
         samples = samples_of(rows, self.source.by, arrived)
         if len(samples) < len(rows) and len(self._placeless) < 8:
             self._placeless.extend(rows[:8])
@@ -151,6 +164,12 @@ class Feed(Followed):
         own = samples[-1].time if rows[-1].time is not None else arrived
         self.series.extend(samples, arrived=min(arrived, own))
 
+    def _look_for_memory(self, arrived: float) -> None:
+        """A line that says that memory ran out counts once we follow: what stood there before may be long past."""
+        if self._intake.out_of_memory and self._caught_up:
+            self.series.out_of_memory, self.series.out_of_memory_at = self._intake.out_of_memory, arrived
+        self._intake.out_of_memory = ""
+
     def _explain(self) -> None:
         """Once the source was read: a metric that never came is an error, and so is one without the axis."""
         if self._intake.is_ambiguous:
@@ -160,5 +179,5 @@ class Feed(Followed):
             return
         if self._placeless:
             raise axis_absent(self._metric, self.source.by, self._placeless)
-        if self._intake.is_known and not self._intake.found and self._offset:
+        if not self._intake.is_waiting and not self._intake.found and self._offset:
             raise self._intake.why_absent()

@@ -19,6 +19,7 @@ from backends.validation.question import DEFAULT_ERROR_RATE
 from backends.validation.series import Sample, Series
 from backends.validation.stats import Interval, binomial_lower, binomial_upper, quantile, quantile_interval, ratio_interval
 from backends.validation.trigger_requests import known_quantile, named
+from backends.validation.warmup import warm_up
 from backends.verdict import Verdict
 
 SILENCE_FLOOR = 30.0  # seconds
@@ -65,6 +66,9 @@ def judge_gate(
             return GateResult(Verdict.ERROR, None, within_of(spec, measure), reason)
     if by_points:
         return _at_points(spec, measure, legacy, target)
+    ran_out = _ran_out(legacy, target, within_of(spec, measure)) if measure.kind == "memory" else None
+    if ran_out is not None:
+        return ran_out
     for name, side in (("legacy", legacy), ("target", target)):
         quiet = silence_of(name, side, now, SILENCE_FLOOR)
         if quiet is not None:
@@ -142,7 +146,7 @@ def _seen(spec: Gate, sides: tuple[Measured, ...], now: float) -> tuple[float, s
 def _over_time(spec: Gate, measure: Measure, legacy: Measured, target: Measured, now: float) -> GateResult:
     limit = within_of(spec, measure)
     start, missing = _seen(spec, (legacy, target), now)
-    ours, theirs = (sorted(finite(s.series.window(start, math.inf))) for s in (target, legacy))
+    (ours, cold), (theirs, cold_before) = (_steady(measure, s.series, start) for s in (target, legacy))
     requests = measure.kind == "latency" and measure.target.prometheus is None
     least = LEAST_REQUESTS if requests else LEAST_SAMPLES
     if min(len(ours), len(theirs)) < least:
@@ -151,7 +155,38 @@ def _over_time(spec: Gate, measure: Measure, legacy: Measured, target: Measured,
     if measure.kind == "memory":
         return _peak(ours[-1], theirs[-1], limit, missing)
     chosen = known_quantile(measure.quantile or 0.99, [ours, theirs]) if requests else 0.5
-    return non_inferior(measure, ours, theirs, chosen, limit, missing)
+    result = non_inferior(measure, ours, theirs, chosen, limit, missing)
+    if measure.kind in ("step_time", "throughput"):
+        result = replace(result, reason=f"{result.reason}; {_tail_words(measure, ours, theirs)}")
+    if cold or cold_before:
+        words = f"warm-up left out: {cold_before} and {cold} samples"
+        result = replace(result, reason=f"{result.reason}; {words}")
+    return result
+
+
+def _steady(measure: Measure, series: Series, start: float) -> tuple[list[float], int]:
+    """(finite values since `start` in rising order, how many of the first were warm-up and are left out)."""
+    values = finite(series.window(start, math.inf))
+    began = series.oldest_time
+    whole = began is not None and start <= began and not series.forgotten
+    cold = 0
+    if whole and measure.kind in ("step_time", "throughput"):
+        cold = warm_up(values, higher_is_better=bool(direction_of(measure)))
+    return sorted(values[cold:]), cold
+
+
+def _tail_words(measure: Measure, ours: list[float], theirs: list[float]) -> str:
+    """The slow tail, told beside the median: a target that stutters has the same median."""
+    q = 0.05 if direction_of(measure) else 0.95
+    left, right = quantile(theirs, q), quantile(ours, q)
+    return f"slowest 5 % from {number(left)} to {number(right)} ({percent(relative(left, right), signed=True)})"
+
+
+def _ran_out(legacy: Measured, target: Measured, limit: float) -> GateResult | None:
+    """A target whose log says that memory ran out, where legacy's does not."""
+    if not target.series.out_of_memory or legacy.series.out_of_memory:
+        return None
+    return GateResult(Verdict.BREACH, None, limit, f"target ran out of memory: {target.series.out_of_memory}")
 
 
 def non_inferior(measure: Measure, ours: list[float], theirs: list[float], q: float, limit: float, missing: str) -> GateResult:

@@ -50,6 +50,11 @@ class Intake:
         return self._form is not None and self._form.is_ambiguous
 
     @property
+    def is_waiting(self) -> bool:
+        """Can nothing be said yet, since the form is not told or a document is not whole?"""
+        return self._form is None or (isinstance(self._form, Document) and self._form.is_waiting)
+
+    @property
     def settings(self) -> dict[str, str]:
         """What the source says of how the run was made; empty where it says nothing."""
         return self._form.settings if isinstance(self._form, LineForm | Document) else {}

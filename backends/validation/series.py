@@ -43,6 +43,8 @@ class Series:
         self.keep = keep
         self.pinned = frozenset(float(p) for p in pinned)
         self.shift: float | None = None  # added to each place; None: nobody has said how this side counts
+        self.out_of_memory = ""  # a line of its log that says that memory ran out
+        self.out_of_memory_at: float | None = None  # when it came in
         self.duplicates = 0
         self.forgotten = 0  # samples that left the log because it is bounded
         self.newest_arrival: float | None = None

@@ -50,6 +50,16 @@ def judge_trigger(
     return result
 
 
+def _ran_out(q: Question) -> TriggerResult:
+    """The target's log says that memory ran out at this weight; where legacy's says so too, going back would not help."""
+    limit, unit = limit_of(q)
+    if q.legacy.series.out_of_memory and (q.legacy.series.out_of_memory_at or 0.0) >= q.since:
+        reason = f"common cause: both sides ran out of memory: {q.target.series.out_of_memory}"
+        return TriggerResult(Verdict.INCONCLUSIVE, None, limit, unit, reason)
+    reason = f"target ran out of memory: {q.target.series.out_of_memory}"
+    return TriggerResult(Verdict.BREACH, None, limit, unit, reason, fast=True)
+
+
 def _judge(q: Question, exposed: bool) -> TriggerResult:
     kind = q.measure.kind
     limit, unit = limit_of(q)
@@ -59,6 +69,8 @@ def _judge(q: Question, exposed: bool) -> TriggerResult:
         at_once = diverged(q)
         if at_once is not None:
             return at_once
+    if kind == "memory" and q.target.series.out_of_memory and (q.target.series.out_of_memory_at or 0.0) >= q.since:
+        return _ran_out(q)
     quiet = silence_of("target", q.target, q.now, q.floor)
     if quiet is not None:
         young = q.target.age(q.now) is None and q.now - q.since < 2 * q.floor and quiet[0] is not Verdict.ERROR

@@ -192,6 +192,58 @@ async def test_binary_files_stay_an_error_without_growing(log: Path, clock: Cloc
     assert "gzip" in feed.error
 
 
+async def test_what_was_written_just_before_a_rotation_is_read_from_the_old_file(log: Path, clock: Clock) -> None:
+    feed = feed_of(log, clock)
+    log.write_text(line(1) + line(2))
+    await feed.poll()
+    append(log, line(3) + line(4)[:-1])
+    os.replace(log, log.with_name(log.name + ".1"))
+    log.write_text(line(5))
+    await feed.poll()
+    assert [x for x, _ in feed.series.points()] == [1, 2, 3, 4, 5]
+    assert feed.note == "the file was cut or rotated: read anew"
+
+
+async def test_an_older_rotated_file_is_left_alone(log: Path, clock: Clock) -> None:
+    log.with_name(log.name + ".1").write_text(line(98) + line(99) * 20)
+    feed = feed_of(log, clock)
+    log.write_text(line(1) + line(2))
+    await feed.poll()
+    log.write_text(line(5))
+    await feed.poll()
+    assert [x for x, _ in feed.series.points()] == [1, 2, 5]
+
+
+async def test_memory_that_runs_out_while_we_follow_is_seen_and_what_is_long_past_is_not(log: Path, clock: Clock) -> None:
+    feed = feed_of(log, clock)
+    log.write_text(line(1) + "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate\n" + line(2))
+    await feed.poll()
+    assert feed.series.out_of_memory == ""
+    append(log, "RuntimeError: CUDA out of memory.\n")
+    await feed.poll()
+    assert feed.series.out_of_memory == "RuntimeError: CUDA out of memory."
+    assert feed.series.out_of_memory_at == clock.now
+
+
+async def test_a_trainers_state_that_is_written_anew_is_followed(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "trainer_state.json"
+    feed = feed_of(path, clock)
+
+    def state(epochs: int) -> str:
+        return json.dumps({"epoch": epochs, "log_history": [{"epoch": e, "loss": 2 / e} for e in range(1, epochs + 1)]}, indent=2)
+
+    path.write_text(state(2)[:-9])
+    await feed.poll()
+    assert feed.error is None
+    path.write_text(state(2))
+    await feed.poll()
+    assert feed.series.points() == [(1, 2), (2, 1)]
+    path.write_text(state(4))
+    await feed.poll()
+    assert feed.series.points() == [(1, 2), (2, 1), (3, 2 / 3), (4, 0.5)]
+    assert feed.error is None
+
+
 class OneHost:
     """The part of an SSH pool that the reader needs, over one connection."""
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backends.plan.models import Gate, Measure, MeasureKind, Source
 from backends.validation.gate import GateResult, judge_gate
 from backends.validation.series import Sample, Series
 from backends.validation.view import validation_view
+from backends.validation.warmup import warm_up
 from backends.verdict import Verdict
 
 NOW = 1_000_000.0
@@ -142,3 +146,56 @@ def test_a_view_without_data_says_so() -> None:
     assert view.verdict is Verdict.INCONCLUSIVE
     assert view.legacy_value is None
     assert view.reason == "legacy has sent nothing"
+
+
+def cold(count: int, slow: int, scale: float = 1.0, seed: int = 1) -> Series:
+    chance, series = random.Random(seed), Series("time")
+    for i in range(count):
+        warm = 1 + 4 * math.exp(-i / (slow / 3)) if slow else 1.0
+        series.add(Sample(NOW - count + i, NOW - count + i, scale * warm * chance.gauss(1, 0.02)))
+    return series
+
+
+def test_warm_up_is_left_out_of_step_times_and_said() -> None:
+    result = ask("step_time", cold(300, 0), cold(300, 60, seed=2))
+    assert result.verdict is Verdict.PASS
+    assert "warm-up left out: 0 and " in result.reason
+    assert abs(result.value or 0) < 0.01
+
+
+def test_a_slowdown_after_the_warm_up_is_still_one() -> None:
+    assert ask("step_time", cold(300, 60), cold(300, 60, 1.1, seed=2)).verdict is Verdict.BREACH
+
+
+def test_a_target_that_stutters_shows_it_in_the_tail() -> None:
+    slow = cold(400, 0, seed=2)
+    for i in range(0, 400, 12):
+        slow.add(Sample(NOW - 400 + i, NOW - 400 + i + 0.5, 3.0))
+    assert "slowest 5 % from 1.03" in ask("step_time", cold(400, 0), slow).reason
+    assert "(+190 %)" in ask("step_time", cold(400, 0), slow).reason
+
+
+@given(st.integers(0, 80), st.integers(100, 400), st.integers(0, 10_000))
+def test_the_warm_up_that_is_left_out_is_about_what_there_was(slow: int, count: int, seed: int) -> None:
+    chance = random.Random(seed)
+    values = [(5.0 if i < slow else 1.0) * chance.gauss(1, 0.05) for i in range(count)]
+    cut = warm_up(values, higher_is_better=False)
+    if slow <= count // 2:
+        assert slow <= cut <= max(slow + count // 4, count // 2)
+    assert warm_up([1 / v for v in values], higher_is_better=True) <= count // 2
+    assert warm_up([1 / v for v in values], higher_is_better=False) <= count // 2
+
+
+def test_a_single_slow_step_later_on_is_no_warm_up() -> None:
+    chance = random.Random(4)
+    values = [chance.gauss(1, 0.01) for _ in range(200)]
+    values[90] = 500.0
+    assert warm_up(values, higher_is_better=False) < 20
+
+
+def test_a_target_that_ran_out_of_memory_breaches_a_gate_on_memory() -> None:
+    old, new = figures(1.0), figures(1.0)
+    new.out_of_memory = "CUDA out of memory"
+    assert ask("memory", old, new).reason == "target ran out of memory: CUDA out of memory"
+    old.out_of_memory = "CUDA out of memory"
+    assert ask("memory", old, new).verdict is Verdict.PASS

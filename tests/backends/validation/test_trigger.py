@@ -286,3 +286,15 @@ def test_lines_from_a_host_whose_clock_is_off_are_told() -> None:
     for i in range(600):
         series.add(Sample(NOW - 7200 + i, NOW - 7200 + i, 0.0), arrived=NOW - 600 + i)
     assert "clock right" in ask("error_rate", CLEAN, series, above=0.001).reason
+
+
+def test_a_target_that_runs_out_of_memory_at_this_weight_breaches_at_once() -> None:
+    old, new = requests([10.0] * 900), requests([10.0] * 900)
+    new.out_of_memory, new.out_of_memory_at = "CUDA out of memory", NOW - 5
+    result = ask("memory", old, new)
+    assert result.verdict is Verdict.BREACH
+    assert result.fast
+    assert "CUDA out of memory" in result.reason
+    assert ask("memory", old, new, since=NOW - 1).verdict is not Verdict.BREACH
+    old.out_of_memory, old.out_of_memory_at = "CUDA out of memory", NOW - 3
+    assert ask("memory", old, new).reason.startswith("common cause")
