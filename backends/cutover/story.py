@@ -66,7 +66,9 @@ def _armed(event: Event, data: dict[str, Any]) -> tuple[str, Level | None]:
 
 def _verdict(event: Event, data: dict[str, Any]) -> tuple[str, Level | None]:
     reason = f": {plain(data['reason'])}" if data.get("reason") else ""
-    return f"{event.kind} {plain(data['name'])} {data['verdict']}{reason}", _LEVELS.get(data["verdict"])
+    causes = data.get("causes") or []
+    likely = f"; likely {plain(causes[0]['cause'])} ({plain(causes[0]['evidence'])})" if causes else ""
+    return f"{event.kind} {plain(data['name'])} {data['verdict']}{reason}{likely}", _LEVELS.get(data["verdict"])
 
 
 def _round(event: Event, data: dict[str, Any]) -> tuple[str, Level | None]:

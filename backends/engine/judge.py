@@ -10,10 +10,12 @@ import asyncio
 import math
 import time
 from collections import deque
+from typing import Any
 
 from backends.cutover.events import Kind
 from backends.cutover.ttl import ttl_gates
 from backends.engine.desk import Desk
+from backends.engine.evidence import causes_of_breach, inputs_of
 from backends.engine.follow import Followers
 from backends.engine.moves import hold
 from backends.plan.defaults import gates_of, triggers_of
@@ -91,7 +93,8 @@ class Judge:
             result = self._judge_trigger(trigger, now)
             self._results[trigger.name] = result
             self._history[trigger.name].append(result.value)
-            await self._tell(Kind.TRIGGER, trigger.name, result.verdict, result.value, result.limit, result.reason)
+            told = (trigger.name, result.verdict, result.value, result.limit, result.reason)
+            await self._tell(Kind.TRIGGER, *told, measure=self._measures[trigger.measure])
             await self._act(trigger, result)
         await self._judge_gates(now)
 
@@ -134,15 +137,31 @@ class Judge:
         return since, any(max(r.desired, r.confirmed) > 0 for r in routes)
 
     async def _tell(
-        self, kind: Kind, name: str, verdict: Verdict, value: float | None, limit: float | None, reason: str, phase: str = ""
-    ) -> None:
+        self, kind: Kind, name: str, verdict: Verdict, value: float | None, limit: float | None, reason: str, phase: str = "",
+        *, measure: Measure | None = None,
+    ) -> None:  # fmt: skip
         """Into the journal where the verdict has changed."""
         m = self._engine.migration
         known = (m.triggers if kind is Kind.TRIGGER else m.gates).get(name)
         if known is not None and known.verdict == verdict.value and known.phase == phase:
             return
         data = {"name": name, "verdict": verdict.value, "value": _finite(value), "limit": _finite(limit), "reason": reason}
+        if measure is not None:
+            data |= await asyncio.to_thread(self._rests_on, measure, verdict)
         await self._engine.record(kind, data | {"phase": phase})
+
+    def _rests_on(self, measure: Measure, verdict: Verdict) -> dict[str, Any]:
+        """The figures that were judged, by hash; of a breach its likely causes."""
+        legacy, target = self._feeds[measure.name, "legacy"], self._feeds[measure.name, "target"]
+        told: dict[str, Any] = {"inputs": inputs_of(legacy, target)}
+        if verdict is Verdict.BREACH:
+            runs_on = next(w.runs_on for w in self._engine.plan.workloads if w.name == measure.workload)
+            before, after = (
+                [view for name in names if (view := self._engine.world.fleet.view(name, time.time())) is not None]
+                for names in (runs_on.legacy, runs_on.target)
+            )
+            told["causes"] = causes_of_breach(measure, legacy, target, before, after)
+        return told
 
     async def _act(self, trigger: Trigger, result: TriggerResult) -> None:
         engine = self._engine
@@ -187,7 +206,8 @@ class Judge:
                 view = self._gate(gate, phase, now)
                 self._gates[phase, gate.name] = view
                 if phase is current:
-                    await self._tell(Kind.GATE, view.name, view.verdict, view.value, view.limit, view.reason, phase.value)
+                    told = (view.name, view.verdict, view.value, view.limit, view.reason, phase.value)
+                    await self._tell(Kind.GATE, *told, measure=self._measures.get(gate.measure or ""))
                     if view.verdict is Verdict.BREACH:
                         await hold(engine, f"gate {view.name}", view.reason)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import fmean, median, pstdev
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from backends.validation.rule import Judged, Rule
 from backends.validation.wording import number, percent
 
 _LEAST = 4  # places that show a shape
+_MOST = 300  # that are looked at, evenly spread
 _SCALES = (2.0, 0.5, 4.0, 0.25, 8.0, 0.125)
 _MEANT = (  # what a setting's name tells: most telling first
     (("batch", "accumulation"), "another batch size"),
@@ -41,6 +42,8 @@ def likely_causes(judged: Sequence[Judged], old: Sequence[Curve], new: Sequence[
     """Causes in order of how likely they are; empty where the runs show none."""
     causes = [*_memory(old, new), *_settings(old, new)]
     pairs = [(j.at, j.delta) for j in judged if j.delta is not None and math.isfinite(j.delta)]
+    if len(pairs) > _MOST:
+        pairs = [pairs[i * (len(pairs) - 1) // (_MOST - 1)] for i in range(_MOST)]
     if len(pairs) >= _LEAST:
         causes += _shape(pairs, old[0].by, rule)
         causes += _scaled(old, new, rule)
@@ -111,11 +114,16 @@ def _shape(pairs: list[tuple[float, float]], by: str, rule: Rule) -> list[Cause]
 def _jump(pairs: list[tuple[float, float]]) -> tuple[tuple[float, float], float, float] | None:
     """((last place before, first place after), level before, level after), where two levels explain nearly all of the differences."""
     deltas = [d for _, d in pairs]
-    whole = pstdev(deltas) ** 2 * len(deltas)
+    sums, squares = [0.0, *accumulate(deltas)], [0.0, *accumulate(d * d for d in deltas)]
+
+    def scatter(start: int, end: int) -> float:
+        """Sum of squares around the mean of a stretch."""
+        return max(0.0, squares[end] - squares[start] - (sums[end] - sums[start]) ** 2 / (end - start))
+
+    whole = scatter(0, len(deltas))
     best, place = math.inf, 0
     for i in range(2, len(deltas) - 1):
-        left, right = deltas[:i], deltas[i:]
-        rest = pstdev(left) ** 2 * len(left) + pstdev(right) ** 2 * len(right)
+        rest = scatter(0, i) + scatter(i, len(deltas))
         if rest < best:
             best, place = rest, i
     if not place or whole == 0 or best > whole / 20:

@@ -200,6 +200,12 @@ class Series:
         places = dict(zip(self._times, self._values, strict=True)) if self.by == "time" else self._places
         return sorted(places.items())
 
+    def newest_points(self, count: int) -> list[tuple[float, float]]:
+        """The last `count` (place, value) in order of place; by time every sample counts."""
+        if self.by == "time":
+            return list(zip(self._times[-count:], self._values[-count:], strict=True))
+        return sorted(self._places.items())[-count:]
+
     def places(self) -> set[float]:
         """Every place that has a value."""
         return set(self._times) if self.by == "time" else set(self._places)
