@@ -32,7 +32,10 @@ class BlockReader:
 
     def read(self, block: bytes) -> Columns | None:
         """The columns of a block of whole lines, each with its LF; None where it must be read line by line."""
-        if not block.startswith(b"{") or b"[" in block or b"\r" in block or b"\\" in block:
+        if not block.startswith(b"{") or not block.endswith(b"}\n") or b"[" in block or b"\r" in block or b"\\" in block:
+            return None
+        lines = block.count(b"\n")
+        if block.count(b"}\n{") != lines - 1:  # a line that is empty, or no object
             return None
         if any(name in block for name in self._before):
             return None
@@ -41,7 +44,7 @@ class BlockReader:
             values = orjson.loads(b"[%b]" % block.replace(b"}\n{", b"},\n{"))
         except orjson.JSONDecodeError:
             return None
-        if len(values) != block.count(b"\n"):
+        if len(values) != lines:
             return None
         field, metric = self._field, self._metric
         try:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import shutil
-import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -51,13 +50,3 @@ async def prometheus(
 
     async with running(argv, log=folder / "prometheus.log", ready=ready, cwd=folder):
         yield f"http://127.0.0.1:{port}"
-
-
-async def answers(url: str, query: str) -> bool:
-    """Whether an instant query finds something."""
-
-    def ask() -> bool:
-        with urllib.request.urlopen(f"{url}/api/v1/query?query={query}", timeout=10) as answer:
-            return bool(json.load(answer)["data"]["result"])
-
-    return await asyncio.to_thread(ask)

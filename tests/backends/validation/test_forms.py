@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backends.errors import UsageError
@@ -184,6 +184,7 @@ ODD = st.sampled_from(
 
 
 @given(st.lists(st.one_of(OBJECTS.map(json.dumps), ODD), max_size=30), st.integers(1, 200))
+@example(['{"step": 1, "loss": 2},{"step": 2, "loss": 3}', ""], 200)
 def test_many_lines_at_once_read_as_line_by_line(tmp_path_factory: pytest.TempPathFactory, texts: list[str], piece: int) -> None:
     head = "".join(json.dumps({"step": i, "loss": 1.0}) + "\n" for i in range(3))
     data = (head + "".join(t + "\n" for t in texts)).encode()

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import Counter as CollectorCounter
 
 from backends.plan.models import Measure, Source, Trigger
 from backends.validation.addresses import address_of
 from backends.validation.errors import MetricAbsent, MetricAmbiguous, SourceUnreadable
 from backends.validation.fetch import FetchedRun, fetch_run
+from backends.validation.measured import silence_of
 from backends.validation.prometheus import grid, metrics_of
 from backends.validation.prometheus_feed import MOST_AT_FIRST, Counters, PrometheusFeed
 from backends.validation.trigger import judge_trigger
@@ -219,6 +224,46 @@ async def test_the_token_goes_to_the_server_and_into_no_message(monkeypatch: pyt
             await feed.poll()
         assert "seen" in str(feed.error)
         assert "very-secret" not in str(feed.error) + repr(source)
+
+
+@pytest.mark.slow
+async def test_a_server_that_scrapes_a_living_service_is_followed_and_silence_is_seen(tmp_path: Path) -> None:
+    """Nothing is faked here: a service counts requests, Prometheus scrapes it each second, the feed follows; then the service dies."""
+    registry = CollectorRegistry()
+    counted = CollectorCounter("served", "Requests.", ["code"], registry=registry)
+
+    async def page(_: web.Request) -> web.Response:
+        counted.labels("200").inc(97)
+        counted.labels("500").inc(3)
+        return web.Response(body=generate_latest(registry))
+
+    app = web.Application()
+    app.router.add_get("/metrics", page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    source_of = {"query": 'sum(served_total{code="500"})', "total": "sum(served_total)", "every": "1s"}
+    try:
+        async with (
+            prometheus(tmp_path / "prometheus", scrape=[runner.addresses[0][1]]) as url,
+            following(Source.model_validate({"prometheus": url, **source_of}), time.time) as feed,  # type: ignore[arg-type]
+        ):
+            async with asyncio.timeout(60):
+                while len(feed.series) < 500:
+                    await feed.poll()
+                    await asyncio.sleep(0.25)  # between two looks, not instead of one
+            values = feed.series.window(0, math.inf)
+            assert sum(values) / len(values) == pytest.approx(0.03)
+            await runner.cleanup()
+            async with asyncio.timeout(60):
+                while (feed.age(time.time()) or 0.0) < 6:
+                    await feed.poll()
+                    await asyncio.sleep(0.25)
+            assert feed.error is None
+            assert silence_of("target", feed, time.time(), 5.0) is not None
+    finally:
+        await runner.cleanup()
 
 
 COUNTS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), min_size=1, max_size=30)
