@@ -20,6 +20,7 @@ from backends.vocabulary import SIDES, Health, Level, Phase, SideName, State
 __all__ = [
     "SIDES",
     "ApprovalView",
+    "BackupView",
     "ChecklistView",
     "DatasetView",
     "DiskView",
@@ -436,6 +437,22 @@ class PreflightView(Model):
         return self.age is not None or self.verdict is not Verdict.INCONCLUSIVE
 
 
+class BackupView(Model):
+    """The last backup of a dataset, where there is one, and what its gate says."""
+
+    dataset: str
+    kind: Literal["versioned", "snapshot", "command"]
+    verdict: Verdict = Verdict.INCONCLUSIVE
+    reason: str = ""
+    number: int | None = None
+    objects: int | None = None
+    bytes: int | None = None
+    where: str = ""
+    taken_at: datetime | None = None
+    tried_at: datetime | None = None
+    age: float | None = None  # seconds since it was taken
+
+
 class WorkloadView(Model):
     name: str
     kind: str  # class of the plan: realtime, batch, training, pipeline
@@ -536,6 +553,7 @@ class Snapshot(Model):
     rollback: ReadinessView = ReadinessView()
     preflight: tuple[PreflightView, ...] = ()
     checklist: tuple[ChecklistView, ...] = ()
+    backups: tuple[BackupView, ...] = ()
     inventory: tuple[InventoryView, ...] = ()  # of what remains of legacy, once the migration is committed
     legacy_left: float = 1.0  # share of legacy's capacity that has not been taken down
     run: RunView | None = None

@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("console.commands.status", "the state, on one screen, without a console"),
     "advance": ("console.commands.advance", "one step forward"),
     "sign": ("console.commands.sign", "answer for what no machine can check"),
+    "backup": ("console.commands.backup", "back a dataset up now, and try it"),
     "hold": ("console.commands.hold", "stop forward movement"),
     "resume": ("console.commands.resume", "lift the hold; after a rollback: arm anew"),
     "rollback": ("console.commands.rollback", "take production back to legacy"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from backends.escape import plain
-from backends.snapshot import DatasetView, HostView, Snapshot, TriggerView, mean_of
+from backends.snapshot import BackupView, DatasetView, HostView, Snapshot, TriggerView, mean_of
 from backends.verdict import Verdict
 from backends.vocabulary import Phase
 from themes.meaning import UNICODE, level_of_verdict
@@ -43,6 +43,8 @@ def status_lines(s: Snapshot) -> Iterator[str]:
         if item.phase is s.phase and not item.signed_by:
             wanted = "not signed: a gate of this phase" if item.must else "not signed"
             yield f"checklist {plain(item.name)}: {wanted}  {plain(item.text)}"
+    for backup in s.backups:
+        yield _backup(backup)
     for left in s.inventory:
         cost = f", {left.usd_per_hour:g} USD an hour" if left.usd_per_hour is not None else ""
         held = f"{left.gpus} GPUs{cost}" if left.kind == "host" else size(left.bytes)
@@ -79,6 +81,13 @@ def _preflight(s: Snapshot) -> Iterator[str]:
         if item.verdict is not Verdict.PASS:
             waived = f"  (waived by {plain(item.waived_by)})" if item.waived_by else ""
             yield f"{_glyph(item.verdict)} preflight {plain(item.name)}: {item.verdict}  {plain(item.evidence)}{waived}"
+
+
+def _backup(b: BackupView) -> str:
+    if b.number is None:
+        return f"{_glyph(b.verdict)} backup {plain(b.dataset)}: {plain(b.reason)}"
+    held = f"{b.objects} objects, {size(b.bytes)}, taken {duration(b.age)} ago"
+    return f"{_glyph(b.verdict)} backup {plain(b.dataset)} {b.number}: {held}  {plain(b.reason)}"
 
 
 def _trigger(t: TriggerView) -> str:

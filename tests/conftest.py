@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, settings
 
 from tests.faults.table import Cases, note_case, write_table
+from tests.peers.ministack import MiniStack, ministack
 from tests.peers.seaweedfs import SeaweedFs, seaweedfs, weed_path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,6 +59,15 @@ async def weed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Seawee
     async with seaweedfs(folder) as server:
         yield server
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def mini(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MiniStack]:
+    """One ministack a session."""
+    if find_spec("ministack") is None:
+        pytest.skip("server missing: ministack")
+    async with ministack(tmp_path_factory.mktemp("ministack")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -52,6 +52,8 @@ class Kind(StrEnum):
     VALIDATED = "validated"
     COMMAND = "command"
     COMMAND_ENDED = "command.ended"
+    BACKUP_TAKEN = "backup.taken"
+    BACKUP_TRIED = "backup.tried"
 
 
 _ONWARD = ("preparing", "shifting", "committed", "retiring", "decommissioned")

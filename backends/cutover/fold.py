@@ -13,6 +13,7 @@ from backends.cutover.migration import (
     WAIVE,
     Armed,
     Asked,
+    BackupFold,
     Hold,
     Migration,
     Op,
@@ -83,6 +84,8 @@ def _state(m: Migration, event: Event, data: dict[str, Any]) -> None:
         m.armed = None
         m.gates.clear()
         m.archived.clear()
+        for backup in m.backups_taken.values():
+            backup.is_fresh = False
         m.signed = {item: s for item, s in m.signed.items() if not item.startswith(WAIVE)}
 
 
@@ -360,6 +363,20 @@ def _validated(m: Migration, event: Event, data: dict[str, Any]) -> None:
     m.validated[data["workload"]] = dict(data)
 
 
+def _backup_taken(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    taken = BackupFold(
+        int(data["number"]), str(data.get("kind", "")), int(data.get("objects", 0)), int(data.get("bytes", 0)),
+        str(data.get("where", "")), str(data.get("sum", "")), event.at,
+    )  # fmt: skip
+    m.backups[data["dataset"]] = m.backups_taken[data["dataset"], taken.number] = taken
+
+
+def _backup_tried(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    tried = m.backups_taken.get((data["dataset"], int(data["number"])))
+    if tried is not None:
+        tried.good, tried.tried, tried.tried_at = bool(data["good"]), str(data.get("text", "")), event.at
+
+
 _HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
     Kind.CREATED: _created,
     Kind.PLAN_LOADED: _plan,
@@ -390,4 +407,6 @@ _HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
     Kind.SIGNED: _signed,
     Kind.BASELINE: _baseline,
     Kind.VALIDATED: _validated,
+    Kind.BACKUP_TAKEN: _backup_taken,
+    Kind.BACKUP_TRIED: _backup_tried,
 }

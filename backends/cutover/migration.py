@@ -122,6 +122,24 @@ class Armed:
 
 
 @dataclass(slots=True)
+class BackupFold:
+    """A backup of a dataset. `good`: what came of its last trial, None before the first. `is_fresh`: taken since the migration was last
+    rolled back."""
+
+    number: int
+    kind: str
+    objects: int
+    bytes: int
+    where: str
+    sum: str
+    taken_at: datetime
+    good: bool | None = None
+    tried: str = ""
+    tried_at: datetime | None = None
+    is_fresh: bool = True
+
+
+@dataclass(slots=True)
 class VerdictFold:
     verdict: str
     value: float | None
@@ -216,6 +234,8 @@ class Migration:
     gates: dict[str, VerdictFold] = field(default_factory=dict)
     triggers: dict[str, VerdictFold] = field(default_factory=dict)
     rounds: dict[str, dict[str, Any]] = field(default_factory=dict)  # dataset -> last round in the journal
+    backups: dict[str, BackupFold] = field(default_factory=dict)  # dataset -> the last
+    backups_taken: dict[tuple[str, int], BackupFold] = field(default_factory=dict)  # (dataset, number): all there were
     rollbacks: int = 0
     legacy_left: float = 1.0  # share of legacy's capacity, at worst: what may have been lowered counts as lowered
     lowered_to: float = 1.0  # the last retire step that was confirmed

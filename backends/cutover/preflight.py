@@ -18,6 +18,7 @@ from backends.verdict import Verdict
 from backends.vocabulary import State
 
 PROOF_AGE = 1800.0  # seconds after which a measurement proves nothing any more
+BACKUP = "backup:"  # what the item of a backup begins with: arming rests on its gate, later it lowers the readiness
 _NEVER_WAIVED = ("legacy", "writer:", "route:", "disk")
 
 
@@ -40,6 +41,7 @@ def measured_items(plan: Plan) -> tuple[str, ...]:
     if plan.legacy.hosts or plan.target.hosts:
         names += ["hosts", "clocks"]
     names += [f"store:{name}" for name in used_stores(plan)]
+    names += [f"{BACKUP}{b.dataset}" for b in plan.backups]
     return (*names, "login", "disk")
 
 
@@ -130,7 +132,7 @@ def _measured(world: World) -> Iterator[PreflightView]:
     for name in measured_items(world.plan):
         proof = world.proofs.get(name)
         if proof is None:
-            yield _view(m, name, None, "not tried yet", "in a moment")
+            yield _view(m, name, None, "not tried yet", "in a moment", needed=not name.startswith(BACKUP))
             continue
         age = max(0.0, now - proof.at)
         if proof.good and age > PROOF_AGE and not (name.startswith("reverse:") and m.state is not State.PREPARING):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backends.cutover.backups import not_backed_up
 from backends.cutover.preflight import lowered
 from backends.cutover.rollback import plan_rollback, writers_on_target
 from backends.cutover.states import TABLE
@@ -58,7 +59,9 @@ def _horizon(world: World) -> float | None:
 
 
 def _warnings(world: World, journal_note: str, stale_routes: tuple[str, ...]) -> tuple[str, ...]:
-    out = ["no backup in the plan: a dataset that fails its comparison cannot be restored"] if not world.plan.backups else []
+    out = [f"no backup of {d}: what fails its comparison there cannot be restored" for d in not_backed_up(world.plan)]
+    if not world.plan.backups:
+        out = ["no backup in the plan: a dataset that fails its comparison cannot be restored"]
     if world.side("target").health is Health.UNKNOWN:
         out.append("target cannot be seen: what it wrote may not be read back")
     if journal_note:

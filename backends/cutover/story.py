@@ -96,6 +96,13 @@ def _run_ended(event: Event, data: dict[str, Any]) -> tuple[str, Level | None]:
     return f"{data.get('kind', 'run')} ended: {plain(str(data.get('outcome', '')))}", Level.GOOD if good else Level.HELD
 
 
+def _tried(event: Event, data: dict[str, Any]) -> tuple[str, Level | None]:
+    good = bool(data.get("good"))
+    said = "" if good else " and is not what was taken"
+    text = f"backup {data.get('number')} of {plain(data['dataset'])} tried{said}: {plain(str(data.get('text', '')))}"
+    return text, Level.GOOD if good else Level.BREACH
+
+
 def _seat(event: Event, data: dict[str, Any]) -> tuple[str, Level | None]:
     if not data.get("holder"):
         return f"seat given up by {plain(event.actor)}", None
@@ -161,6 +168,8 @@ _TELLERS: dict[str, Any] = {
     Kind.COMMAND_ENDED: _simple("{command} answered"),
     Kind.INVENTORY: _simple("what remains of legacy: {text}"),
     Kind.SIGNED: _simple("{item} signed: {reason}"),
+    Kind.BACKUP_TAKEN: _simple("backup {number} of {dataset} taken: {objects} objects, {where}", Level.GOOD),
+    Kind.BACKUP_TRIED: _tried,
     Kind.TICK: _simple("observed {observed} s"),
     Kind.CLOCK_JUMP: _simple("the wall clock jumped by {seconds} s; no window moved", Level.HELD),
     Kind.NOTE: _simple("{text}"),

@@ -99,6 +99,10 @@ class SyncArgs(Args):
     accept_empty: bool = False
 
 
+class BackupArgs(Args):
+    dataset: str
+
+
 class SeatArgs(Args):
     take: bool = True
 
@@ -273,6 +277,13 @@ async def validated(engine: Engine, caller: Caller, args: ValidatedArgs) -> dict
     return _now(engine)
 
 
+async def backup(engine: Engine, caller: Caller, args: BackupArgs) -> dict[str, Any]:
+    """Take a backup of a dataset now, and try it."""
+    held = await engine.backups.take_now(args.dataset)
+    told = {"dataset": args.dataset, "number": held.number, "objects": held.objects, "bytes": held.bytes, "where": held.where}
+    return _now(engine) | {"backup": told | {"good": held.good, "text": held.tried}}
+
+
 async def seat(engine: Engine, caller: Caller, args: SeatArgs) -> dict[str, Any]:
     """Take the seat; who had it sees so."""
     await (take_seat if args.take else give_seat)(engine, caller)
@@ -325,6 +336,7 @@ COMMANDS: dict[str, tuple[type[Args], Handler]] = {
     "override": (OverrideArgs, override_),
     "preview": (PreviewArgs, preview),
     "sync": (SyncArgs, sync),
+    "backup": (BackupArgs, backup),
     "seat": (SeatArgs, seat),
     "down": (DownArgs, down),
     "sign": (SignArgs, sign_),

@@ -23,6 +23,7 @@ from backends.cutover.migration import Migration
 from backends.cutover.rollback import Mode, RollbackPlan
 from backends.cutover.rules import Refusal
 from backends.dataset_view import Lag
+from backends.engine.backups import Backups
 from backends.engine.clock import ObservedClock, boot_id, utc_now
 from backends.engine.errors import PreviewChanged
 from backends.engine.evacuation import carry_over, give_up
@@ -66,6 +67,7 @@ class Engine:
         self.followers: Followers
         self.guard: Guard
         self.preflight: Preflight
+        self.backups: Backups
         self.notifier: Notifier | None = None
         self.socket = ""
         self.version = 0  # rises with every change, for streams
@@ -92,6 +94,7 @@ class Engine:
         self.judge = Judge(self, self.followers)
         self.guard = Guard(self)
         self.preflight = Preflight(self, self.state_dir)
+        self.backups = Backups(self)
 
     # Journal
 

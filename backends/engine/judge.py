@@ -12,6 +12,7 @@ import time
 from collections import deque
 from typing import Any
 
+from backends.cutover.backups import backup_gates
 from backends.cutover.events import Kind
 from backends.cutover.ttl import ttl_gates
 from backends.engine.desk import Desk
@@ -235,8 +236,10 @@ class Judge:
                 told = m.gates.get(gate.name)
                 at = told.at if told is not None else None
                 out.append(view.model_copy(update={"current": phase is m.phase, "at": at}))
-        lowered = ttl_gates(self._engine.plan, m, self._engine.observed_now())
-        return (*out, *(view.model_copy(update={"current": view.phase is m.phase}) for view in lowered))
+        world = self._engine.world
+        more = ttl_gates(self._engine.plan, m, self._engine.observed_now())
+        more += backup_gates(self._engine.plan, m, world.wall_now(), world.backup_errors)
+        return (*out, *(view.model_copy(update={"current": view.phase is m.phase}) for view in more))
 
     def is_blind(self) -> str:
         """Which figures are silent while clients are on the target; empty where none are."""

@@ -137,6 +137,7 @@ def script_hashes(engine: Desk) -> dict[str, str]:
         argvs += [a for s in plan.retire.steps for a in (s.command, s.check) if a]
     if plan.capacity is not None and plan.capacity.on == "engine":
         argvs.append(plan.capacity.command)
+    argvs += [b.command for b in plan.backups if b.command is not None]
     out: dict[str, str] = {}
     for argv in argvs:
         path = Path(argv[0])

@@ -130,6 +130,8 @@ async def _work(engine: Engine, companion: int | None) -> None:
         "guard": engine.guard.run,
         "preflight": engine.preflight.run,
     }
+    if engine.plan.backups:
+        lasting["backups"] = engine.backups.run
     if engine.notifier is not None:
         lasting["notify"] = engine.notifier.run
     if engine.plan.metrics_file:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from backends.cutover.backups import backup_views
 from backends.cutover.calendar import no_changes_now
 from backends.cutover.checklist import checklist
 from backends.cutover.evacuate import EvacuationPlan
@@ -82,6 +83,7 @@ def snapshot_of(engine: Engine) -> Snapshot:
         rollback=ready(engine),
         preflight=preflight(engine.world),
         checklist=checklist(plan, m),
+        backups=backup_views(plan, m, engine.world.wall_now(), engine.world.backup_errors),
         inventory=inventory(plan, m) if m.phase is Phase.DECOMMISSION else (),
         legacy_left=m.legacy_left,
         run=_run(m.run),
@@ -262,6 +264,7 @@ def snapshot_from_journal(m: Migration, events: list[Event], state_dir: Path) ->
             TriggerView(name=n, measure=n, verdict=Verdict(t.verdict), value=t.value, limit=t.limit, reason=t.reason)
             for n, t in m.triggers.items()
         ),
+        backups=backup_views(plan, m, utc_now(), {}) if plan else (),
         rollback=ReadinessView(ready=False, blocked_by=("no engine runs: cutover up PLAN, or cutover rollback, starts it",)),
         run=_run(m.run),
         events=_events(events),

@@ -72,6 +72,7 @@ class LiveWorld:
         self.session = TransferSession(plan, base, state_dir, self.ssh, delete_barred=self._delete_barred)
         self._retiring = Retiring(plan, base, self.children, self.ssh)
         self.proofs: dict[str, Proof] = {}  # kept by `backends.engine.preflight`
+        self.backup_errors: dict[str, str] = {}  # dataset -> why it cannot be backed up now; kept by `backends.engine.backups`
         self.sides: dict[SideName, SideWatch] = {side: SideWatch(side, plan, self.ssh) for side in SIDES}
 
     async def __aenter__(self) -> Self:

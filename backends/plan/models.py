@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, StringConstraints, WithJsonSchema
 
+from backends.plan.backups import Backup
 from backends.plan.parts import Argv, Number, Part, Text, Truth, Whole
 from backends.plan.queues import GatewayRoute, SlurmRoute
 from backends.plan.units import Duration, Limit, Rate, Share, Size, TierBound
@@ -430,13 +431,6 @@ class Capacity(Part):
     command: Argv
     on: Literal["hosts", "engine"] = "engine"
     timeout: Duration = 30.0
-
-
-class Backup(Part):
-    dataset: str
-    kind: Literal["versioned", "snapshot", "command"]
-    command: Argv | None = None
-    path: str | None = None
 
 
 class Operators(Part):

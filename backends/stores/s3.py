@@ -124,6 +124,14 @@ class S3Store(Plain):
         except ObjectMissing:
             return None
 
+    async def head_version(self, key: str, version: str) -> ObjectInfo | None:
+        """As `head`, of this version, the latest or not; None where there is none of that name."""
+        try:
+            answer = await self._get("HEAD", key, CHECKSUM_MODE, version)
+            return await with_tags(self._bucket, info_of(key, answer.headers), answer.headers, by_head=True)
+        except ObjectMissing:
+            return None
+
     async def read(
         self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None, version: str | None = None
     ) -> Body:

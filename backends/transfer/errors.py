@@ -8,6 +8,7 @@ CutoverError
 └── CouldNot
     ├── Damaged              the bytes are not those that a checksum promised: copied again
     ├── KeysCollide          the target cannot hold two of the keys beside each other: nothing was copied
+    ├── BackupBroken         a backup is not, or is no more, what was taken
     ├── KeepsChanging        the source object changed under each of several reads
     └── IndexUnusable        the index cannot be read or written
 """
@@ -32,6 +33,10 @@ class Damaged(CouldNot):
 
 class KeysCollide(CouldNot):
     code = "keys_collide"
+
+
+class BackupBroken(CouldNot):
+    code = "backup_broken"
 
 
 class KeepsChanging(CouldNot):

@@ -247,6 +247,18 @@ class Index:
         query = "SELECT count(*) FROM handover WHERE dataset=? AND epoch=?"
         return int(await self.database.call(lambda db: db.execute(query, (dataset, epoch)).fetchone()[0]))
 
+    async def rows_after(self, dataset: str, key: str = "", limit: int = 1000) -> list[Row]:
+        """The next rows in the order of keys."""
+        query = f"SELECT {_ROW} FROM objects WHERE dataset=? AND key>? ORDER BY key LIMIT ?"
+        bounds = (dataset, order_of(key), limit)
+        return [_row(v) for v in await self.database.call(lambda db: db.execute(query, bounds).fetchall())]
+
+    async def sample(self, dataset: str, count: int) -> list[Row]:
+        """Some rows by chance, in the order of keys."""
+        query = f"SELECT {_ROW} FROM objects WHERE dataset=? ORDER BY random() LIMIT ?"
+        found = await self.database.call(lambda db: db.execute(query, (dataset, count)).fetchall())
+        return sorted((_row(v) for v in found), key=lambda row: order_of(row.key))
+
     async def note_round(self, result: RoundResult) -> None:
         values = (
             result.dataset, result.direction, time.time(), result.seconds, result.listed, result.copied,
@@ -313,6 +325,7 @@ class Index:
 _KNOWN = """SELECT json_group_array(json_array(lower(hex(key)), size, crc64nvme, proof, legacy_id, target_id)) FROM objects
     WHERE dataset=? AND key BETWEEN ? AND ?"""
 SIZE, LEGACY, TARGET = 1, 4, 5
+_ROW = "key, size, crc64nvme, proof, legacy_id, target_id"
 _UPLOAD = "key, upload, size, source_id, part_size, begun_at"
 _BEGUN = Many("INSERT OR REPLACE INTO begun VALUES ", 4)
 _ENDED = Many("DELETE FROM begun WHERE dataset=? AND side=? AND key IN (VALUES ", 1, ")")
@@ -328,6 +341,10 @@ def key_of(order: bytes) -> str:
 def row_of(values: Any) -> Row:
     """The row of what `known_between` gives."""
     return Row(key_of(bytes.fromhex(values[0])), *values[1:])
+
+
+def _row(values: Any) -> Row:
+    return Row(key_of(values[0]), *values[1:])
 
 
 def _upload(values: Any) -> Upload:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,9 @@ from backends.transfer.round import sync_round
 from backends.vocabulary import SideName
 
 if TYPE_CHECKING:
+    from backends.plan.backups import Backup
     from backends.ssh.pool import SshPool
+    from backends.transfer.backup import Places
     from backends.transfer.gap import KeptGap
     from backends.transfer.hub.copier import HubOptions
     from backends.transfer.verify import VerifyResult
@@ -36,6 +38,11 @@ FOLLOW_SECONDS = 60.0  # where the plan's dataset has no `follow`
 MOST_OVER_HUB = 32  # objects under way on each leg, where the plan says nothing: each may hold a part in memory
 _COPY_TO_LISTING = 4  # a round that ends for the next copies at least that much longer than it listed
 StoreOpener = Callable[[str, StoreSpec], Store]
+
+
+def is_whole_bucket(spec: StoreSpec) -> bool:
+    """Is all of a bucket the store, so that nothing lies beside it?"""
+    return spec.url.startswith("s3://") and "/" not in spec.url.removeprefix("s3://").rstrip("/")
 
 
 class TransferSession:
@@ -59,6 +66,7 @@ class TransferSession:
     ) -> None:
         self.plan = plan
         self._state = state
+        self._aside = state.absolute() / "aside"  # side places of stores that have nothing beside them
         self._pace = Pace(plan.transfer.parallel, plan.transfer.bandwidth)
         self._open_store = opener or partial(open_store, ssh=ssh, base=base)
         self._stores: dict[str, Store] = {}
@@ -184,6 +192,37 @@ class TransferSession:
         finally:
             await side.close()
 
+    @asynccontextmanager
+    async def backup_places(self, backup: Backup, number: int) -> AsyncIterator[Places]:
+        """Where this backup of a dataset is, opened. Raises `StoreError` where there is no place for it."""
+        from backends.transfer.backup import Places
+        from backends.transfer.gap import side_spec
+
+        spec = self.dataset(backup.dataset)
+        legacy, target = self._sides(spec)
+        kept = self.plan.stores[spec.from_]
+
+        def beside(what: str) -> Store:
+            if backup.to is not None:
+                to = self.plan.stores[backup.to]
+                below = to.model_copy(update={"url": f"{to.url.rstrip('/')}/{spec.name}-{what}/"})
+                return self._open_store(f"{backup.to} ({what})", below)
+            return self._open_store(f"{spec.from_} ({what})", side_spec(kept, what))
+
+        def side(what: str) -> Store:
+            if backup.to is None and is_whole_bucket(kept):
+                return self._open_store(f"{spec.from_} ({what})", StoreSpec(url=f"file://{self._aside}/{spec.name}-{what}/"))
+            return beside(what)
+
+        await asyncio.to_thread(self._aside.mkdir, mode=0o700, parents=True, exist_ok=True)
+        of_versions = backup.kind == "versioned" and kept.url.startswith("s3://")
+        place = None if of_versions else beside(f"backup-{number}")
+        try:
+            yield Places(spec.name, backup, number, legacy, target, place, side, self.index, self._options(spec))
+        finally:
+            if place is not None:
+                await place.close()
+
     async def try_reverse(self, dataset: str) -> str:
         """Try the way from target to legacy without changing either: what was done, in words. Raises `CutoverError`."""
         from backends.transfer.gap import side_spec
@@ -192,7 +231,7 @@ class TransferSession:
         spec = self.dataset(dataset)
         legacy, target = self._sides(spec)
         kept = self.plan.stores[spec.from_]
-        if kept.url.startswith("s3://") and "/" not in kept.url.removeprefix("s3://").rstrip("/"):
+        if is_whole_bucket(kept):
             return await try_parts(target, legacy)  # the whole bucket is the dataset: there is no place beside it
         side = self._open_store(f"{spec.from_} (side)", side_spec(kept, "try"))
         try:

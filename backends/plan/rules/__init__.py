@@ -6,6 +6,7 @@ from typing import Any
 
 from backends.plan.models import Plan
 from backends.plan.problems import Findings
+from backends.plan.rules.backups import check_backups
 from backends.plan.rules.hands import check_hands
 from backends.plan.rules.haproxy import check_haproxy
 from backends.plan.rules.hosts import check_hosts
@@ -34,6 +35,7 @@ def check_rules(plan: Plan, values: dict[str, Any], findings: Findings) -> None:
         check_haproxy,
         check_records,
         check_writers,
+        check_backups,
         check_judging,
         check_load,
         check_windows,

@@ -42,6 +42,9 @@ def _programs(plan: Plan) -> Iterator[tuple[Path, str, bool]]:
                 yield ("retire", "steps", i, field, 0), argv[0], plan.retire.on == "engine"
     if plan.capacity is not None:
         yield ("capacity", "command", 0), plan.capacity.command[0], plan.capacity.on == "engine"
+    for i, backup in enumerate(plan.backups):
+        if backup.command is not None:
+            yield ("backups", i, "command", 0), backup.command[0], True
     for i, workload in enumerate(plan.workloads):
         path: Path = ("workloads", i, "quiesce")
         quiesce = workload.quiesce

@@ -26,13 +26,13 @@ _EXAMPLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Tree:
+class Tree:
     """Where a store's objects are: two trees of one `home` overlap when one prefix begins the other."""
 
     home: tuple[str, str, str]
     prefix: str
 
-    def overlaps(self, other: _Tree) -> bool:
+    def overlaps(self, other: Tree) -> bool:
         a, b = self.prefix, other.prefix
         return self.home == other.home and (a.startswith(b) or b.startswith(a))
 
@@ -135,7 +135,7 @@ def _check_dataset(i: int, dataset: Dataset, plan: Plan, findings: Findings) -> 
         message = f"found `{plain(dataset.to, 80)}` as `from` and as `to`: the dataset would be copied onto itself"
         findings.error((*path, "to"), "copied_onto_itself", message, "name target's own store")
     else:
-        source, goal = _tree_of(plan, dataset.from_), _tree_of(plan, dataset.to)
+        source, goal = tree_of(plan, dataset.from_), tree_of(plan, dataset.to)
         if source and goal and source.overlaps(goal):
             message = f"the stores `{dataset.from_}` and `{dataset.to}` overlap: the dataset would be copied onto itself"
             findings.error((*path, "to"), "copied_onto_itself", message, "give target a place of its own")
@@ -155,12 +155,12 @@ def _check_hub(path: Path, dataset: Dataset, plan: Plan, findings: Findings) -> 
         message = f"found `{plain(hub, 80)}` as the hub and as one of its ends"
         findings.error((*path, "hub"), "copied_onto_itself", message, "name another store, or leave the hub out")
         return
-    tree = _tree_of(plan, hub)
+    tree = tree_of(plan, hub)
     if tree is None:
         return
     ends = [(other, end) for other in plan.datasets for end in (other.from_, other.to)]
     for other, end in ends:
-        theirs = _tree_of(plan, end)
+        theirs = tree_of(plan, end)
         if theirs is not None and tree.overlaps(theirs):
             message = f"the hub `{plain(hub, 80)}` overlaps `{plain(end, 80)}`, a store of `{other.name}`: it would be copied too"
             findings.error((*path, "hub"), "overlap", message, "give the hub a place of its own")
@@ -170,20 +170,21 @@ def _check_hub(path: Path, dataset: Dataset, plan: Plan, findings: Findings) -> 
 def _check_overlaps(plan: Plan, findings: Findings) -> None:
     """Two datasets that write into one tree, or one that writes where another is read."""
     for i, dataset in enumerate(plan.datasets):
-        goal = _tree_of(plan, dataset.to)
+        goal = tree_of(plan, dataset.to)
         for other in plan.datasets[:i] if goal else ():
-            theirs = _tree_of(plan, other.to)
+            theirs = tree_of(plan, other.to)
             if goal and theirs and goal.overlaps(theirs):
                 message = f"the datasets `{other.name}` and `{dataset.name}` are copied into overlapping stores"
                 findings.error(("datasets", i, "to"), "overlap", message, "give each a prefix of its own")
         for other in plan.datasets if goal else ():
-            source = _tree_of(plan, other.from_)
+            source = tree_of(plan, other.from_)
             if other is not dataset and goal and source and goal.overlaps(source):
                 message = f"`{dataset.name}` is copied into the store that `{other.name}` is read from"
                 findings.error(("datasets", i, "to"), "overlap", message, "give it a prefix of its own")
 
 
-def _tree_of(plan: Plan, store_name: str) -> _Tree | None:
+def tree_of(plan: Plan, store_name: str) -> Tree | None:
+    """Where the store's objects are; None where its URL is none."""
     store = plan.stores.get(store_name)
     parts = split_url(store.url) if store is not None else None
     if store is None or parts is None or parts.scheme not in SCHEMES:
@@ -191,15 +192,16 @@ def _tree_of(plan: Plan, store_name: str) -> _Tree | None:
     if parts.scheme in ("file", "ssh"):
         # A tree's prefix is a folder: whole segments.
         folder = posixpath.normpath("/" + unquote(parts.path).lstrip("/")).rstrip("/") + "/"
-        return _Tree((parts.scheme, parts.netloc.rpartition("@")[2], ""), folder)
+        return Tree((parts.scheme, parts.netloc.rpartition("@")[2], ""), folder)
     endpoint = (store.endpoint or "").rstrip("/")
     if parts.scheme == "az" and store.account is not None:
-        return _Tree(("az", store.account, endpoint), f"{parts.netloc}/{parts.path.lstrip('/')}")
-    return _Tree((parts.scheme, parts.netloc, endpoint), parts.path.lstrip("/"))
+        return Tree(("az", store.account, endpoint), f"{parts.netloc}/{parts.path.lstrip('/')}")
+    return Tree((parts.scheme, parts.netloc, endpoint), parts.path.lstrip("/"))
 
 
 def _check_unused(plan: Plan, names: Names, findings: Findings) -> None:
     used = {d.from_ for d in plan.datasets} | {d.to for d in plan.datasets} | {d.hub for d in plan.datasets}
+    used |= {b.to for b in plan.backups}
     for name in plan.stores:
         if name not in used and name in names.stores:
-            findings.note(("stores", name), "unused_store", f"the store `{plain(name, 80)}` is used by no dataset")
+            findings.note(("stores", name), "unused_store", f"the store `{plain(name, 80)}` is used by no dataset and no backup")

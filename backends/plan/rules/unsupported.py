@@ -10,5 +10,3 @@ def check_supported(plan: Plan, findings: Findings) -> None:
     """Add a problem `not_yet_supported` for each field that is known and not yet built."""
     if plan.transfer.workers:
         findings.not_yet(("transfer", "workers"), "transfer.workers", "leave it empty: this machine carries the bytes")
-    if plan.backups:
-        findings.not_yet(("backups",), "backups")

@@ -240,7 +240,6 @@ def test_what_is_not_built_is_refused_by_its_field() -> None:
     told = [p.field for p in errors(judged(FULL.read_text())) if p.code == "not_yet_supported"]
     assert told == [
         "transfer.workers",
-        "backups",
     ]
 
 
@@ -268,3 +267,32 @@ def test_a_route_that_two_have_to_advance_does_not_advance_by_itself() -> None:
     assert "advance: auto" in text
     problem = the(judged(text.replace("two_person: [commit, decommission]", "two_person: [shift]")), "auto_by_two")
     assert problem.field.endswith(".advance")
+
+
+@pytest.mark.parametrize(
+    ("entry", "code", "field"),
+    [
+        ("{dataset: checkpoints, kind: snapshot}", "backup_beside", "backups[0]"),
+        ("{dataset: checkpoints, kind: versioned}", "no_versions", "backups[0].kind"),
+        ("{dataset: checkpoint, kind: snapshot}", "unknown_dataset", "backups[0].dataset"),
+        ("{dataset: checkpoints, kind: snapshot, to: nowhere}", "unknown_store", "backups[0].to"),
+        ("{dataset: checkpoints, kind: snapshot, to: ckpt-new}", "overlap", "backups[0].to"),
+        ("{dataset: checkpoints, kind: snapshot, every: 0s}", "value", "backups[0].every"),
+        ("{dataset: checkpoints, kind: command}", "no_command", "backups[0]"),
+        ("{dataset: checkpoints, kind: command, command: [a]}", "no_place", "backups[0].command"),
+        ("{dataset: checkpoints, kind: snapshot, command: [a]}", "command_not_here", "backups[0].command"),
+        ("{dataset: checkpoints, kind: snapshot}, {dataset: checkpoints, kind: snapshot}", "two_backups", "backups[1].dataset"),
+    ],
+)
+def test_a_backup_that_cannot_be_is_found_by_its_field(entry: str, code: str, field: str) -> None:
+    assert found(documented_plan() + f"backups: [{entry}]\n")[code].field == field
+
+
+def test_versions_of_a_bucket_need_nothing_more_and_snapshots_of_a_whole_one_a_place() -> None:
+    plan = documented_plan().replace("s3://corp-corpus/v3/", "s3://corp-corpus/")
+    assert found(plan + "backups: [{dataset: corpus, kind: versioned}]\n") == found(plan)
+    assert found(plan + "backups: [{dataset: corpus, kind: snapshot}]\n")["no_place"].field == "backups[0]"
+    placed = found(plan + "backups: [{dataset: corpus, kind: versioned, to: ckpt-new}]\n")
+    assert placed["place_not_here"].field == "backups[0].to"
+    google = plan.replace('url: "s3://corp-corpus/", region: us-east-1, profile: migration', 'url: "gs://corp-corpus/"')
+    assert found(google + "backups: [{dataset: corpus, kind: versioned}]\n")["no_versions"].severity == "error"

@@ -29,19 +29,11 @@ from backends.stores.sftp import SftpStore
 from backends.stores.sigv4 import Credentials
 from tests.peers.azurite import Azurite, azurite, azurite_path
 from tests.peers.gcs_shim import GcsShim, gcs_shim
-from tests.peers.ministack import MiniStack, ministack
+from tests.peers.ministack import MiniStack
 from tests.peers.openssh import OpenSsh, openssh
 from tests.peers.seaweedfs import SeaweedFs
 
 _numbers = itertools.count()
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def mini(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MiniStack]:
-    if find_spec("ministack") is None:
-        pytest.skip("server missing: ministack")
-    async with ministack(tmp_path_factory.mktemp("ministack")) as server:
-        yield server
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,16 +11,7 @@ import pytest_asyncio
 from backends.transfer import parts
 from backends.transfer.index import Index
 from tests.faults.transfer.rig import PART, WHOLE_UP_TO, Rig, rigged
-from tests.peers.ministack import MiniStack, ministack
 from tests.peers.seaweedfs import SeaweedFs
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def mini(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MiniStack]:
-    if find_spec("ministack") is None:
-        pytest.skip("server missing: ministack")
-    async with ministack(tmp_path_factory.mktemp("ministack")) as server:
-        yield server
 
 
 @pytest_asyncio.fixture

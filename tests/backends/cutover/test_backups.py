@@ -1,0 +1,106 @@
+"""Backups as gates of staging, and what lowers the readiness of a rollback."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from backends.cutover.backups import backup_gates, has_writer, wants_taking, wants_trying
+from backends.cutover.fold import fold
+from backends.cutover.migration import Armed, Migration
+from backends.cutover.preflight import Proof
+from backends.cutover.readiness import readiness
+from backends.dataset_view import Lag
+from backends.plan.backups import Backup
+from backends.verdict import Verdict
+from backends.vocabulary import Phase, State
+from tests.backends.cutover.model_world import BEGINNING, ModelWorld, plan_of, story
+
+CKPT = {"dataset": "ckpt", "kind": "snapshot", "every": "1h"}
+TAKEN = ("backup.taken", {"dataset": "ckpt", "number": 1, "kind": "snapshot", "objects": 3, "bytes": 9, "where": "file:///b/"})
+TRIED = ("backup.tried", {"dataset": "ckpt", "number": 1, "good": True, "text": "3 of 3 objects"})
+SOON = BEGINNING + timedelta(minutes=5)
+
+
+def staged(*events: tuple[str, dict[str, Any]]) -> Migration:
+    return story(("state", {"state": "preparing", "phase": "staging"}), *events)
+
+
+def gate(m: Migration, now: Any = SOON, error: str = "") -> tuple[Verdict, str]:
+    (view,) = backup_gates(plan_of(backups=[CKPT]), m, now, {"ckpt": error} if error else {})
+    assert (view.name, view.phase) == ("backup ckpt", Phase.STAGING)
+    return view.verdict, view.reason
+
+
+def test_the_gate_passes_when_the_backup_was_taken_tried_and_is_young() -> None:
+    assert gate(staged())[0] is Verdict.INCONCLUSIVE
+    assert gate(staged(TAKEN))[0] is Verdict.INCONCLUSIVE
+    assert gate(staged(TAKEN, TRIED)) == (Verdict.PASS, "file:///b/: 3 of 3 objects")
+    assert gate(staged(TAKEN, TRIED), BEGINNING + timedelta(hours=2))[0] is Verdict.INCONCLUSIVE
+    assert gate(staged(TAKEN, (TRIED[0], TRIED[1] | {"good": False, "text": "a differs"}))) == (
+        Verdict.BREACH,
+        "its trial failed: a differs",
+    )
+    assert gate(staged(), error="no room") == (Verdict.ERROR, "no room")
+
+
+def test_the_trial_of_an_earlier_backup_says_nothing_of_a_later_one() -> None:
+    later = (TAKEN[0], TAKEN[1] | {"number": 2})
+    assert gate(staged(TAKEN, later, TRIED))[0] is Verdict.INCONCLUSIVE
+
+
+def test_arming_after_a_rollback_wants_a_new_backup_and_the_old_one_is_still_known() -> None:
+    again = ("state", {"state": "preparing", "phase": "staging", "rearm": True})
+    m = staged(TAKEN, TRIED, ("state", {"state": "rolled_back"}), again)
+    assert gate(m)[0] is Verdict.INCONCLUSIVE
+    assert wants_taking(Backup(dataset="ckpt", kind="snapshot"), m, SOON)
+    assert m.backups["ckpt"].number == 1
+
+
+@pytest.mark.parametrize("state", [s for s in State if s is not State.PREPARING])
+def test_nothing_is_taken_once_armed(state: State) -> None:
+    m = staged()
+    m.state = state
+    assert not wants_taking(Backup(dataset="ckpt", kind="snapshot"), m, SOON)
+
+
+def test_a_backup_is_taken_then_tried_then_left_until_it_is_late() -> None:
+    spec = Backup.model_validate(CKPT)
+    assert wants_taking(spec, staged(), SOON)
+    assert (wants_taking(spec, staged(TAKEN), SOON), wants_trying(spec, staged(TAKEN), SOON)) == (False, True)
+    done = staged(TAKEN, TRIED)
+    assert (wants_taking(spec, done, SOON), wants_trying(spec, done, SOON)) == (False, False)
+    assert wants_taking(spec, done, BEGINNING + timedelta(hours=2))
+
+
+def test_who_may_write_a_dataset_is_a_workload_or_whoever_is_followed() -> None:
+    fed = {"name": "fed", "from": "old", "to": "new", "follow": "60s"}
+    plan = plan_of(datasets=[fed, {"name": "still", "from": "old", "to": "new"}, *plan_datasets()])
+    assert [n for n in ("ckpt", "logs", "fed", "still") if has_writer(plan, n)] == ["ckpt", "logs", "fed"]
+
+
+def plan_datasets() -> list[dict[str, Any]]:
+    return [{"name": n, "from": "old", "to": "new", "reverse": True} for n in ("ckpt", "logs")]
+
+
+def armed_world(backups: list[dict[str, Any]], *events: tuple[str, dict[str, Any]]) -> ModelWorld:
+    made = ModelWorld(plan_of(backups=backups))
+    made.lone = staged(*events)
+    made.lone.armed = Armed("h", {}, {})
+    made.lone.state = State.DUAL
+    return made
+
+
+def test_a_backup_that_has_gone_or_is_late_lowers_readiness_and_blocks_nothing() -> None:
+    made = armed_world([CKPT], TAKEN, TRIED)
+    made.proofs["backup:ckpt"] = Proof(False, "a has gone", at=0.0, needed=False)
+    seen = readiness(made, reverse_lag=Lag())
+    assert "backup:ckpt: a has gone" in seen.warnings
+    assert not [b for b in seen.blocked_by if "backup" in b]
+    assert "no backup of logs: what fails its comparison there cannot be restored" in seen.warnings
+
+
+def test_an_older_journal_has_no_backups() -> None:
+    assert fold([]).backups == {}
