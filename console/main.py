@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "hold": ("console.commands.hold", "stop forward movement"),
     "resume": ("console.commands.resume", "lift the hold; after a rollback: arm anew"),
     "rollback": ("console.commands.rollback", "take production back to legacy"),
+    "restore": ("console.commands.restore", "bring back from a backup what is damaged on legacy"),
     "evacuate": ("console.commands.evacuate", "all weight to a living target, legacy being dead"),
     "approve": ("console.commands.approve", "the second person's yes"),
     "override": ("console.commands.override", "lift one rule for a time"),

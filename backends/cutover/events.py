@@ -54,6 +54,7 @@ class Kind(StrEnum):
     COMMAND_ENDED = "command.ended"
     BACKUP_TAKEN = "backup.taken"
     BACKUP_TRIED = "backup.tried"
+    BACKUP_RESTORED = "backup.restored"
 
 
 _ONWARD = ("preparing", "shifting", "committed", "retiring", "decommissioned")

@@ -183,6 +183,8 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
             m.unfenced_target.discard(op.args["workload"])
             m.started.discard((op.args["workload"], "target"))
         m.unfenced = bool(m.unfenced_target)
+    elif op.kind in ("compare", "restore") and "equal" in data:
+        m.compared[op.args["dataset"]] = bool(data["equal"])
     elif op.kind == "lower_legacy":
         m.lowered_to = float(op.args["to"])
     elif op.kind == "verify_archive":
@@ -280,6 +282,7 @@ def _run_started(m: Migration, event: Event, data: dict[str, Any]) -> None:
     )  # fmt: skip
     if data["kind"] == "rollback":
         m.rollbacks += 1
+        m.compared.clear()
 
 
 def _run_ended(m: Migration, event: Event, data: dict[str, Any]) -> None:

@@ -10,10 +10,12 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from backends.cutover.backups import usable
 from backends.cutover.expected import expected_of
 from backends.cutover.forward import pinning, quiesce_limit, tells_step, weight_limit
 from backends.cutover.migration import Migration
 from backends.cutover.steps.base import Step
+from backends.cutover.steps.restore import Restore
 from backends.cutover.steps.side import CheckSide
 from backends.cutover.steps.weight import Drain, Expel, SetWeight
 from backends.cutover.steps.workload import SameStep, StopNewWork
@@ -85,7 +87,9 @@ def _steps(world: World, mode: Mode, accept_unknown: bool) -> list[Step]:
     steps += _closing(plan, exposed)
     if mode == "graceful":
         back = [d for w in writers_on_target(plan, m) for d in w.writes if m.token(d).epoch % 2 == 1]
-        steps += [Compare(d) for d in dict.fromkeys(back) if _has_reverse(plan, d)]
+        held = [b.dataset for b in plan.backups if usable(m, b.dataset) is not None]
+        steps += [Compare(d) for d in dict.fromkeys([*(d for d in back if _has_reverse(plan, d)), *held])]
+        steps += [Restore(d) for d in held]
     return [*steps, *restoring_steps(plan, m)]
 
 

@@ -170,6 +170,7 @@ _TELLERS: dict[str, Any] = {
     Kind.SIGNED: _simple("{item} signed: {reason}"),
     Kind.BACKUP_TAKEN: _simple("backup {number} of {dataset} taken: {objects} objects, {where}", Level.GOOD),
     Kind.BACKUP_TRIED: _tried,
+    Kind.BACKUP_RESTORED: _simple("{dataset} from backup {number}: {text}", Level.HELD),
     Kind.TICK: _simple("observed {observed} s"),
     Kind.CLOCK_JUMP: _simple("the wall clock jumped by {seconds} s; no window moved", Level.HELD),
     Kind.NOTE: _simple("{text}"),

@@ -81,6 +81,10 @@ class World(Protocol):
         """Prove both sides equal, object by object."""
         ...
 
+    async def restore(self, dataset: str) -> RoundEnd:
+        """Restore from the backup what failed the comparison and is damaged on legacy. In sync: nothing is left that differs."""
+        ...
+
     async def settle_gap(self, dataset: str) -> RoundEnd:
         """Copy what the target alone has to a side prefix on legacy."""
         ...

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
+from typing import Any
 
-from backends.cutover.backups import is_late, late_words, wants_taking, wants_trying
+from backends.cutover.backups import is_late, late_words, usable, wants_taking, wants_trying
 from backends.cutover.events import Kind
 from backends.cutover.migration import BackupFold
 from backends.cutover.preflight import BACKUP, Proof
@@ -14,13 +16,16 @@ from backends.engine.failpoints import failpoint
 from backends.errors import CouldNot, CutoverError, RefusedByRule, UsageError
 from backends.escape import plain
 from backends.plan.backups import Backup
-from backends.transfer.backup import Places, Taken, look, take, try_restoring
+from backends.transfer.backup import Places, Taken, look, manifest_sum, take, try_restoring
 from backends.transfer.errors import BackupBroken
+from backends.transfer.models import Failure
+from backends.transfer.restore import Extent, choose, restore, restore_steps, restored_words, stamp_of
 from backends.vocabulary import State
 
 IDLE = 0.5
 AGAIN = 30.0  # seconds after something failed
 SELDOM = 600.0
+SHOWN = 100  # keys that an answer names
 LOOK_LIMIT = 3600.0
 OVER = (State.ROLLED_BACK, State.DECOMMISSIONED)
 
@@ -33,6 +38,7 @@ class Backups:
         self._specs = {b.dataset: b for b in engine.plan.backups}
         self._turns = {name: asyncio.Lock() for name in self._specs}
         self._due: dict[str, float] = dict.fromkeys(self._specs, 0.0)  # monotonic: not before
+        self._restoring: set[asyncio.Future[Any]] = set()  # what an operator has asked for
         self._seen: dict[str, tuple[bool | None, str, float]] = {}  # what the last look found, and when (observed)
 
     async def run(self) -> None:
@@ -44,6 +50,9 @@ class Backups:
     async def _watch(self, name: str) -> None:
         while True:
             engine, now = self._engine, time.monotonic()
+            if engine.is_going_back:
+                for task in self._restoring:
+                    task.cancel()
             if not engine.recovering and not engine.is_going_back and now >= self._due[name]:
                 await self._next(name)
             self._show(name)
@@ -78,10 +87,7 @@ class Backups:
 
     async def take_now(self, name: str) -> BackupFold:
         """Because an operator asks: take it anew, and try it. Raises `CutoverError`."""
-        spec = self._specs.get(name)
-        if spec is None:
-            known = ", ".join(self._specs) or "none"
-            raise UsageError(f"the plan has no backup of {plain(name)}", hint=f"it has of: {known}")
+        self._spec(name)
         writer = self._engine.migration.token(name).writer
         if writer != "legacy":
             text = f"{writer} writes {name}: what legacy holds of it is a copy, and would be backed up in the making"
@@ -128,6 +134,52 @@ class Backups:
             failpoint("backup.after-tried")
         self._seen[name] = (good, text, self._engine.observed_now())
 
+    async def restore(self, name: str, number: int | None, extent: Extent, *, actor: str, dry_run: bool) -> dict[str, Any]:
+        """Because an operator asks: restore from the last backup, or this one, what is damaged on legacy, or all of it. A rollback takes
+        precedence: it cuts this off, and what is not done by then is not. Raises `CutoverError`."""
+        spec, engine = self._spec(name), self._engine
+        held = usable(engine.migration, name, number)
+        if held is None:
+            what = f"backup {number} of {plain(name)}" if number is not None else f"backup of {plain(name)}"
+            raise RefusedByRule("STATE", f"there is no {what} whose trial was good", hint="cutover status, cutover backup")
+        if engine.is_going_back or engine.is_moving:
+            raise RefusedByRule("BUSY", "another operation is in flight", hint="wait for its end")
+        task = asyncio.ensure_future(self._restore(spec, held, extent, actor, dry_run))
+        self._restoring.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if task.cancel() or not engine.is_going_back:
+                raise
+            raise RefusedByRule("SR6", "a rollback has taken precedence", hint="run it again after the rollback") from None
+        finally:
+            self._restoring.discard(task)
+
+    async def _restore(self, spec: Backup, held: BackupFold, extent: Extent, actor: str, dry_run: bool) -> dict[str, Any]:
+        name, session = spec.dataset, self._engine.world.session
+        async with self._engine.world.alone(name), session.backup_places(spec, held.number) as places:
+            if (await manifest_sum(places))[2] != held.sum:
+                raise BackupBroken(f"the manifest of backup {held.number} of {name} is not the one that was taken")
+            problems = () if extent == "whole" else (await session.verify(name)).problems
+            choice = await choose(places, extent, problems)
+            told: dict[str, Any] = {"dataset": name, "number": held.number, "extent": extent}
+            if dry_run:
+                shown = {"steps": restore_steps(places, choice), "objects": len(choice.rows), "bytes": choice.bytes}
+                return told | shown | {"keys": list(choice.rows)[:SHOWN], "left": _left(choice.left)}
+            failpoint("restore.before-staged")
+            done = await restore(places, choice, stamp_of(self._engine.world.wall_now()), failpoint)
+        told |= {"objects": len(done.keys), "bytes": done.bytes, "keys": list(done.keys[:SHOWN]), "left": _left(done.left)}
+        told |= {"aside": done.aside, "text": restored_words(done)}
+        await self._engine.record(Kind.BACKUP_RESTORED, told, actor=actor)
+        failpoint("restore.after-told")
+        return told
+
+    def _spec(self, name: str) -> Backup:
+        if name not in self._specs:
+            known = ", ".join(self._specs) or "none"
+            raise UsageError(f"the plan has no backup of {plain(name)}", hint=f"it has of: {known}")
+        return self._specs[name]
+
     def _show(self, name: str) -> None:
         """The look as an item of preflight: later it lowers the readiness of a rollback."""
         held, seen, world = self._engine.migration.backups.get(name), self._seen.get(name), self._engine.world
@@ -150,6 +202,10 @@ async def _seen(places: Places, held: BackupFold) -> tuple[bool, str]:
     except BackupBroken as error:
         return False, error.message
     return True, text
+
+
+def _left(left: Iterable[Failure]) -> list[dict[str, str]]:
+    return [{"key": plain(f.key, 300), "reason": plain(f.reason, 300)} for f in left][:SHOWN]
 
 
 def _told(spec: Backup, number: int, taken: Taken) -> dict[str, object]:

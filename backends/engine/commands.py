@@ -25,6 +25,7 @@ from backends.errors import CutoverError, RefusedByRule, UsageError
 from backends.escape import plain
 from backends.plan.units import Duration
 from backends.snapshot import PreviewView
+from backends.transfer.restore import Extent
 from backends.vocabulary import State
 
 if TYPE_CHECKING:
@@ -101,6 +102,14 @@ class SyncArgs(Args):
 
 class BackupArgs(Args):
     dataset: str
+
+
+class RestoreArgs(Args):
+    dataset: str
+    number: int | None = Field(default=None, ge=1)
+    whole: bool = False
+    dry_run: bool = False
+    confirm: str = ""
 
 
 class SeatArgs(Args):
@@ -284,6 +293,15 @@ async def backup(engine: Engine, caller: Caller, args: BackupArgs) -> dict[str, 
     return _now(engine) | {"backup": told | {"good": held.good, "text": held.tried}}
 
 
+async def restore(engine: Engine, caller: Caller, args: RestoreArgs) -> dict[str, Any]:
+    """Restore what is damaged on legacy from a backup; the whole of it only where the migration's name was typed."""
+    if args.whole and not args.dry_run and args.confirm != engine.plan.name:
+        raise RefusedByRule("CONFIRM", "the migration's name was not typed", hint=f"--confirm {engine.plan.name}")
+    extent: Extent = "whole" if args.whole else "damaged"
+    told = await engine.backups.restore(args.dataset, args.number, extent, actor=caller.text, dry_run=args.dry_run)
+    return _now(engine) | {"restore": told}
+
+
 async def seat(engine: Engine, caller: Caller, args: SeatArgs) -> dict[str, Any]:
     """Take the seat; who had it sees so."""
     await (take_seat if args.take else give_seat)(engine, caller)
@@ -337,6 +355,7 @@ COMMANDS: dict[str, tuple[type[Args], Handler]] = {
     "preview": (PreviewArgs, preview),
     "sync": (SyncArgs, sync),
     "backup": (BackupArgs, backup),
+    "restore": (RestoreArgs, restore),
     "seat": (SeatArgs, seat),
     "down": (DownArgs, down),
     "sign": (SignArgs, sign_),

@@ -204,9 +204,7 @@ async def carry_back(engine: Desk, plan: RollbackPlan, *, actor: str, reason: st
     """A rollback, to its end; returns the state that it ended in."""
     await change_state(engine, State.ROLLING_BACK, reason=reason, actor=actor)
     try:
-        extras = await engine.runner.run(
-            "rollback", plan.steps, actor=actor, reason=reason, mode=plan.mode, accept_unknown=accept_unknown
-        )
+        await engine.runner.run("rollback", plan.steps, actor=actor, reason=reason, mode=plan.mode, accept_unknown=accept_unknown)
     except (StepFailed, RefusedByRule) as error:
         await engine.runner.end(f"blocked: {error.message}")
         await block(engine, error.message)
@@ -214,17 +212,17 @@ async def carry_back(engine: Desk, plan: RollbackPlan, *, actor: str, reason: st
     unsettled = engine.migration.unfenced or bool(engine.migration.unsettled)
     end = State.RECONCILING if unsettled else State.ROLLED_BACK
     await engine.runner.end(end.value)
-    await change_state(engine, end, reason=_end_words(engine, extras))
+    await change_state(engine, end, reason=_end_words(engine))
     return end
 
 
-def _end_words(engine: Desk, extras: dict[str, Any]) -> str:
+def _end_words(engine: Desk) -> str:
     if engine.migration.unfenced:
         return "target could not be fenced"
     if engine.migration.unsettled:
         return "the gap is not settled"
-    if extras.get("equal") is False:
-        return "both sides are not shown to be equal: see cutover verify"
+    if differ := [name for name, equal in engine.migration.compared.items() if not equal]:
+        return f"both sides are not shown to be equal of {', '.join(sorted(differ))}: see cutover verify"
     return ""
 
 

@@ -105,7 +105,7 @@ def _may_still_act(engine: Engine, step: Step, op: Op) -> float:
 
 async def _look(engine: Engine, step: Step, op: Op) -> Seen:
     """Is it so? Journal-only effects and rounds of an intent that was never confirmed are not."""
-    if step.kind in ("token", "last_round", "compare", "verify_archive", "fence", "settle_gap", "stop_new_work"):
+    if step.kind in ("token", "last_round", "compare", "restore", "verify_archive", "fence", "settle_gap", "stop_new_work"):
         return Seen(False, "not confirmed before the restart")
     deadline = asyncio.get_running_loop().time() + LOOK_LIMIT
     reason = "could not be read"

@@ -64,23 +64,18 @@ class Runner:
 
     async def run(
         self, kind: str, steps: Sequence[Step], *, actor: str, reason: str, mode: str = "", accept_unknown: bool = False
-    ) -> dict[str, Any]:
-        """All steps in order, as one run of the journal; returns what the steps said beside being done. Ends the run itself only
-        when all were confirmed: who calls decides what a failure means."""
+    ) -> None:
+        """All steps in order, as one run of the journal. Ends the run itself only when all were confirmed: who calls decides what a
+        failure means."""
         run, m = new_id(), self._recorder.migration
         told = [{"kind": s.kind, "args": s.args(), "text": s.text, "seconds": expected_seconds(s, m)} for s in steps]
         data = {"id": run, "kind": kind, "mode": mode, "reason": reason, "steps": told}
         failpoint(f"run.{kind}.before-started")
         await self._recorder.record(Kind.RUN_STARTED, data, actor=actor)
         failpoint(f"run.{kind}.after-started")
-        extras: dict[str, Any] = {}
         for index, step in enumerate(steps):
-            said = await self.perform(step, run=run, index=index, accept_unknown=accept_unknown)
-            if extras.get("equal") is False:
-                said.pop("equal", None)  # one dataset that differs is not made good by the next
-            extras |= said
+            await self.perform(step, run=run, index=index, accept_unknown=accept_unknown)
         failpoint(f"run.{kind}.before-ended")
-        return extras
 
     async def end(self, outcome: str) -> None:
         """Close the open run with its outcome."""

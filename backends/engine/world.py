@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from backends.children import Children
+from backends.cutover.backups import usable
 from backends.cutover.migration import Migration
 from backends.cutover.preflight import Proof
 from backends.cutover.rules import delete_refusal
 from backends.cutover.world import RoundEnd, SideHealth
 from backends.engine.clock import utc_now
+from backends.engine.failpoints import failpoint
 from backends.engine.retiring import Retiring
 from backends.engine.sides import SideWatch
 from backends.engine.ssh_choice import with_choice
@@ -27,7 +29,9 @@ from backends.ssh.pool import SshPool
 from backends.traffic.base import Route
 from backends.traffic.open import open_route
 from backends.transfer.models import Direction, Progress, RoundResult
+from backends.transfer.restore import choose, restore, restored_words, stamp_of
 from backends.transfer.session import TransferSession
+from backends.transfer.verify import Problem
 from backends.validation.feed import Feed
 from backends.validation.files import FileReader
 from backends.validation.followed import Followed
@@ -70,6 +74,7 @@ class LiveWorld:
         self._reader = FileReader(self.ssh)
         self._web = Web()
         self.session = TransferSession(plan, base, state_dir, self.ssh, delete_barred=self._delete_barred)
+        self._odd: dict[str, tuple[Problem, ...]] = {}  # what the last comparison of a dataset left unexplained
         self._retiring = Retiring(plan, base, self.children, self.ssh)
         self.proofs: dict[str, Proof] = {}  # kept by `backends.engine.preflight`
         self.backup_errors: dict[str, str] = {}  # dataset -> why it cannot be backed up now; kept by `backends.engine.backups`
@@ -180,11 +185,31 @@ class LiveWorld:
     async def compare(self, dataset: str) -> RoundEnd:
         async with self._busy[dataset]:
             seen = await self.session.verify(dataset)
-        # The writer is back on legacy: what target lacks was written since.
-        since = [p for p in seen.problems if p.problem == "missing"]
-        odd = len(seen.problems) - len(since)
-        told = f", {len(since)} written on legacy since" if since else ""
-        return RoundEnd(odd == 0, odd == 0, f"{seen.equal} of {seen.checked - len(since)} equal, {odd} problems{told}")
+            # The writer is on legacy: what target lacks was written since, and so was what does not look as when it was proven.
+            written = await self.session.written_since(dataset, seen.problems)
+        if not self.migration.token(dataset).was_target:
+            written |= {p.key for p in seen.problems if p.problem == "extra"}  # deletes wait for the commit
+        odd = [p for p in seen.problems if p.problem != "missing" and p.key not in written]
+        since = len(seen.problems) - len(odd)
+        told = f", {since} written on legacy since" if since else ""
+        self._odd[dataset] = tuple(odd)
+        return RoundEnd(not odd, not odd, f"{seen.equal} of {seen.checked - since} equal, {len(odd)} problems{told}")
+
+    async def restore(self, dataset: str) -> RoundEnd:
+        held = usable(self.migration, dataset)
+        spec = next((b for b in self.plan.backups if b.dataset == dataset), None)
+        if held is None or spec is None:
+            return RoundEnd(False, False, "not restored: there is no backup that was tried")
+        if dataset not in self._odd:
+            await self.compare(dataset)
+        odd = self._odd.pop(dataset)
+        async with self._busy[dataset], self.session.backup_places(spec, held.number) as places:
+            done = await restore(places, await choose(places, "unwritten", odd), stamp_of(utc_now()), failpoint)
+        return RoundEnd(not done.left, not done.left, restored_words(done))
+
+    def alone(self, dataset: str) -> asyncio.Lock:
+        """Held by whoever works on a dataset: rounds of it wait."""
+        return self._busy[dataset]
 
     async def settle_gap(self, dataset: str) -> RoundEnd:
         """Keep what only the target has in a side prefix; a target that is gone leaves the gap unsettled."""

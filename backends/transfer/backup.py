@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from backends.errors import CouldNot
 from backends.escape import plain
 from backends.plan.backups import Backup
 from backends.stores.base import ObjectInfo, Store
@@ -211,7 +210,9 @@ async def try_restoring(places: Places) -> str:
         return "nothing to restore yet"
     side = places.side(f"trial-{places.number}")
     try:
-        await stage(places, side, {row.key: row for row in rows}, f"trial-{places.number}")
+        broken = await stage(places, side, {row.key: row for row in rows}, f"trial-{places.number}")
+        for key, reason in broken.items():
+            raise BackupBroken(f"{plain(key, 200)}: {reason}", where=side.url)
         return f"{len(rows)} restored on trial under {plain(side.url, 200)}, compared and taken away"
     finally:
         for row in rows:
@@ -219,24 +220,20 @@ async def try_restoring(places: Places) -> str:
         await side.close()
 
 
-async def stage(places: Places, side: Store, rows: dict[str, Row], what: str) -> None:
-    """Bring these objects from the backup into a side place, and hold them there against the manifest. Raises `BackupBroken`, `CouldNot`."""
-    name = f"{places.dataset}#{what}"
+async def stage(places: Places, side: Store, rows: Mapping[str, Row], what: str) -> dict[str, str]:
+    """Bring these objects from the backup into a side place, and hold them there against the manifest. Returns which could not be, and why."""
+    name, broken = f"{places.dataset}#{what}", dict[str, str]()
     await side.prepare()
     await places.index.forget_objects(name)
-    kept: Store = TheseKeys(places.kept, rows)
-    options = replace(places.options, delete=False, folders=False, accept_empty=True, newest_first=False)
-    result = await sync_round(name, kept, _only(side, rows), places.index, options, Progress())
-    if result.failed:
-        first = result.failures[0]
-        raise CouldNot(f"{plain(first.key, 200)} could not be restored into the side place: {first.reason}", where=side.url)
+    options = replace(places.options, delete=False, folders=False, newest_first=False, accept_empty=True)
+    kept, onto = TheseKeys(places.kept, rows), TheseKeys(side, rows)
+    result = await sync_round(name, kept, onto, places.index, options, Progress())
+    failed = {failure.key: failure.reason for failure in result.failures}
     p = places.passage(side, name)
     for key, row in rows.items():
-        info = await p.call(lambda key=key: side.head(key))  # type: ignore[misc]
-        if info is None or info.size != row.size or (await p.read_sums(side, info)).crc64nvme != row.crc64nvme:
-            raise BackupBroken(f"{plain(key, 200)} is not in the backup what was backed up", where=side.url)
-
-
-def _only(store: Store, rows: dict[str, Row]) -> Store:
-    found: Store = TheseKeys(store, rows)
-    return found
+        info = None if key in failed else await p.call(lambda key=key: side.head(key))  # type: ignore[misc]
+        if info is None:
+            broken[key] = failed.get(key, "it has gone from the backup")
+        elif info.size != row.size or (await p.read_sums(side, info)).crc64nvme != row.crc64nvme:
+            broken[key] = "it is not in the backup what was backed up"
+    return broken

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from backends.transfer.backup import Places
     from backends.transfer.gap import KeptGap
     from backends.transfer.hub.copier import HubOptions
-    from backends.transfer.verify import VerifyResult
+    from backends.transfer.verify import Problem, VerifyResult
 
 FOLLOW_SECONDS = 60.0  # where the plan's dataset has no `follow`
 MOST_OVER_HUB = 32  # objects under way on each leg, where the plan says nothing: each may hold a part in memory
@@ -173,6 +173,17 @@ class TransferSession:
             options=self._options(spec),
             progress=progress,
         )
+
+    async def written_since(self, dataset: str, problems: Iterable[Problem]) -> set[str]:
+        """Keys that do not look on legacy as they did when they were last proven equal: somebody has written them there since."""
+        legacy, _ = self._sides(self.dataset(dataset))
+        out = set()
+        for problem in problems:
+            known = await self.index.row(dataset, problem.key) if problem.problem in ("differs", "unreadable") else None
+            info = await legacy.head(problem.key) if known is not None and known.legacy_id else None
+            if info is not None and known is not None and info.identity != known.legacy_id:
+                out.add(problem.key)
+        return out
 
     async def keep_handover_index(self, dataset: str, epoch: int) -> int:
         """Keep what is known of each object now as the index of this handover; returns how many objects."""

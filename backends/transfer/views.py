@@ -89,15 +89,33 @@ class OnlyOver(Seen):
         super().__init__(store)
         self._seen = seen
 
-    async def write(self, key: str, body: Body, *, crc64nvme: str, like: ObjectInfo | None = None) -> ObjectInfo:
-        """Raises `TargetChanged`, with nothing overwritten, where something else stands there now."""
+    async def write(
+        self,
+        key: str,
+        body: Body,
+        *,
+        crc64nvme: str,
+        like: ObjectInfo | None = None,
+        if_match: str | None = None,
+        if_absent: bool = False,
+    ) -> ObjectInfo:
+        """Raises `TargetChanged`, with nothing overwritten, where something else stands there now. Conditions of others are not asked."""
         there = self._seen[key]
         return await self._store.write(
             key, body, crc64nvme=crc64nvme, like=like, if_match=there, if_absent=there is None
         )  # fmt: skip
 
     async def complete_upload(
-        self, key: str, upload: str, parts: list[PartInfo], *, size: int, crc64nvme: str, like: ObjectInfo | None
+        self,
+        key: str,
+        upload: str,
+        parts: list[PartInfo],
+        *,
+        size: int,
+        crc64nvme: str,
+        like: ObjectInfo | None,
+        if_match: str | None = None,
+        if_absent: bool = False,
     ) -> ObjectInfo:
         """As `write`."""
         there = self._seen[key]

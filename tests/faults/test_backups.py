@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from backends.errors import RefusedByRule
 from backends.snapshot import Snapshot
 from backends.verdict import Verdict
 from tests.faults.small_world import SmallWorld, client_of, start, wait_until_gone
+from tests.faults.test_failpoints import advance
 
 LIMIT = 30.0
 BACKUP = {"dataset": "ckpt", "kind": "snapshot", "to": "backups"}
@@ -115,3 +117,129 @@ async def test_killed_while_it_is_backed_up_the_next_engine_finishes_it(world: B
     wait_until_gone(world)
     assert world.journal().backups["ckpt"].good is True
     assert len(list((world.folder / "backups" / "ckpt-backup-1").glob("*.bin"))) == 6
+
+
+def damage(world: SmallWorld, name: str = "step-002.bin") -> tuple[bytes, bytes]:
+    """What a disk does: other bytes of the same size, the times as they were. What stood there before, and stands there now."""
+    path = world.folder / "legacy" / "ckpt" / name
+    before, was, body = path.stat(), path.read_bytes(), os.urandom(path.stat().st_size)
+    path.write_bytes(body)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return was, body
+
+
+def on_legacy(world: SmallWorld, name: str = "step-002.bin") -> bytes:
+    return (world.folder / "legacy" / "ckpt" / name).read_bytes()
+
+
+def kept_aside(world: SmallWorld, name: str = "step-002.bin") -> list[bytes]:
+    return [p.read_bytes() for p in world.folder.glob(f"backups/ckpt-damaged-*/{name}")]
+
+
+async def to_armed(client: EngineClient) -> None:
+    await to_staging(client)
+    await until(client, lambda s: gate(s) is Verdict.PASS and s.datasets[0].lag.objects == 0)
+    await advance(client)
+
+
+async def test_a_graceful_rollback_restores_what_is_damaged_on_legacy(world: BackedUp) -> None:
+    for path in (world.folder / "legacy" / "ckpt").iterdir():
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    start(world)
+    async with client_of(world) as client:
+        await to_armed(client)
+        await advance(client)
+        was, body = damage(world)
+        plan = await client.preview("rollback", {"mode": "graceful"})
+        assert [s.text for s in plan.steps][-2:] == [
+            "dataset ckpt: compare both sides",
+            "dataset ckpt: restore from its backup what is damaged on legacy",
+        ]
+        assert (await client.command("rollback", {"confirm": "small"}))["state"] == "rolled_back"
+        assert (on_legacy(world), kept_aside(world)) == (was, [body])
+        now = await client.snapshot()
+        assert now.run is not None
+        assert "1 restored, what stood there is kept under" in now.run.steps[-1].detail
+        assert world.journal().compared == {"ckpt": True}
+        await client.command("down", {})
+    wait_until_gone(world)
+    assert world.errors == 0
+
+
+async def test_an_operator_restores_by_hand_what_a_rollback_would_leave(world: BackedUp) -> None:
+    start(world)
+    async with client_of(world) as client:
+        await to_armed(client)
+        path = world.folder / "legacy" / "ckpt" / "step-004.bin"
+        was = path.read_bytes()
+        await client.command("hold", {"reason": "no round may copy it"})
+        target = (world.folder / "target" / "ckpt" / "step-004.bin").read_bytes()
+        assert target == was
+        path.unlink()
+        shown = (await client.command("restore", {"dataset": "ckpt", "dry_run": True}))["restore"]
+        assert (shown["objects"], shown["keys"], shown["left"]) == (1, ["step-004.bin"], [])
+        assert not path.exists()
+        done = (await client.command("restore", {"dataset": "ckpt"}))["restore"]
+        assert (done["keys"], done["left"]) == (["step-004.bin"], [])
+        assert path.read_bytes() == was
+        with pytest.raises(RefusedByRule, match="the migration's name was not typed"):
+            await client.command("restore", {"dataset": "ckpt", "whole": True})
+        with pytest.raises(RefusedByRule, match="no backup 7 of ckpt whose trial was good"):
+            await client.command("restore", {"dataset": "ckpt", "number": 7})
+        await client.command("down", {})
+    wait_until_gone(world)
+
+
+POINTS = ["restore.before-staged", "restore.after-staged", "restore.after-aside", "restore.after-swapped", "restore.after-told"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_killed_while_it_restores_a_second_restore_finishes_it(world: BackedUp, point: str) -> None:
+    start(world, failpoint=point)
+    async with client_of(world) as client:
+        await to_armed(client)
+        was, body = damage(world)
+        with pytest.raises(EngineGone):
+            await client.command("restore", {"dataset": "ckpt"})
+    wait_until_gone(world)
+    assert on_legacy(world) in (was, body)
+    assert on_legacy(world) == body or kept_aside(world) == [body], "nothing is lost"
+    start(world)
+    async with client_of(world) as client:
+        await until(client, lambda s: True)
+        done = (await client.command("restore", {"dataset": "ckpt"}))["restore"]
+        assert done["left"] == []
+        await client.command("down", {})
+    wait_until_gone(world)
+    assert on_legacy(world) == was
+    assert set(kept_aside(world)) == {body}
+    world.journal()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "point",
+    [
+        *(f"restore.backward.{b}" for b in ("before-intent", "after-intent", "after-send", "after-sent", "after-observed")),
+        *("restore.backward.after-confirmed", "restore.after-staged", "restore.after-aside", "restore.after-swapped"),
+    ],
+)
+async def test_killed_while_a_rollback_restores_it_goes_on_by_itself(world: BackedUp, point: str) -> None:
+    for path in (world.folder / "legacy" / "ckpt").iterdir():
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    start(world, failpoint=point)
+    async with client_of(world) as client:
+        await to_armed(client)
+        await advance(client)
+        was, body = damage(world)
+        with pytest.raises(EngineGone):
+            await client.command("rollback", {"confirm": "small"})
+    wait_until_gone(world)
+    start(world)
+    async with client_of(world) as client:
+        await until(client, lambda s: s.state.value == "rolled_back")
+        await client.command("down", {})
+    wait_until_gone(world)
+    assert on_legacy(world) == was
+    assert set(kept_aside(world)) == {body}
+    assert world.journal().compared == {"ckpt": True}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from backends.cutover.steps.base import Step
+from backends.cutover.steps.restore import Restore
 from backends.cutover.steps.retire import LowerLegacy, VerifyArchive
 from backends.cutover.steps.side import CheckSide
 from backends.cutover.steps.ttl import NoteTtl, SetTtl
@@ -25,6 +26,7 @@ _KINDS: dict[str, Any] = {
         NoteTtl,
         Pin,
         Quiesce,
+        Restore,
         Resume,
         SameStep,
         SetToken,

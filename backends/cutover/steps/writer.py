@@ -156,9 +156,12 @@ class Compare(Fields):
 
     async def observe(self, world: World) -> Seen:
         try:
-            end = await world.compare(self.dataset)
+            async with asyncio.timeout(self.limit - TELLING):
+                end = await world.compare(self.dataset)
         except CutoverError as error:  # production is home: that it cannot be shown now takes nothing back
             return Seen(True, f"could not be compared: {error.message}", extra=(("equal", False),))
+        except TimeoutError:
+            return Seen(True, f"could not be compared within {self.limit:g} s", extra=(("equal", False),))
         return Seen(True, end.detail, extra=(("equal", end.in_sync and end.proven),))
 
 

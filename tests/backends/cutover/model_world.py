@@ -302,6 +302,10 @@ class ModelWorld:
         self.lives()
         return RoundEnd(True, True, "equal")
 
+    async def restore(self, dataset: str) -> RoundEnd:
+        self.lives()
+        return RoundEnd(True, True, "restored")
+
     async def settle_gap(self, dataset: str) -> RoundEnd:
         self.lives()
         good = dataset not in self.unsettled

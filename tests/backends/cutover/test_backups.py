@@ -1,4 +1,4 @@
-"""Backups as gates of staging, and what lowers the readiness of a rollback."""
+"""Backups as gates of staging, and what a rollback makes of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from backends.cutover.fold import fold
 from backends.cutover.migration import Armed, Migration
 from backends.cutover.preflight import Proof
 from backends.cutover.readiness import readiness
+from backends.cutover.rollback import plan_rollback
+from backends.cutover.steps.build import step_of
+from backends.cutover.steps.restore import Restore
+from backends.cutover.world import RoundEnd
 from backends.dataset_view import Lag
+from backends.errors import CouldNot
 from backends.plan.backups import Backup
 from backends.verdict import Verdict
 from backends.vocabulary import Phase, State
@@ -91,6 +96,70 @@ def armed_world(backups: list[dict[str, Any]], *events: tuple[str, dict[str, Any
     made.lone.armed = Armed("h", {}, {})
     made.lone.state = State.DUAL
     return made
+
+
+def kinds(made: ModelWorld, mode: Any) -> list[tuple[str, Any]]:
+    steps = plan_rollback(made, mode).steps
+    return [(s.kind, s.args()["dataset"]) for s in steps if s.kind in ("compare", "restore")]
+
+
+def test_a_graceful_rollback_restores_after_it_has_compared_and_an_emergency_does_neither() -> None:
+    made = armed_world([CKPT], TAKEN, TRIED)
+    assert kinds(made, "graceful") == [("compare", "ckpt"), ("restore", "ckpt")]
+    assert kinds(made, "emergency") == []
+    for name in ("ckpt", "logs"):
+        made.lone.token(name).writer, made.lone.token(name).epoch = "target", 1
+    assert kinds(made, "graceful") == [("compare", "ckpt"), ("compare", "logs"), ("restore", "ckpt")]
+
+
+def test_from_a_backup_that_failed_its_trial_nothing_is_restored() -> None:
+    bad = (TRIED[0], TRIED[1] | {"good": False})
+    assert kinds(armed_world([CKPT], TAKEN, bad), "graceful") == []
+    assert kinds(armed_world([CKPT], TAKEN), "graceful") == []
+
+
+def test_the_step_is_rebuilt_from_the_journal() -> None:
+    step = Restore("ckpt")
+    assert step_of(step.kind, step.args()) == step
+
+
+class Restoring(ModelWorld):
+    """Counts how often it is asked, and answers as a test says."""
+
+    asked = 0
+    answer: RoundEnd | Exception = RoundEnd(True, True, "1 restored")
+
+    async def restore(self, dataset: str) -> RoundEnd:
+        self.asked += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+async def test_what_compared_equal_is_not_looked_at_again() -> None:
+    made = Restoring()
+    made.lone.compared["ckpt"] = True
+    assert (await Restore("ckpt").observe(made)).done
+    assert made.asked == 0
+
+
+@pytest.mark.parametrize("answer", [CouldNot("the store is gone"), TimeoutError(), RoundEnd(False, False, "1 not restored")])
+async def test_what_cannot_be_restored_is_told_and_takes_nothing_back(answer: Any) -> None:
+    made = Restoring()
+    made.answer = answer
+    seen = await Restore("ckpt").observe(made)
+    assert seen.done
+    assert dict(seen.extra) == {"equal": False}
+
+
+def test_a_restore_makes_good_what_the_comparison_had_found() -> None:
+    def op(kind: str, equal: bool) -> list[tuple[str, dict[str, Any]]]:
+        data = {"id": kind, "kind": kind, "args": {"dataset": "ckpt"}, "direction": "backward"}
+        return [("op.intent", data), ("op.confirmed", data | {"equal": equal})]
+
+    assert story(*op("compare", False)).compared == {"ckpt": False}
+    assert story(*op("compare", False), *op("restore", False)).compared == {"ckpt": False}
+    assert story(*op("compare", False), *op("restore", True)).compared == {"ckpt": True}
 
 
 def test_a_backup_that_has_gone_or_is_late_lowers_readiness_and_blocks_nothing() -> None:

@@ -115,7 +115,7 @@ async def test_a_backup_that_was_damaged_or_has_gone_is_found_out(tmp_path: Path
         held.write_bytes(b"step-9")
         with pytest.raises(BackupBroken, match="latest is not in the backup what was backed up"):
             await look(places, taken.sum)
-        with pytest.raises(BackupBroken, match="latest is not in the backup what was backed up"):
+        with pytest.raises(BackupBroken, match="latest: it is not in the backup what was backed up"):
             await try_restoring(places)
         held.unlink()
         with pytest.raises(BackupBroken, match="latest has gone from the backup"):
