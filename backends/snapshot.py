@@ -78,6 +78,16 @@ class EngineView(Model):
     recovering: bool = False
 
 
+class LeaseView(Model):
+    """The lease that keeps a second engine off. `note` says what is wrong with it; empty where it is ours for certain."""
+
+    place: str
+    held: bool
+    seconds_left: float | None = None  # until it has to have been renewed
+    epoch: int = 0  # rises when it changes hands
+    note: str = ""
+
+
 class PlanView(Model):
     path: str
     hash: str
@@ -533,6 +543,7 @@ class Snapshot(Model):
     seq: int = 0  # head of the journal
     simulation: bool = False
     engine: EngineView | None = None
+    lease: LeaseView | None = None  # None where no engine runs, or the plan has no place for one
     plan: PlanView
     state: State
     phase: Phase | None = None

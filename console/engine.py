@@ -98,11 +98,11 @@ def wait_for_engine(path: Path, limit: float = 60.0) -> None:
     asyncio.run(answered())
 
 
-def ensure_engine(path: Path, plan: Path | None = None) -> bool:
-    """Start the folder's engine where none answers; True where it was started."""
+def ensure_engine(path: Path, plan: Path | None = None, *, take_over: bool = False) -> bool:
+    """Start the folder's engine where none answers; True where it was started. `take_over`: from an engine elsewhere."""
     if asyncio.run(answers(path)):
         return False
     from backends.engine.process import start_engine  # all of the engine: only where one has to be started
 
-    start_engine(path, plan)
+    start_engine(path, plan, take_over=take_over)
     return True

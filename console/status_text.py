@@ -22,6 +22,8 @@ def status_lines(s: Snapshot) -> Iterator[str]:
     phase = f", phase {s.phase}" if s.phase else ""
     simulation = "SIMULATION  " if s.simulation else ""
     yield f"{simulation}{plain(s.name)}: {s.state}{phase}  ({engine})"
+    if s.lease is not None and s.lease.note:
+        yield f"! {plain(s.lease.note)}"
     for hold in s.held:
         yield f"! held by {plain(hold.by)}: {plain(hold.reason)}"
     for o in s.overrides:

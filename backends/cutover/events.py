@@ -55,6 +55,7 @@ class Kind(StrEnum):
     BACKUP_TAKEN = "backup.taken"
     BACKUP_TRIED = "backup.tried"
     BACKUP_RESTORED = "backup.restored"
+    LEASE = "lease"
 
 
 _ONWARD = ("preparing", "shifting", "committed", "retiring", "decommissioned")

@@ -12,8 +12,10 @@ from backends.snapshot import ReadinessView
 from backends.vocabulary import Health, State
 
 
-def readiness(world: World, *, reverse_lag: Lag, journal_note: str = "", stale_routes: tuple[str, ...] = ()) -> ReadinessView:
-    """Readiness of the mode that an operator would use now: graceful."""
+def readiness(
+    world: World, *, reverse_lag: Lag, notes: tuple[str, ...] = (), stale_routes: tuple[str, ...] = ()
+) -> ReadinessView:
+    """Readiness of the mode that an operator would use now: graceful. `notes`: what the engine knows of its own journal and lease."""
     m = world.migration
     possible = bool(TABLE[m.state].backward)
     legacy = world.side("legacy")
@@ -29,7 +31,7 @@ def readiness(world: World, *, reverse_lag: Lag, journal_note: str = "", stale_r
         ready=possible and not blocked and not broken,
         possible=possible,
         blocked_by=(*blocked, *broken),
-        warnings=_warnings(world, journal_note, stale_routes) + rollback.warnings + doubtful,
+        warnings=_warnings(world, notes, stale_routes) + rollback.warnings + doubtful,
         seconds_to_safe=seconds if not blocked else None,
         gap=reverse_lag if writers_on_target(world.plan, m) else Lag(objects=0, bytes=0, seconds=0.0),
         reverse_lag=reverse_lag,
@@ -58,13 +60,12 @@ def _horizon(world: World) -> float | None:
     return None
 
 
-def _warnings(world: World, journal_note: str, stale_routes: tuple[str, ...]) -> tuple[str, ...]:
+def _warnings(world: World, notes: tuple[str, ...], stale_routes: tuple[str, ...]) -> tuple[str, ...]:
     out = [f"no backup of {d}: what fails its comparison there cannot be restored" for d in not_backed_up(world.plan)]
     if not world.plan.backups:
         out = ["no backup in the plan: a dataset that fails its comparison cannot be restored"]
     if world.side("target").health is Health.UNKNOWN:
         out.append("target cannot be seen: what it wrote may not be read back")
-    if journal_note:
-        out.append(journal_note)
+    out += [note for note in notes if note]
     out += [f"route {r} cannot be read" for r in stale_routes]
     return tuple(out)

@@ -41,6 +41,7 @@ RULES: dict[str, str] = {
     "NO_CHANGES": "a no-change period of the plan: nothing is moved forward, a rollback always goes",
     "ARCHIVE": "nothing of legacy ends before the archive is verified",
     "PREFLIGHT": "something that a rollback needs is not in place",
+    "LEASE": "an engine elsewhere has the migration, or nobody can say who has; a rollback waits for no answer",
     "BUSY": "another operation is in flight",
     "PREVIEW": "the world has changed since the preview",
     "CONFIRM": "the migration's name was not typed",

@@ -174,5 +174,6 @@ _TELLERS: dict[str, Any] = {
     Kind.TICK: _simple("observed {observed} s"),
     Kind.CLOCK_JUMP: _simple("the wall clock jumped by {seconds} s; no window moved", Level.HELD),
     Kind.NOTE: _simple("{text}"),
+    Kind.LEASE: _simple("{text}", Level.HELD),
     Kind.MERGED: _simple("emergency journal merged: {count} events", Level.HELD),
 }

@@ -31,6 +31,7 @@ from backends.engine.follow import Followers
 from backends.engine.guard import Guard
 from backends.engine.journal import Journal
 from backends.engine.judge import Judge
+from backends.engine.lease import Lease
 from backends.engine.moves import block, carry_back, carry_out, change_state, hold, rollback_plan
 from backends.engine.notify import Notifier
 from backends.engine.preflight import Preflight
@@ -69,6 +70,7 @@ class Engine:
         self.preflight: Preflight
         self.backups: Backups
         self.notifier: Notifier | None = None
+        self.lease: Lease | None = None
         self.socket = ""
         self.version = 0  # rises with every change, for streams
         self.stopping = asyncio.Event()
@@ -136,7 +138,14 @@ class Engine:
             out[route.name] = SoakView(elapsed=elapsed, at_least=route.soak.at_least, samples=samples or 0, samples_needed=needed)
         return out
 
+    def keep_lease(self, lease: Lease) -> None:
+        """From now on every effect asks it first."""
+        self.lease = lease
+        self.runner.leased = self.world.leased = lease.require
+
     def next_move(self, only: str | None = None) -> Move | Refusal:
+        if self.lease is not None and (unsure := self.lease.refusal()):
+            return Refusal("LEASE", unsure, "it is asked for again and again")
         return next_move(self.world, self.judge.gates(), self.soaks(), only)
 
     def reverse_lag(self) -> Lag:

@@ -5,14 +5,18 @@ EngineError
 ├── StateLocked     another engine, or another `sync`, holds the migration's folder
 ├── JournalBroken   the journal's chain does not hold: never guessed around
 ├── JournalFull     the journal cannot be written (disk full, read-only)
-└── NetworkFolder   the state folder lies on a network file system
+├── NetworkFolder   the state folder lies on a network file system
+├── LeaseChanged    the lease is not what it was when it was read: read it again
+└── LeaseUnusable   the place of the lease cannot hold one, or holds something else
 
-PreviewChanged is a refusal: the world is not what was confirmed.
+PreviewChanged is a refusal: the world is not what was confirmed. So are LeaseHeld, another machine's engine has the migration, and
+LeaseElsewhere, the journal that knows what is to be undone lies there.
 """
 
 from __future__ import annotations
 
 from backends.errors import CouldNot, RefusedByRule
+from backends.escape import plain
 
 
 class EngineError(CouldNot):
@@ -49,3 +53,31 @@ class JournalFull(EngineError):
 
 class NetworkFolder(EngineError):
     code = "network_folder"
+
+
+class LeaseChanged(EngineError):
+    code = "lease_changed"
+
+    def __init__(self) -> None:
+        super().__init__("the lease is not what it was when it was read")
+
+
+class LeaseUnusable(EngineError):
+    code = "lease_unusable"
+
+
+class LeaseHeld(RefusedByRule):
+    code = "lease_held"
+
+    def __init__(self, name: str, who: str, where: str) -> None:
+        hint = f"cutover down there; or, where nobody can reach it, cutover up PLAN --take-over {name}"
+        super().__init__("LEASE", f"the engine of {who} has this migration", where=where, hint=hint)
+
+
+class LeaseElsewhere(RefusedByRule):
+    code = "lease_elsewhere"
+
+    def __init__(self, name: str, who: str, state: str, seq: int) -> None:
+        text = f"the journal of this migration ({plain(state)}, {seq} events) lies at {plain(who, 300)}, and this folder does not have it"
+        hint = f"bring that folder here (--state); or begin without it, a rollback then being by hand: cutover up PLAN --take-over {name}"
+        super().__init__("LEASE", text, hint=hint)

@@ -86,6 +86,11 @@ class Journal:
             event: Event = await asyncio.shield(self._run(self._append, kind, data, actor, observed, may_spill))
             return event
 
+    async def hash_at(self, seq: int) -> str | None:
+        """The hash of an event; None where there is none of this number."""
+        found: str | None = await self._run(self._hash_at, seq)
+        return found
+
     async def close(self) -> None:
         await self._run(self._close)
         self._thread.shutdown(wait=False)
@@ -110,6 +115,11 @@ class Journal:
         # Without it and without room for it: as if it had been given up already.
         self.released = not reserve.keep(self._state)
         return events + self._take_back()
+
+    def _hash_at(self, seq: int) -> str | None:
+        assert self._db is not None
+        row = self._db.execute("SELECT hash FROM events WHERE seq = ?", (seq,)).fetchone()
+        return str(row[0]) if row is not None else None
 
     def _take_back(self) -> list[Event]:
         """What an engine before us wrote to an emergency journal and could not merge any more. Where it still cannot be merged, it counts

@@ -46,6 +46,8 @@ def metrics_of(snapshot: Snapshot, *, notifications_failed: int = 0) -> Collecto
     r.put("blind", "1 while figures are silent with clients on target", snapshot.blind)
     r.put("overrides", "Rules that an operator has lifted for a time", len(snapshot.overrides))
     r.put("journal_spilled", "1 while the journal cannot be written and an emergency journal is", not snapshot.journal_ok)
+    if snapshot.lease is not None:
+        r.put("lease_held", "1 while the lease against a second engine is ours for certain", snapshot.lease.held)
     r.put(
         "notifications_failed",
         "Attempts to deliver a notification that failed, since the engine started",

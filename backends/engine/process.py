@@ -23,6 +23,7 @@ from backends.engine.client import error_of
 from backends.engine.companion import has_ended
 from backends.engine.core import Engine
 from backends.engine.journal import Journal
+from backends.engine.leasing import leased, watch_lease
 from backends.engine.lock import StateLock
 from backends.engine.metrics import keep_metrics
 from backends.engine.moves import hold
@@ -34,13 +35,16 @@ from backends.plan.load import CheckedPlan, load_plan, parse_plan, require_good
 from backends.statedir import make_state_dir
 from backends.vocabulary import SIDES, State
 
-START_LIMIT = 60.0
+START_LIMIT = 150.0  # with the longest lease of an engine elsewhere waited out
 FAULT_PAUSE = 2.0
 LOG_KEPT = 5 << 20
 
 
-async def serve(state: Path, plan_path: Path | None, ready_fd: int | None, companion: int | None = None) -> None:
-    """Run one migration's engine until `down`, SIGTERM or SIGINT, or until the process `companion` ends."""
+async def serve(
+    state: Path, plan_path: Path | None, ready_fd: int | None, companion: int | None = None, take_over: bool = False
+) -> None:
+    """Run one migration's engine until `down`, SIGTERM or SIGINT, until the process `companion` ends, or until an engine elsewhere has
+    taken the lease. `take_over`: an operator has typed the migration's name to take it from there."""
     make_state_dir(state)
     lock = StateLock(state)
     lock.take("the engine")
@@ -48,9 +52,11 @@ async def serve(state: Path, plan_path: Path | None, ready_fd: int | None, compa
     try:
         events = await journal.open()
         engine = Engine(state, journal, events)
-        await _adopt_plan(engine, plan_path)
+        checked = _adopt_plan(engine, plan_path)
         engine.notifier = Notifier(engine.plan, engine.base, state, events, head=len(events))
-        await _serve(engine, ready_fd, companion)
+        async with engine.world, leased(engine, take_over=take_over):
+            await _note_plan(engine, checked)
+            await _serve(engine, ready_fd, companion)
     finally:
         await journal.close()
         lock.release()
@@ -65,15 +71,16 @@ async def alone(state: Path, plan_path: Path, who: str) -> AsyncIterator[Engine]
     journal = Journal(state)
     try:
         engine = Engine(state, journal, await journal.open())
-        await _adopt_plan(engine, plan_path)
-        async with engine.world:
+        checked = _adopt_plan(engine, plan_path)
+        async with engine.world, leased(engine):
+            await _note_plan(engine, checked)
             yield engine
     finally:
         await journal.close()
         lock.release()
 
 
-async def _adopt_plan(engine: Engine, plan_path: Path | None) -> None:
+def _adopt_plan(engine: Engine, plan_path: Path | None) -> CheckedPlan:
     """The plan of the journal, or the one given: another one only before arming."""
     m = engine.migration
     checked = load_plan(plan_path) if plan_path is not None else _plan_of_journal(engine)
@@ -87,6 +94,13 @@ async def _adopt_plan(engine: Engine, plan_path: Path | None) -> None:
             "STATE", f"this folder holds the migration {m.name}", where=str(engine.state_dir), hint="another --state"
         )
     engine.adopt_plan(checked.plan, checked.base, checked.hash)
+    return checked
+
+
+async def _note_plan(engine: Engine, checked: CheckedPlan) -> None:
+    """Into the journal, where it is another than before."""
+    m = engine.migration
+    assert checked.plan is not None
     if not m.name:
         await engine.record(Kind.CREATED, {"name": checked.plan.name})
     if checked.hash != m.plan_hash or str(checked.path) != m.plan_path:
@@ -110,16 +124,15 @@ async def _serve(engine: Engine, ready_fd: int | None, companion: int | None) ->
     for sig in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sig, engine.stopping.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
-    async with engine.world:
-        await engine.record(Kind.ENGINE_STARTED, {"pid": engine.pid})
-        await api.start(path)
-        try:
-            if ready_fd is not None:
-                _tell_ready(ready_fd, {"ready": True})
-            await _work(engine, companion)
-        finally:
-            await api.stop()
-            path.unlink(missing_ok=True)
+    await engine.record(Kind.ENGINE_STARTED, {"pid": engine.pid})
+    await api.start(path)
+    try:
+        if ready_fd is not None:
+            _tell_ready(ready_fd, {"ready": True})
+        await _work(engine, companion)
+    finally:
+        await api.stop()
+        path.unlink(missing_ok=True)
 
 
 async def _work(engine: Engine, companion: int | None) -> None:
@@ -142,6 +155,8 @@ async def _work(engine: Engine, companion: int | None) -> None:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_kept_up(engine, name, body), name=name) for name, body in lasting.items()]
         tasks.append(group.create_task(_recovered(engine), name="recovery"))
+        if engine.lease is not None:
+            tasks.append(group.create_task(watch_lease(engine, engine.lease), name="lease"))
         if companion is not None:
             tasks.append(group.create_task(_end_with(engine, companion), name="companion"))
         await engine.stopping.wait()
@@ -173,6 +188,8 @@ async def _end_with(engine: Engine, companion: int) -> None:
 
 
 async def _recovered(engine: Engine) -> None:
+    if engine.lease is not None:
+        await engine.lease.settled()
     outcome = await recover(engine)
     engine.recovering = False
     engine.recovered.set()
@@ -194,13 +211,13 @@ def _tell_ready(fd: int, message: dict[str, Any]) -> None:
         os.close(fd)
 
 
-def main(state: str, plan: str | None, ready_fd: int | None, companion: int | None = None) -> int:
+def main(state: str, plan: str | None, ready_fd: int | None, companion: int | None = None, *, take_over: bool = False) -> int:
     """The process's own main: errors go to who started it, and to the log."""
     import uvloop
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(Path(state), Path(plan) if plan else None, ready_fd, companion))
+            runner.run(serve(Path(state), Path(plan) if plan else None, ready_fd, companion, take_over))
     except CutoverError as error:
         if ready_fd is not None:
             body = error.as_json()
@@ -211,8 +228,9 @@ def main(state: str, plan: str | None, ready_fd: int | None, companion: int | No
     return 0
 
 
-def start_engine(state: Path, plan: Path | None, *, companion: int | None = None) -> None:
-    """Start the engine as a process of its own and wait until it answers. Raises what kept it from starting."""
+def start_engine(state: Path, plan: Path | None, *, companion: int | None = None, take_over: bool = False) -> None:
+    """Start the engine as a process of its own and wait until it answers. Raises what kept it from starting. `take_over`: the name of
+    the migration was typed to take it from an engine elsewhere."""
     make_state_dir(state)
     log = log_of(state)
     if log.exists() and log.stat().st_size > LOG_KEPT:
@@ -221,6 +239,7 @@ def start_engine(state: Path, plan: Path | None, *, companion: int | None = None
     argv = [sys.executable, "-m", "backends.engine", "--state", str(state), "--ready-fd", str(write_fd)]
     argv += ["--plan", str(plan.absolute())] if plan is not None else []
     argv += ["--companion", str(companion)] if companion is not None else []
+    argv += ["--take-over"] if take_over else []
     with log.open("ab") as out:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, pass_fds=[write_fd], cwd="/"

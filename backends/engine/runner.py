@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import itertools
 import uuid
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, Protocol
 
 from backends.cutover.events import Event, Kind
 from backends.cutover.expected import expected_seconds
@@ -39,6 +39,13 @@ class Recorder(Protocol):
     async def record(self, kind: str, data: dict[str, Any], *, actor: str = "engine") -> Event: ...
 
 
+Leased = Callable[[Literal["forward", "back"]], Awaitable[None]]  # returns where an effect may be sent (`backends.engine.lease`)
+
+
+async def unleased(way: Literal["forward", "back"]) -> None:
+    """Of a plan without a place for a lease."""
+
+
 class StepFailed(CouldNot):
     """A step did not come to be. `foreign`: because somebody else had changed the world."""
 
@@ -61,6 +68,7 @@ class Runner:
     def __init__(self, recorder: Recorder, world: World) -> None:
         self._recorder = recorder
         self._world = world
+        self.leased: Leased = unleased
 
     async def run(
         self, kind: str, steps: Sequence[Step], *, actor: str, reason: str, mode: str = "", accept_unknown: bool = False
@@ -87,6 +95,7 @@ class Runner:
 
     async def perform(self, step: Step, *, run: str, index: int, accept_unknown: bool = False) -> dict[str, Any]:
         """One step, to CONFIRMED. Raises `RefusedByRule` before any effect, `StepFailed` after."""
+        await self._ask_lease(step)
         await self._see_again(step)
         refusal = refusal_of(step, self._world, accept_unknown=accept_unknown)
         if refusal is not None and refusal.rule in ("SR1", "SR3") and step.direction != "forward":
@@ -158,6 +167,7 @@ class Runner:
     async def _send(self, step: Step, trail: list[str]) -> None:
         """Forward: once. Backward and safety: again until the step's own limit ends it."""
         for pause in itertools.chain(RETRY, itertools.repeat(RETRY[-1])):
+            await self._ask_lease(step)
             try:
                 return await step.send(self._world)
             except ForeignChange:
@@ -167,6 +177,9 @@ class Runner:
                     raise
                 trail.append(error.message)
                 await asyncio.sleep(pause)
+
+    async def _ask_lease(self, step: Step) -> None:
+        await self.leased("forward" if step.direction == "forward" else "back")
 
     async def _observe(self, step: Step, trail: list[str]) -> Seen:
         """Look until it is so; the step's limit ends it. A look that fails is no answer, and is repeated: a route's always, any other

@@ -63,6 +63,7 @@ def snapshot_of(engine: Engine) -> Snapshot:
         seq=m.seq,
         simulation=plan.simulation,
         engine=engine.view(),
+        lease=engine.lease.view() if engine.lease is not None else None,
         plan=PlanView(path=m.plan_path, hash=m.plan_hash, armed_hash=m.armed.plan_hash if m.armed else None, text=m.plan_text),
         state=m.state,
         phase=m.phase,
@@ -116,7 +117,8 @@ def _journal_note(engine: Engine) -> str:
 def ready(engine: Engine) -> ReadinessView:
     """Rollback readiness, now."""
     stale = tuple(engine.guard.route_errors)
-    return readiness(engine.world, reverse_lag=engine.reverse_lag(), journal_note=_journal_note(engine), stale_routes=stale)
+    notes = (_journal_note(engine), engine.lease.note if engine.lease is not None else "")
+    return readiness(engine.world, reverse_lag=engine.reverse_lag(), notes=notes, stale_routes=stale)
 
 
 def _holds(m: Migration) -> tuple[HoldView, ...]:

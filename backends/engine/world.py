@@ -18,6 +18,7 @@ from backends.cutover.world import RoundEnd, SideHealth
 from backends.engine.clock import utc_now
 from backends.engine.failpoints import failpoint
 from backends.engine.retiring import Retiring
+from backends.engine.runner import Leased, unleased
 from backends.engine.sides import SideWatch
 from backends.engine.ssh_choice import with_choice
 from backends.errors import CouldNot, CutoverError
@@ -62,6 +63,7 @@ class LiveWorld:
         self.base = base
         self._keeper = keeper
         self.on_round: Callable[[RoundResult], Awaitable[None]] | None = None  # told of each round that copied
+        self.leased: Leased = unleased
         self._state_dir = state_dir
         self._stack = AsyncExitStack()
         self._routes: dict[str, Route] = {}
@@ -153,6 +155,7 @@ class LiveWorld:
     ) -> RoundResult:
         """One round; rounds of one dataset never overlap. A round onto the side that holds the token is refused by who asks."""
         async with self._busy[dataset]:
+            await self.leased("forward" if direction == "forward" else "back")
             result = await self.session.round(
                 dataset,
                 direction,

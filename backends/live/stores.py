@@ -18,7 +18,7 @@ from backends.stores.base import ObjectInfo, Store
 from backends.stores.checksum import crc64nvme
 from backends.stores.errors import ChecksumRefused, RootMissing, StoreDenied, StoreError
 from backends.stores.open import open_store, parse_url
-from backends.stores.s3_probe import PROBES
+from backends.stores.ours import PROBES
 from backends.vocabulary import SideName
 
 LIMIT = 40.0

@@ -433,6 +433,14 @@ class Capacity(Part):
     timeout: Duration = 30.0
 
 
+class Lease(Part):
+    """Where an engine elsewhere sees that this migration has one: a store with conditional writes, or a host. Default: the plan's first."""
+
+    store: str | None = None
+    host: str | None = None
+    duration: Duration = 30.0  # without a sign of the holder, after which another may take it
+
+
 class Operators(Part):
     """Of the `operators_group`: user names or uids. Who is in neither list observes."""
 
@@ -520,6 +528,7 @@ class Plan(Part):
     secrets: tuple[SecretCopy, ...] = ()
     reconfigure: Reconfigure | None = None
     metrics_file: str | None = None
+    lease: Lease | Literal["none"] = Lease()
     simulation: Truth = False  # true in the sandbox's own plan: shown on every screen
 
     def side(self, name: str) -> Side:

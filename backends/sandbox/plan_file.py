@@ -73,6 +73,8 @@ ssh:
   known_hosts: {_q(layout.path("known_hosts"))}
   connect_timeout: 5s
 
+lease: none  # two small providers on one machine: there is no second bastion
+
 stores:
   corpus-old: {_bucket(layout, "s3-old", "s3-wire")}
   corpus-new: {_bucket(layout, "s3-new", "s3-new")}

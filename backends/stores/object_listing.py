@@ -17,6 +17,7 @@ from backends.stores.base import ObjectInfo, key_order
 from backends.stores.errors import ListingFailed, StoreBusy, StoreError, StoreUnreachable
 from backends.stores.object_client import Answer, ObjectClient, Params
 from backends.stores.object_xml import Page
+from backends.stores.ours import without_ours
 from backends.stores.s3_xml import BadXml
 
 _TRIES = 5
@@ -85,9 +86,9 @@ class ObjectListing:
 
 
 def _after(objects: list[ObjectInfo], start_after: str) -> list[ObjectInfo]:
-    """Without what comes before the start, and without the prefix's own folder marker, which is no object below it."""
+    """Without what comes before the start, what is our own, and the prefix's own folder marker, which is no object below it."""
     start = key_order(start_after)
-    return [found for found in objects if found.key and key_order(found.key) > start]
+    return without_ours([found for found in objects if found.key and key_order(found.key) > start])
 
 
 class InOrder:

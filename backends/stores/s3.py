@@ -17,6 +17,7 @@ from backends.escape import plain
 from backends.stores.base import Body, Capabilities, Note, ObjectInfo, PartInfo, Plain, Skipped, Store, Take, check_target
 from backends.stores.errors import ObjectMissing, ShortBody, SourceChanged, StoreDenied, StoreError
 from backends.stores.http1 import Answer
+from backends.stores.ours import LEASES, PROBES, without_ours
 from backends.stores.s3_attributes import joined_checksums
 from backends.stores.s3_bucket import CHECKSUM_MODE, Bucket, shown, version_params
 from backends.stores.s3_client import Address
@@ -26,7 +27,7 @@ from backends.stores.s3_credentials import CredentialSource
 from backends.stores.s3_headers import carried, checksums_of, etag_of, info_of
 from backends.stores.s3_listing import Listing
 from backends.stores.s3_orphans import uploads_without_parts
-from backends.stores.s3_probe import PROBES, Probe, without_probes
+from backends.stores.s3_probe import Probe
 from backends.stores.s3_sending import CRC, conditions, send_checked
 from backends.stores.s3_tags import put_tags, tag_header, with_tags
 from backends.stores.s3_uploads import Uploads, target_changed
@@ -114,7 +115,7 @@ class S3Store(Plain):
         async for page in listing.pages(start_after):
             self._tree = listing.tree
             below = page if page[0].key else page[1:]  # the prefix's own folder marker is no object below it
-            if below := without_probes(below):
+            if below := without_ours(below):
                 yield below
 
     async def head(self, key: str) -> ObjectInfo | None:
@@ -303,7 +304,7 @@ class S3Store(Plain):
         await self._uploads.abort(key, upload)
 
     async def list_uploads(self) -> list[tuple[str, str]]:
-        return [(key, upload) for key, upload in await self._uploads.open() if not key.startswith(PROBES)]
+        return [(key, upload) for key, upload in await self._uploads.open() if not key.startswith((LEASES, PROBES))]
 
     async def orphans_of(self, key: str, begun_at: datetime) -> list[str]:
         return await uploads_without_parts(self._bucket.client, self._bucket.full(key), begun_at)

@@ -17,7 +17,6 @@ from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from backends.stores.base import ObjectInfo, key_order
 from backends.stores.checksum import crc64nvme
 from backends.stores.errors import (
     ChecksumRefused,
@@ -29,6 +28,7 @@ from backends.stores.errors import (
     StoreUnreachable,
 )
 from backends.stores.http1 import Answer
+from backends.stores.ours import PROBES
 from backends.stores.s3_bucket import CHECKSUM_MODE, Bucket, Found, version_params
 from backends.stores.s3_errors import BucketMissing
 from backends.stores.s3_headers import checksums_of
@@ -39,7 +39,6 @@ from backends.stores.s3_xml import ListPage, parse_list, parse_uploads
 
 T = TypeVar("T")
 
-PROBES = ".cutover-probe/"
 _BODY = b"cutover looks what this store can do, and removes this"
 _TAGS = {"cutover": "probe"}
 _HOLDS_SECONDS = 3600.0
@@ -51,13 +50,6 @@ _known: dict[tuple[str, str, str], tuple[float, Found]] = {}  # of targets: endp
 def forget() -> None:
     """For tests: servers come and go on the same port."""
     _known.clear()
-
-
-def without_probes(page: list[ObjectInfo]) -> list[ObjectInfo]:
-    """A page in byte order, without objects of probes. Only the pages where they belong are looked through."""
-    if page and key_order(page[0].key) < b".cutover-probe0" and key_order(page[-1].key) > b".cutover-probe/":
-        return [found for found in page if not found.key.startswith(PROBES)]
-    return page
 
 
 class Probe:

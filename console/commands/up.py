@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--observe", is_flag=True, help="Only watch.")
 @click.option("--install-unit", is_flag=True, help="Make it a unit of your own systemd: it outlives the login and a reboot.")
 @click.option("--uninstall-unit", is_flag=True, help="Take that unit away again, and do nothing else.")
+@click.option("--take-over", metavar="NAME", help="Take the migration NAME from an engine elsewhere that nobody can reach.")
 @state_option
 @json_option
 @with_ssh
@@ -33,6 +34,7 @@ def command(
     observe: bool,
     install_unit: bool,
     uninstall_unit: bool,
+    take_over: str | None,
     state_dir: str | None,
     as_json: bool,
     ssh_config: str | None,
@@ -51,6 +53,9 @@ def command(
 
     checked = load_plan(plan)
     assert checked.plan is not None
+    if take_over is not None and take_over != checked.plan.name:
+        text = f"the name typed is {plain(take_over)}, the plan's migration is {checked.plan.name}"
+        raise RefusedByRule("CONFIRM", text, hint=f"--take-over {checked.plan.name}")
     path = folder_of(state_dir, checked.plan.name)
     _see_that_it_is_ours(path, checked.plan.name)
     if ssh_config or known_hosts:
@@ -59,7 +64,7 @@ def command(
         return _take_unit_away(checked.plan.name, as_json=as_json)
     if install_unit:
         _start_by_unit(checked.plan.name, path, checked)
-    if not ensure_engine(path, plan):
+    if not ensure_engine(path, plan, take_over=take_over is not None):
         _tell_of_what_runs(snapshot(path), checked.hash, has_choice=bool(ssh_config or known_hosts))
     if detach or as_json:
         now = snapshot(path)

@@ -75,7 +75,7 @@ class SmallWorld:
         self.dead: set[str] = set()  # sides whose own data plane answers wrongly
         self.silent: set[str] = set()  # sides whose own data plane does not answer
         self.slow = 0.0  # seconds that a side's own data plane takes to answer
-        self._server: ThreadingHTTPServer | None = None
+        self.port = 0  # of its data plane, while it is served
 
     @property
     def weights(self) -> dict[str, int]:
@@ -176,7 +176,7 @@ class SmallWorld:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
         server.daemon_threads = True
-        port = server.server_address[1]
+        self.port = port = server.server_address[1]
         self.write_plan(port)
         ended = threading.Event()
         threads = [

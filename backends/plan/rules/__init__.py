@@ -11,6 +11,7 @@ from backends.plan.rules.hands import check_hands
 from backends.plan.rules.haproxy import check_haproxy
 from backends.plan.rules.hosts import check_hosts
 from backends.plan.rules.judging import check_judging
+from backends.plan.rules.lease import check_lease
 from backends.plan.rules.load import check_load
 from backends.plan.rules.names import Names, check_names
 from backends.plan.rules.reconfigure import check_reconfigure
@@ -41,6 +42,7 @@ def check_rules(plan: Plan, values: dict[str, Any], findings: Findings) -> None:
         check_windows,
         check_hands,
         check_reconfigure,
+        check_lease,
     ):
         check(plan, names, findings)
     check_supported(plan, findings)

@@ -241,7 +241,7 @@ def test_readiness_ends_with_legacy() -> None:
 def test_readiness_warns_before_it_is_needed() -> None:
     made = world(50)
     made.healths["target"] = Health.UNKNOWN
-    seen = readiness(made, reverse_lag=Lag(), journal_note="disk full", stale_routes=("chat",))
+    seen = readiness(made, reverse_lag=Lag(), notes=("disk full",), stale_routes=("chat",))
     assert "disk full" in seen.warnings
     assert "route chat cannot be read" in seen.warnings
     assert any(w.startswith("target cannot be seen") for w in seen.warnings)

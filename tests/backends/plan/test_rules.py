@@ -52,6 +52,13 @@ CASES = [
     ("https://objects.example.net", "objects.example.net", "error", "endpoint", "stores.corpus-new.endpoint"),
     ("from: ckpt-old, to: ckpt-new", "from: ckpt-old, to: ckpt-old", "error", "copied_onto_itself", "datasets[1].to"),
     ("ssh://lam-b1/mnt/ckpt/", "ssh://gcp-a1/mnt/ckpt/new/", "error", "copied_onto_itself", "datasets[1].to"),
+    # the lease
+    ("windows: {", "lease: {store: corpus-old, host: gcp-a1}\nwindows: {", "error", "lease_places", "lease.host"),
+    ("windows: {", "lease: {store: ckpt-old}\nwindows: {", "error", "lease_store", "lease.store"),
+    ("windows: {", "lease: {store: corpus-odl}\nwindows: {", "error", "unknown_store", "lease.store"),
+    ("windows: {", "lease: {host: gcp-a9}\nwindows: {", "error", "unknown_host", "lease.host"),
+    ("windows: {", "lease: {duration: 5min}\nwindows: {", "error", "lease_duration", "lease.duration"),
+    ("windows: {", "lease: nobody\nwindows: {", "error", "value", "lease"),
     # secrets
     ('"${env:TARGET_KEY}"', "AKIAEXAMPLE", "warning", "literal_credential", "stores.corpus-new.access_key"),
     ("${env:TARGET_KEY}", "${evn:TARGET_KEY}", "error", "reference", "stores.corpus-new.access_key"),
