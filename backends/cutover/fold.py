@@ -185,6 +185,9 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         m.unfenced = bool(m.unfenced_target)
     elif op.kind in ("compare", "restore") and "equal" in data:
         m.compared[op.args["dataset"]] = bool(data["equal"])
+        m.uncompared -= {op.args["dataset"]}
+        if data.get("uncompared"):
+            m.uncompared.add(op.args["dataset"])
     elif op.kind == "lower_legacy":
         m.lowered_to = float(op.args["to"])
     elif op.kind == "verify_archive":
@@ -283,6 +286,7 @@ def _run_started(m: Migration, event: Event, data: dict[str, Any]) -> None:
     if data["kind"] == "rollback":
         m.rollbacks += 1
         m.compared.clear()
+        m.uncompared.clear()
 
 
 def _run_ended(m: Migration, event: Event, data: dict[str, Any]) -> None:

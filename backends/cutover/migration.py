@@ -237,6 +237,7 @@ class Migration:
     backups: dict[str, BackupFold] = field(default_factory=dict)  # dataset -> the last
     backups_taken: dict[tuple[str, int], BackupFold] = field(default_factory=dict)  # (dataset, number): all there were
     compared: dict[str, bool] = field(default_factory=dict)  # dataset -> were both sides shown to be equal by the last rollback
+    uncompared: set[str] = field(default_factory=set)  # of those, whose comparison did not come to its end
     rollbacks: int = 0
     legacy_left: float = 1.0  # share of legacy's capacity, at worst: what may have been lowered counts as lowered
     lowered_to: float = 1.0  # the last retire step that was confirmed

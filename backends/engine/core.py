@@ -81,6 +81,7 @@ class Engine:
         self._backward: asyncio.Task[State] | None = None
         self._evacuation: asyncio.Task[State] | None = None
         self._backward_mode: Mode = "graceful"
+        self._to_be_home: asyncio.Timeout | None = None  # a triggered rollback's limit, while it counts
         self._turn = asyncio.Lock()
         self._back_turn = asyncio.Lock()
         self._recording = asyncio.Lock()
@@ -111,6 +112,8 @@ class Engine:
             may_spill = self.migration.state is State.ROLLING_BACK or not moves_forward(kind, data)
             event = await self.journal.append(kind, data, actor=actor, observed=self.clock.now(), may_spill=may_spill)
             apply(self.migration, event)
+            if kind == Kind.INTENT and data["kind"] == "compare" and self._to_be_home is not None:
+                self._to_be_home.reschedule(None)  # production is home: what is compared now is given its own time
             self.guard.note(event)
             self.recent.append(event)
             if self.notifier is not None:
@@ -283,7 +286,7 @@ class Engine:
     async def _limited(self, body: Coroutine[Any, Any, State], limit: float | None) -> State:
         """A triggered graceful rollback stops and tells when its time is over."""
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(limit) as self._to_be_home:
                 return await body
         except TimeoutError:
             text = f"the graceful rollback did not end within {limit:.0f} s; an emergency rollback would not wait"
@@ -291,6 +294,8 @@ class Engine:
             await self.runner.end(f"blocked: {text}")
             await block(self, text)
             return State.ROLLBACK_BLOCKED
+        finally:
+            self._to_be_home = None
 
     async def _stop(self, task: asyncio.Task[Any] | None, reason: str) -> None:
         """SR6: cancel a run. What it left open is taken as it is worst, so that the rollback's absolute effects undo it."""

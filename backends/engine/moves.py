@@ -221,6 +221,8 @@ def _end_words(engine: Desk) -> str:
         return "target could not be fenced"
     if engine.migration.unsettled:
         return "the gap is not settled"
+    if unfinished := engine.migration.uncompared:
+        return f"home; the comparison of {', '.join(sorted(unfinished))} did not come to its end: cutover verify asks again"
     if differ := [name for name, equal in engine.migration.compared.items() if not equal]:
         return f"both sides are not shown to be equal of {', '.join(sorted(differ))}: see cutover verify"
     return ""

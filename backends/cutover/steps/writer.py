@@ -161,7 +161,8 @@ class Compare(Fields):
         except CutoverError as error:  # production is home: that it cannot be shown now takes nothing back
             return Seen(True, f"could not be compared: {error.message}", extra=(("equal", False),))
         except TimeoutError:
-            return Seen(True, f"could not be compared within {self.limit:g} s", extra=(("equal", False),))
+            told = f"not compared to the end within {self.limit:.0f} s: cutover verify --dataset {self.dataset} asks again"
+            return Seen(True, told, extra=(("equal", False), ("uncompared", True)))
         return Seen(True, end.detail, extra=(("equal", end.in_sync and end.proven),))
 
 

@@ -239,6 +239,7 @@ class ModelWorld:
         self.out_of_sync: set[str] = set()
         self.unsettled: set[str] = set()
         self.settled: list[str] = []
+        self.comparing = 0.0  # seconds that a comparison takes
         self.rounds: list[tuple[str, bool]] = []
         self.now = 0.0
         self.wall = BEGINNING
@@ -300,6 +301,7 @@ class ModelWorld:
 
     async def compare(self, dataset: str) -> RoundEnd:
         self.lives()
+        await asyncio.sleep(self.comparing)
         return RoundEnd(True, True, "equal")
 
     async def restore(self, dataset: str) -> RoundEnd:

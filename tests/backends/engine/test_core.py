@@ -369,3 +369,25 @@ def test_with_a_full_disk_a_rollback_still_cancels_an_advance(it: ModelEngine) -
 
     assert it.do(after(engine, 1.0, engine.advance(actor="test", only="chat"), filled)) is State.ROLLED_BACK
     assert it.weights == {"chat": 0, "jobs": 0}
+
+
+@pytest.mark.parametrize("limit", [None, 60.0])
+def test_a_comparison_that_takes_hours_blocks_no_rollback_whose_production_is_home(it: ModelEngine, limit: float | None) -> None:
+    it.to_dual()
+    it.world.comparing = 7200.0
+    engine = it.engine
+    assert it.do(rolling(engine, limit=limit)) is State.ROLLED_BACK
+    assert it.weights == {"chat": 0, "jobs": 0}
+    assert it.writers == {"legacy": True, "target": False}
+    run = it.m.run
+    assert run is not None
+    told = [detail for step, detail in zip(run.steps, run.detail, strict=True) if step["kind"] == "compare"]
+    assert told == [f"not compared to the end within 600 s: cutover verify --dataset {d} asks again" for d in ("ckpt", "logs")]
+    assert "the comparison of both sides did not come to its end" in it.events[-1].data["reason"]
+
+
+def test_a_triggered_rollback_that_is_not_home_in_time_is_still_told(it: ModelEngine) -> None:
+    it.to_dual()
+    it.world.routes["chat"].slow = 5.0
+    assert it.do(rolling(it.engine, limit=3.0)) is State.ROLLBACK_BLOCKED
+    assert "did not end within 3 s" in it.events[-1].data["reason"]
