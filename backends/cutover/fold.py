@@ -76,6 +76,8 @@ def _state(m: Migration, event: Event, data: dict[str, Any]) -> None:
     if m.state in (State.ROLLED_BACK, State.RECONCILING):
         m.needs_resume = True
         m.window_from = None
+    if m.state not in (State.ROLLING_BACK, State.ROLLBACK_BLOCKED):
+        m.away.clear()
     if m.state is State.ROLLED_BACK:
         m.unfenced = False
         m.unfenced_target.clear()
@@ -292,6 +294,7 @@ def _run_started(m: Migration, event: Event, data: dict[str, Any]) -> None:
 def _run_ended(m: Migration, event: Event, data: dict[str, Any]) -> None:
     if m.run is not None and m.run.id == data["id"]:
         m.run.ended_at, m.run.outcome = event.at, data.get("outcome", "")
+        m.away = set(data.get("away", ())) if m.run.kind == "rollback" else m.away
         m.run.status = ["skipped" if s in ("waiting", "running") else s for s in m.run.status]
         m.evacuated = m.evacuated or (m.run.kind == "evacuate" and m.run.outcome == "evacuated")
 

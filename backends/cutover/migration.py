@@ -218,6 +218,9 @@ class Migration:
     evacuated: bool = False  # done, and legacy not seen alive since
     unfenced_target: set[str] = field(default_factory=set)  # workloads that an emergency could not stop on target: `unfenced`
     unsettled: set[str] = field(default_factory=set)  # datasets of which only target may hold something, after an emergency
+    away: set[str] = field(
+        default_factory=set
+    )  # routes that the last rollback could not lead home: tried again while it is blocked
     observed: float = 0.0
     now: float = field(
         default=0.0, compare=False

@@ -17,7 +17,7 @@ from backends.cutover.migration import Migration
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.restore import Restore
 from backends.cutover.steps.side import CheckSide
-from backends.cutover.steps.weight import Drain, Expel, SetWeight
+from backends.cutover.steps.weight import CheckRoute, Drain, Expel, SetWeight
 from backends.cutover.steps.workload import SameStep, StopNewWork
 from backends.cutover.steps.writer import Compare, Fence, LastRound, Quiesce, Resume, SettleGap, SetToken
 from backends.cutover.ttl import restoring_steps
@@ -79,9 +79,11 @@ def _steps(world: World, mode: Mode, accept_unknown: bool) -> list[Step]:
     steps += [SetWeight(r.name, 0, direction="backward", limit=weight_limit(r)) for r in first]
     for workload in plan.workloads:
         if workload.writes:
+            routes = [r for r in exposed if r.workload == workload.name]
+            if mode == "graceful" and any(m.token(d).epoch % 2 == 1 for d in workload.writes if _moved(m, d)):
+                steps += [CheckRoute(r.name) for r in routes]
             steps += _handback(plan, m, workload, mode)
             if mode == "graceful":
-                routes = [r for r in exposed if r.workload == workload.name]
                 steps += [SetWeight(r.name, 0, direction="backward", limit=weight_limit(r)) for r in routes]
     steps += [leaving_step(r, mode) for r in exposed]
     steps += _closing(plan, exposed)
@@ -91,6 +93,19 @@ def _steps(world: World, mode: Mode, accept_unknown: bool) -> list[Step]:
         steps += [Compare(d) for d in dict.fromkeys([*(d for d in back if _has_reverse(plan, d)), *held])]
         steps += [Restore(d) for d in held]
     return [*steps, *restoring_steps(plan, m)]
+
+
+def touches(plan: Plan, step: Step) -> frozenset[str]:
+    """The routes that must not have failed for this step to be taken: a route is led home by itself, a workload that writes only together
+    with all of its routes. Empty: what it does has to do with none of them."""
+    args = step.args()
+    names = {w.name for w in plan.workloads if args.get("workload") == w.name or args.get("dataset") in w.writes}
+    if "route" in args:
+        own = next(r for r in plan.routes if r.name == args["route"])
+        writes = any(w.writes for w in plan.workloads if w.name == own.workload)
+        names |= {own.workload} if writes else set()
+        return frozenset({own.name} | {r.name for r in plan.routes if r.workload in names})
+    return frozenset(r.name for r in plan.routes if r.workload in names)
 
 
 def _closing(plan: Plan, exposed: list[Route]) -> list[Step]:
@@ -116,7 +131,8 @@ def leaving_step(route: Route, mode: Mode) -> Step:
 
 def _touched(m: Migration, route: str) -> bool:
     seen = m.route(route)
-    return seen.desired > 0 or seen.confirmed > 0 or seen.in_flight or seen.foreign is not None or seen.leaving
+    is_used = seen.desired > 0 or seen.confirmed > 0 or seen.in_flight or seen.foreign is not None
+    return is_used or seen.leaving or route in m.away
 
 
 def _has_reverse(plan: Plan, dataset: str) -> bool:

@@ -8,9 +8,9 @@ import asyncio
 from backends.cutover.evacuate import EvacuationPlan
 from backends.cutover.events import Kind
 from backends.cutover.steps.writer import Fence
+from backends.engine.apart import StepFailed
 from backends.engine.desk import Desk
 from backends.engine.moves import change_state, hold, script_hashes, settle_state
-from backends.engine.runner import StepFailed
 from backends.errors import CutoverError, RefusedByRule
 from backends.vocabulary import State
 

@@ -9,7 +9,7 @@ import time
 from backends.cutover.events import Event, Kind
 from backends.cutover.forward import Move, quiesce_limit
 from backends.cutover.health import Decision, decide
-from backends.cutover.rollback import writers_on_target
+from backends.cutover.rollback import Mode, writers_on_target
 from backends.cutover.steps.writer import Fence, Resume, SettleGap
 from backends.engine.approvals import end_overrides
 from backends.engine.desk import Desk
@@ -25,6 +25,7 @@ GUARDED = (State.ARMED, State.SHIFTING, State.SOAKING, State.DUAL, State.COMMITT
 SHARE_PERIOD = 5.0  # looking at the data plane costs real requests
 ROUTE_LIMIT = 10.0
 SETTLE_PERIOD = 5.0
+AGAIN, AGAIN_AT_MOST = 2.0, 300.0  # seconds until a route that was away is tried again
 
 
 class Guard:
@@ -34,6 +35,8 @@ class Guard:
         self._engine = engine
         self._told: dict[SideName, Health] = {}
         self._said = ""
+        self._again_at: float | None = None
+        self._again_in = AGAIN
         self._hurried = ""  # the graceful rollback that a dead target has been told of
         self.seen: dict[str, tuple[int, float]] = {}  # route -> weight at the authority, monotonic time
         self.route_errors: dict[str, str] = {}
@@ -57,6 +60,7 @@ class Guard:
             await self._health()
             await self._auto()
             await self._doubts()
+            await self._away()
             now = time.monotonic()
             if now - ticked >= tick_every:
                 ticked = now
@@ -158,6 +162,25 @@ class Guard:
         home = [w for w in due if all(m.token(d).writer == "legacy" for d in w.writes)]
         if home and not engine.is_moving and not engine.recovering:
             await engine.in_turn(self._start_again(home), "start again")
+
+    async def _away(self) -> None:
+        """Routes that a rollback could not lead home: it goes on as soon as one of them answers, and then, each time later, again."""
+        engine = self._engine
+        m, now = engine.migration, time.monotonic()
+        if m.state is not State.ROLLBACK_BLOCKED or not m.away:
+            self._again_in = AGAIN
+            return
+        if self._again_at is None:
+            self._again_at = now + self._again_in
+        if now < self._again_at or m.away <= self.route_errors.keys() or engine.is_moving or engine.recovering:
+            return
+        self._again_at, self._again_in = None, min(2 * self._again_in, AGAIN_AT_MOST)
+        run = m.run
+        mode: Mode = "emergency" if run is not None and run.mode == "emergency" else "graceful"
+        accepted = run is not None and any(s["args"].get("accept_unknown") for s in run.steps)
+        reason = f"{', '.join(sorted(m.away))} is tried again"
+        going = engine.rollback(mode=mode, actor="engine", reason=reason, accept_unknown=accepted)
+        await engine.by_itself(going, "rollback of what was away")
 
     async def _start_again(self, workloads: list[Workload]) -> None:
         engine = self._engine

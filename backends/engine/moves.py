@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ from backends.cutover.events import Kind
 from backends.cutover.forward import Move, compensation_steps
 from backends.cutover.inventory import inventory, inventory_text
 from backends.cutover.preflight import preflight
-from backends.cutover.rollback import Mode, RollbackPlan, plan_rollback
+from backends.cutover.rollback import Mode, RollbackPlan, plan_rollback, touches
 from backends.cutover.states import TABLE
 from backends.cutover.steps.build import step_of
 from backends.cutover.steps.weight import SetWeight
+from backends.engine.apart import RoutesAway, StepFailed
 from backends.engine.desk import Desk
 from backends.engine.failpoints import failpoint
-from backends.engine.runner import StepFailed
 from backends.errors import CutoverError, RefusedByRule
 from backends.vocabulary import Phase, State
 
@@ -204,7 +205,19 @@ async def carry_back(engine: Desk, plan: RollbackPlan, *, actor: str, reason: st
     """A rollback, to its end; returns the state that it ended in."""
     await change_state(engine, State.ROLLING_BACK, reason=reason, actor=actor)
     try:
-        await engine.runner.run("rollback", plan.steps, actor=actor, reason=reason, mode=plan.mode, accept_unknown=accept_unknown)
+        await engine.runner.run(
+            "rollback",
+            plan.steps,
+            actor=actor,
+            reason=reason,
+            mode=plan.mode,
+            accept_unknown=accept_unknown,
+            touches=partial(touches, engine.plan),
+        )
+    except RoutesAway as error:
+        await engine.runner.end(f"blocked: {error.message}", away=tuple(error.routes))
+        await block(engine, f"all is home but {', '.join(sorted(error.routes))}, tried again and again: {error.message}")
+        return State.ROLLBACK_BLOCKED
     except (StepFailed, RefusedByRule) as error:
         await engine.runner.end(f"blocked: {error.message}")
         await block(engine, error.message)

@@ -72,7 +72,7 @@ async def alone(state: Path, plan_path: Path, who: str) -> AsyncIterator[Engine]
     try:
         engine = Engine(state, journal, await journal.open())
         checked = _adopt_plan(engine, plan_path)
-        async with engine.world, leased(engine):
+        async with engine.world, leased(engine, take_over=False):
             await _note_plan(engine, checked)
             yield engine
     finally:

@@ -14,9 +14,9 @@ from backends.cutover.migration import Op
 from backends.cutover.steps.base import Seen, Step
 from backends.cutover.steps.build import step_of
 from backends.cutover.steps.weight import SetWeight
+from backends.engine.apart import StepFailed
 from backends.engine.clock import boot_clock, boot_id
 from backends.engine.moves import abandon, finish_tail, hold, settle_state
-from backends.engine.runner import StepFailed
 from backends.errors import CutoverError, RefusedByRule
 from backends.vocabulary import SIDES, Health, SideName, State
 

@@ -19,9 +19,10 @@ from backends.cutover.rules import refusal_of
 from backends.cutover.steps.base import Seen, Step
 from backends.cutover.steps.weight import SetWeight
 from backends.cutover.world import World
+from backends.engine.apart import Apart, StepFailed, Touches
 from backends.engine.clock import boot_clock, boot_id
 from backends.engine.failpoints import failpoint
-from backends.errors import CouldNot, CutoverError, RefusedByRule
+from backends.errors import CutoverError, RefusedByRule
 from backends.traffic.base import ForeignChange, RouteError
 from backends.vocabulary import SIDES, SideName
 
@@ -46,18 +47,6 @@ async def unleased(way: Literal["forward", "back"]) -> None:
     """Of a plan without a place for a lease."""
 
 
-class StepFailed(CouldNot):
-    """A step did not come to be. `foreign`: because somebody else had changed the world."""
-
-    code = "step_failed"
-
-    def __init__(self, step: Step, reason: str, *, foreign: bool = False) -> None:
-        super().__init__(f"{step.text}: {reason}")
-        self.step = step
-        self.reason = reason
-        self.foreign = foreign
-
-
 def new_id() -> str:
     return uuid.uuid4().hex[:12]
 
@@ -71,25 +60,45 @@ class Runner:
         self.leased: Leased = unleased
 
     async def run(
-        self, kind: str, steps: Sequence[Step], *, actor: str, reason: str, mode: str = "", accept_unknown: bool = False
+        self,
+        kind: str,
+        steps: Sequence[Step],
+        *,
+        actor: str,
+        reason: str,
+        mode: str = "",
+        accept_unknown: bool = False,
+        touches: Touches | None = None,
     ) -> None:
         """All steps in order, as one run of the journal. Ends the run itself only when all were confirmed: who calls decides what a
-        failure means."""
+        failure means.
+
+        `touches` names the routes that a step has to do with: these are then led apart from each other (`backends.engine.apart`), and
+        those that failed are raised at the end, as `RoutesAway`.
+        """
         run, m = new_id(), self._recorder.migration
         told = [{"kind": s.kind, "args": s.args(), "text": s.text, "seconds": expected_seconds(s, m)} for s in steps]
         data = {"id": run, "kind": kind, "mode": mode, "reason": reason, "steps": told}
         failpoint(f"run.{kind}.before-started")
         await self._recorder.record(Kind.RUN_STARTED, data, actor=actor)
         failpoint(f"run.{kind}.after-started")
-        for index, step in enumerate(steps):
+
+        async def perform(index: int, step: Step) -> None:
             await self.perform(step, run=run, index=index, accept_unknown=accept_unknown)
+
+        if touches is not None:
+            await Apart(perform, touches).go(steps)
+        else:
+            for index, step in enumerate(steps):
+                await perform(index, step)
         failpoint(f"run.{kind}.before-ended")
 
-    async def end(self, outcome: str) -> None:
-        """Close the open run with its outcome."""
+    async def end(self, outcome: str, *, away: Sequence[str] = ()) -> None:
+        """Close the open run with its outcome; `away`: the routes that a rollback could not lead home."""
         run = self._recorder.migration.open_run
         if run is not None:
-            data = {"id": run.id, "kind": run.kind, "outcome": outcome}
+            data: dict[str, Any] = {"id": run.id, "kind": run.kind, "outcome": outcome}
+            data |= {"away": sorted(away)} if away else {}
             await self._recorder.record(Kind.RUN_ENDED, data)
             failpoint(f"run.{run.kind}.after-ended")
 

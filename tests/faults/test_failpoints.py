@@ -26,8 +26,8 @@ BOUNDARIES = ("before-intent", "after-intent", "after-send", "after-sent", "afte
 FORWARD = ("weight.forward", "quiesce.forward", "token.forward", "last_round.forward")
 SAFETY = ("resume.safety", "weight.safety")  # past the commit point of a handover
 BACKWARD = (
-    *("check_side.backward", "weight.backward", "quiesce.backward", "token.backward", "last_round.backward"),
-    *("resume.backward", "drain.backward", "compare.backward"),
+    *("check_side.backward", "check_route.backward", "weight.backward", "quiesce.backward", "token.backward"),
+    *("last_round.backward", "resume.backward", "drain.backward", "compare.backward"),
 )
 STATES = ("preparing", "armed", "shifting", "soaking", "dual", "rolling_back", "rolled_back")
 RUNS = [

@@ -204,3 +204,59 @@ def test_a_proof_from_before_a_standstill_sends_no_client_to_a_dead_side(it: Eff
     it.at(it_in_flight("graceful rollback", "weight.backward.before-intent") - 1, stands_still)
     assert it.rollback() is State.ROLLBACK_BLOCKED
     assert it.weights["jobs"] == 100
+
+
+@of("graceful rollback")
+@pytest.mark.parametrize("mode", ["graceful", "emergency"])
+@fault_case(
+    "one route's authority is gone in a {mode} rollback", "the others go home at once; it follows by itself when it answers"
+)
+def test_a_route_that_cannot_be_reached_keeps_no_other_from_going_home(it: EffectsEngine, mode: str) -> None:
+    it.world.routes_["chat"].gone = True
+    assert it.rollback(mode) is State.ROLLBACK_BLOCKED
+    since = next(e.observed for e in reversed(it.events()) if e.kind == "run.started")
+    moved = [
+        e for e in it.events() if e.kind == "op.confirmed" and e.data["kind"] == "weight" and e.data["args"]["route"] == "jobs"
+    ]
+    home = moved[-1].observed
+    assert home - since < 10, "not after the time that is given to the one that does not answer"
+    assert it.weights == {"chat": 100, "jobs": 0}
+    assert it.writers == HOME
+    assert it.m.away == {"chat"}
+    assert "all is home but chat" in it.tail()
+    it.world.routes_["chat"].gone = False
+    it.wait(120)
+    assert it.m.state is State.ROLLED_BACK
+    assert it.weights == {"chat": 0, "jobs": 0}
+    assert_known(it)
+
+
+@of("graceful rollback")
+@pytest.mark.parametrize("mode", ["graceful", "emergency"])
+@fault_case(
+    "the route of a writer cannot be moved in a {mode} rollback", "its writer goes on where its clients are, the others go home"
+)
+def test_a_writer_stays_where_its_clients_are_while_they_cannot_be_led_away(it: EffectsEngine, mode: str) -> None:
+    it.world.routes_["jobs"].gone = True
+    assert it.rollback(mode) is State.ROLLBACK_BLOCKED
+    assert it.weights == {"chat": 0, "jobs": 100}
+    assert it.writers == {"legacy": False, "target": True}
+    assert it.m.token("ckpt").writer == "target"
+    it.world.routes_["jobs"].gone = False
+    it.wait(120)
+    assert it.m.state is State.ROLLED_BACK
+    assert it.weights == {"chat": 0, "jobs": 0}
+    assert it.writers == HOME
+    assert_known(it)
+
+
+@of("graceful rollback")
+def test_after_a_resume_a_route_that_was_away_is_left_alone(it: EffectsEngine) -> None:
+    it.world.routes_["chat"].gone = True
+    assert it.rollback() is State.ROLLBACK_BLOCKED
+    it.do(it.engine.resume(actor="test", reason="we stay"))
+    it.world.routes_["chat"].gone = False
+    it.wait(400)
+    assert it.weights["chat"] == 100
+    assert it.m.is_held
+    assert it.rollback() is State.ROLLED_BACK

@@ -9,13 +9,14 @@ from backends.cutover.steps.restore import Restore
 from backends.cutover.steps.retire import LowerLegacy, VerifyArchive
 from backends.cutover.steps.side import CheckSide
 from backends.cutover.steps.ttl import NoteTtl, SetTtl
-from backends.cutover.steps.weight import Drain, Expel, SetWeight
+from backends.cutover.steps.weight import CheckRoute, Drain, Expel, SetWeight
 from backends.cutover.steps.workload import Pin, SameStep, StopNewWork
 from backends.cutover.steps.writer import Compare, Fence, LastRound, Quiesce, Resume, SettleGap, SetToken
 
 _KINDS: dict[str, Any] = {
     cls.kind: cls
     for cls in (
+        CheckRoute,
         CheckSide,
         Compare,
         Drain,

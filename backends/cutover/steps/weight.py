@@ -44,6 +44,29 @@ class SetWeight(Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class CheckRoute(Fields):
+    """See that a route's authority answers before its writer is stopped on target: while clients cannot be led away, target serves on."""
+
+    route: str
+    direction: Direction = "backward"
+    limit: float = 10.0
+    kind: ClassVar[str] = "check_route"
+    outlives_us: ClassVar[bool] = False
+
+    @property
+    def text(self) -> str:
+        return f"see that route {self.route} can be moved"
+
+    @property
+    def seconds(self) -> float:
+        return 0.2
+
+    async def observe(self, world: World) -> Seen:
+        seen = await world.routes[self.route].read()
+        return Seen(True, f"its authority {seen.foreign or f'holds {seen.weight}'}", seen.weight)
+
+
+@dataclass(frozen=True, slots=True)
 class Expel(Fields):
     """Wait so long for the target's sessions of a route to end by themselves, then send away who is left."""
 

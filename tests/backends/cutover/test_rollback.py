@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backends.cutover.readiness import readiness
-from backends.cutover.rollback import plan_rollback
+from backends.cutover.rollback import plan_rollback, touches
 from backends.snapshot import Health, Lag, State
 from tests.backends.cutover.model_world import ModelWorld, plan_of
 
@@ -46,6 +46,7 @@ def test_graceful_moves_clients_first_hands_each_writer_back_then_its_route_then
     assert told(world(100, 100, "target", 1), "graceful") == [
         "check_side legacy",
         "weight chat 0",
+        "check_route jobs",
         "quiesce train target",
         "token ckpt none 1",
         "token logs none 1",
@@ -96,8 +97,9 @@ def test_before_the_commit_point_the_target_has_owned_nothing_and_nothing_is_cop
 
 
 def test_a_rollback_broken_off_in_the_middle_copies_what_the_target_has_owned() -> None:
-    assert told(world(0, 100, "none", 1), "graceful")[:5] == [
+    assert told(world(0, 100, "none", 1), "graceful")[:6] == [
         "check_side legacy",
+        "check_route jobs",
         "quiesce train target",
         "token ckpt none 1",
         "token logs none 1",
@@ -246,3 +248,12 @@ def test_readiness_warns_before_it_is_needed() -> None:
     assert "route chat cannot be read" in seen.warnings
     assert any(w.startswith("target cannot be seen") for w in seen.warnings)
     assert any(w.startswith("no backup in the plan") for w in seen.warnings)
+
+
+def test_what_has_to_do_with_a_route_is_known_of_every_step() -> None:
+    made = world(100, 100, "target", 1)
+    steps = plan_rollback(made, "graceful").steps
+    apart = {s.text: touches(made.plan, s) for s in steps}
+    assert apart[steps[0].text] == set()
+    assert {frozenset(v) for k, v in apart.items() if k != steps[0].text} == {frozenset({"chat"}), frozenset({"jobs"})}
+    assert [s.kind for s in steps if touches(made.plan, s) == {"chat"}] == ["weight", "drain"]
