@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 LISTING_LIMIT = 3600.0  # seconds
 MEASURE_LIMIT = 900.0
-_SPREAD = (0.7, 1.4)  # of a short copy's pace against a long one's: what a link and a store do over hours
+_SPREAD = (
+    0.5,
+    1.5,
+)  # a short copy against a long one: its beginning counts for more, and what links and stores do over hours is not in it
 _HEADS = 24  # objects whose head is compressed
 _HEAD = 1 << 20
 

@@ -18,6 +18,7 @@ from tests.bench.checkpoints import bench_checkpoints
 from tests.bench.contenders import OURS
 from tests.bench.contents import WrongCopy
 from tests.bench.curves import bench_curves, write_curves
+from tests.bench.estimates import estimates
 from tests.bench.fleet import bench_fleet
 from tests.bench.hub import hub
 from tests.bench.judging import bench_compare, bench_tails
@@ -48,6 +49,7 @@ CASES: dict[str, Case] = {
     "million-changed": million_changed,
     "hub": hub,
     "kill": kill,
+    "estimates": estimates,
 }
 ALONE = {  # with servers of their own or none, no peers
     "resume": bench_resume,
