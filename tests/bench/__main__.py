@@ -23,6 +23,7 @@ from tests.bench.fleet import bench_fleet
 from tests.bench.hub import hub
 from tests.bench.judging import bench_compare, bench_tails
 from tests.bench.kill import kill
+from tests.bench.live import bench_live
 from tests.bench.load import bench_load
 from tests.bench.million import million, million_changed
 from tests.bench.outcome import Outcome, table
@@ -56,6 +57,7 @@ ALONE = {  # with servers of their own or none, no peers
     "rollback": bench_rollback,
     "rollback-loaded": bench_rollback_loaded,
     "fleet": bench_fleet,
+    "live": bench_live,
     "load": bench_load,
     "triggers": bench_triggers,
     "checkpoints": bench_checkpoints,

@@ -24,6 +24,11 @@ from tests.peers.process import accepts, free_ports, running
 GPUS = 8
 SMALL = ("true", "date +%s.%N")  # what preflight asks of every host
 USED, TOTAL = 40 << 30, 85_520_809_984
+FACTS: dict[str, object] = {  # what `cutover check --live` asks beside
+    "host": {"machine": "x86_64", "os": "Ubuntu 24.04", "glibc": "glibc 2.39", "cpus": 128, "runtimes": ["docker"], "toolkit": True},
+    "memory": 1 << 41, "shm": 1 << 40, "limits": {"nofile": 1 << 20}, "packages": [["torch", "2.4.1", "12.4", "/opt/venv"]],
+    "environment": {f"NAME_{i}": "0" * 16 for i in range(40)},
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,10 @@ class _Host(asyncssh.SSHServerSession[bytes]):
         *lines, rest = self._got.split(b"\n")
         self._got = bytearray(rest)
         for line in lines:
-            if self._task is None:
+            if '"salt"' in self._command:
+                self._say({"cutover": "facts"} | FACTS)
+                self._chan.exit(0)
+            elif self._task is None:
                 self._task = asyncio.get_running_loop().create_task(self._speak())
             else:
                 self._say({"ping": line.decode("ascii", "replace"), "t": time.time()})
