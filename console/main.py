@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gpus": ("console.commands.gpus", "the catalogue of GPUs, and what is nearest to one"),
     "estimate": ("console.commands.estimate", "time, cost and calendar, in ranges"),
     "reconfigure": ("console.commands.reconfigure", "legacy's configuration written anew for target"),
+    "inventory": ("console.commands.inventory", "what runs on legacy, as a draft of a plan"),
     "probe": ("console.commands.probe", "GPUs and hosts as they are now"),
     "sync": ("console.commands.sync", "copy what the target lacks, proven"),
     "verify": ("console.commands.verify", "prove both sides equal, object by object"),

@@ -1,0 +1,98 @@
+"""A draft says what was seen and from what, is a plan that `check` reads, and tells no value of anybody's environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.inventory.draft import class_of, draft, work_of
+from backends.inventory.look import HostSeen, parse_work
+from backends.live.facts import parse_facts
+from backends.plan.load import check_plan, parse_plan
+from backends.probes.agent.work import STORE
+from backends.snapshot import GpuView, HostView
+from backends.ssh.models import SshHost
+
+
+def process(**changed: object) -> dict[str, object]:
+    return {"pid": 7, "user": "ml", "program": "python3", "script": "/srv/train.py", "job": None, "hours": 3.5, "environment": ["HF_HOME"],
+            "stores": ["s3://corpus"], "ports": [], "has_environment": True} | changed  # fmt: skip
+
+
+def host(name: str, *processes: dict[str, object], **facts: object) -> HostSeen:
+    gpus = tuple(GpuView(index=i, name="NVIDIA A100-SXM4-40GB") for i in range(2))
+    view = HostView(name=name, side="legacy", driver="550.54.14", cuda="12.4", gpus=gpus)
+    held: dict[int, list[tuple[int, int | None]]] = {7: [(0, 30 << 30), (1, 31 << 30)]}
+    work = parse_work({"processes": list(processes), "mounts": [["/data", "nfs4", 10**13, 4 * 10**12]], "unread": 2}, held)
+    return HostSeen(SshHost(name, "10.0.0.1", "ops", 2222), view, parse_facts(facts), *work)
+
+
+def test_a_draft_is_a_plan_without_errors(tmp_path: Path) -> None:
+    torch = [["torch", "2.4.1+cu124", "12.4", "/opt/venv"]]
+    text = draft([host("a-1", process(), packages=torch), host("a-2", process(), packages=torch)], name="move", provider="gcp")
+    path = tmp_path / "plan.yaml"
+    path.write_text(text)
+    checked = check_plan(path)
+    assert [p.message for p in checked.problems if p.severity == "error"] == []
+    assert checked.plan is not None
+    [work] = checked.plan.workloads
+    assert (work.name, work.class_, work.runs_on.legacy) == ("train.py-ml", "training", ("a-1", "a-2"))
+    assert work.gpus is not None
+    assert (work.gpus.count, work.gpus.memory_gb) == (4, 33.3)
+    assert work.framework is not None
+    assert (work.framework.name, work.framework.version, work.framework.cuda) == ("pytorch", "2.4.1", "12.4")
+    gpus = checked.plan.legacy.hosts[0].gpus
+    assert gpus is not None
+    assert (gpus.type, gpus.count) == ("A100-SXM4-40GB", 2)
+    assert sorted(s.url for s in checked.plan.stores.values()) == ["s3://corpus/", "ssh://a-1/data/", "ssh://a-2/data/"]
+
+
+def test_every_inferred_field_says_from_what() -> None:
+    lines = draft([host("a-1", process(job="unit train.service"))], name="move", provider=None).splitlines()
+    for field in ("class:", "gpus:", "provider:", "name: train", "url:"):
+        told = [line for line in lines if field in line and not line.lstrip().startswith("#")]
+        assert told
+        assert all(any(word in line for word in ("# seen", "# inferred", "# not known")) for line in told), told
+    assert any("2 processes belong to others" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind"),
+    [
+        ({"script": "vllm.entrypoints.openai.api_server"}, "realtime"),
+        ({"program": "tritonserver", "script": None}, "realtime"),
+        ({"program": "torchrun", "script": None}, "training"),
+        ({"script": "/x/score.py", "ports": [8000]}, "realtime"),
+        ({"script": "/x/score.py"}, "batch"),
+    ],
+)
+def test_a_class_is_inferred_from_the_command_or_said_to_be_unknown(changed: dict[str, object], kind: str) -> None:
+    [work] = work_of([host("a-1", process(**changed))])
+    found, why = class_of(work)
+    assert found == kind
+    assert ("not known" in why) is (kind == "batch")
+
+
+@given(st.text(max_size=60), st.text(max_size=60), st.text(max_size=60))
+def test_whatever_hosts_say_the_draft_stays_a_plan(program: str, job: str, store: str) -> None:
+    text = draft(
+        [host("a-1", process(program=program or "x", job=job or None, stores=[f"s3://{store}"]))], name="move", provider=None
+    )
+    problems = parse_plan(text, Path("draft.yaml")).problems
+    assert [p.message for p in problems if p.severity == "error" and not p.field.startswith("stores")] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("--data s3://corpus/v3 x", ["corpus"]),
+        ("A=gs://b\0B=az://acct/c", ["b", "acct"]),
+        ("s3://AKIAKEY:SECRET@bucket/x", ["bucket"]),
+        ("s3://AKIAKEY:SE/CRET@bucket/x", []),
+    ],
+)
+def test_of_a_url_only_the_place_is_taken(text: str, places: list[str]) -> None:
+    assert [place for _, place in STORE.findall(text)] == places

@@ -1,0 +1,86 @@
+"""`cutover inventory` as people call it, over a real sshd, of a process that really runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from backends.plan.load import check_plan
+from tests.peers.fake_nvml import GIB, fake_nvml
+from tests.peers.openssh import openssh
+from tests.peers.process import free_ports
+
+PROGRAM = [sys.executable, "-c", "from console.main import main; main()", "inventory"]
+SERVER = "import socket,sys;s=socket.create_server(('127.0.0.1',int(sys.argv[1])));print('up',flush=True);sys.stdin.read()"
+
+
+async def inventory(*argv: str) -> tuple[int, str, str]:
+    child = await asyncio.create_subprocess_exec(
+        *PROGRAM, *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, "NO_COLOR": "1"}
+    )
+    out, err = await child.communicate()
+    return child.returncode or 0, out.decode(), err.decode()
+
+
+async def test_what_holds_a_gpu_is_in_the_draft_and_no_value_of_its_environment(tmp_path: Path) -> None:
+    nvml = fake_nvml(tmp_path / "nvml")
+    [port] = free_ports(1)
+    script = tmp_path / "serve_vllm.py"
+    script.write_text(SERVER)
+    env = {"PATH": os.environ["PATH"], "MODEL": "s3://models-old/llama", "API_TOKEN": "hunter2-hunter2"}
+    work = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(script), str(port)), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=env
+    )
+    try:
+        assert work.stdout is not None
+        await asyncio.wait_for(work.stdout.readline(), 20)
+        nvml.set(g0_compute=f"{work.pid}:{30 * GIB}", g1_compute=f"{work.pid}:{20 * GIB}")
+        async with openssh(tmp_path / "sshd", env=nvml.env) as server:
+            where = f"{server.user}@127.0.0.1:{server.port}"
+            ssh = ("-F", str(server.config), "--known-hosts", str(server.known_hosts))
+            path = tmp_path / "draft.yaml"
+            code, out, err = await inventory(where, *ssh, "--provider", "gcp", "-o", str(path), "--json")
+            again = await inventory(where, *ssh, "-o", str(path))
+    finally:
+        work.kill()
+        await work.wait()
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert told["plan"] == path.read_text()
+    [host] = told["hosts"]
+    [seen] = host["processes"]
+    assert (seen["pid"], seen["script"], seen["gpus"], seen["memory"], seen["ports"]) == (
+        work.pid,
+        str(script),
+        [0, 1],
+        30 * GIB,
+        [port],
+    )
+    assert seen["stores"] == ["s3://models-old"]
+    assert {"MODEL", "API_TOKEN"} <= set(seen["environment"])
+    assert "hunter2" not in out + path.read_text()
+    checked = check_plan(path)
+    assert [p.message for p in checked.problems if p.severity == "error"] == []
+    assert checked.plan is not None
+    assert checked.plan.workloads[0].class_ == "realtime"
+    assert again[0] == 2, "a draft is never written over a file"
+
+
+async def test_a_host_that_is_not_there_is_1_and_named(tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    code, out, err = await inventory(f"127.0.0.1:{port}", "--known-hosts", str(tmp_path / "none"))
+    assert code == 1
+    assert "refused" in err
+    assert f'name: "127.0.0.1-{port}"' in out
+
+
+@pytest.mark.parametrize("argv", [["slurm"], ["kubernetes"], ["a", "--name", "No Name"], []])
+async def test_what_is_not_meant_is_2(argv: list[str]) -> None:
+    code, _, err = await inventory(*argv)
+    assert code == 2
+    assert "Traceback" not in err
