@@ -11,7 +11,12 @@ SshError
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from backends.errors import CouldNot
+
+if TYPE_CHECKING:
+    from backends.ssh.hostkeys import UnknownKey
 
 
 class SshError(CouldNot):
@@ -24,6 +29,7 @@ class HostUnreachable(SshError):
 
 class HostKeyRefused(SshError):
     code = "host_key_refused"
+    unknown: UnknownKey | None = None  # where it is a key that may be added
 
 
 class HostKeyChanged(HostKeyRefused):

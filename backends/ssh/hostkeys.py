@@ -28,6 +28,16 @@ class OfferedKey:
     address: str
     port: int
     shown: str  # algorithm and fingerprint; why not, where the connection ended before a key was shown
+    key: str = ""  # as a line of known_hosts has it; empty where none was shown, or only a certificate
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownKey:
+    """The key of a host that no file speaks of. `name` is the host's, as it was asked for."""
+
+    name: str
+    offered: OfferedKey
+    known: HostKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +101,20 @@ class HostKeys:
                 hint=f"somebody may be in between; if the host was rebuilt: ssh-keygen -R '{plain(at)}' -f {changed.path}",
             )
         files = ", ".join(str(path) for path in self.paths)
-        return HostKeyRefused(
+        refused = HostKeyRefused(
             f"host {plain(name)} ({where}): its key is unknown: {shown} is not in {files}",
             where=str(self.paths[0]) if self.paths else "",
-            hint="compare the fingerprint with the one the provider gives, then add the key to that file",
+            hint="compare the fingerprint with the one the provider gives, then add the key to that file: "
+            "cutover probe --accept-new does",
         )
+        if offered.key and self.paths:
+            refused.unknown = UnknownKey(name, offered, self)
+        return refused
+
+    def holds(self, offered: OfferedKey) -> bool:
+        """Does a line say this very key of the host? Blocking."""
+        lines = self.lines_for(offered.host, offered.address, offered.port)
+        return any(not line.revoked and f"{line.algorithm} {line.fingerprint}" == offered.shown for line in lines)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -57,7 +57,8 @@ class _Client(asyncssh.SSHClient):
     offered: OfferedKey | None = None
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
-        self.offered = OfferedKey(host, addr, port, f"{key.get_algorithm()} {key.get_fingerprint()}")
+        line = key.export_public_key("openssh").decode("ascii").strip()
+        self.offered = OfferedKey(host, addr, port, f"{key.get_algorithm()} {key.get_fingerprint()}", " ".join(line.split()[:2]))
         return False
 
     def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:

@@ -40,6 +40,10 @@ WATCH_SECONDS = 1.0
 @click.option(
     "--timeout", type=click.FloatRange(min=0.1, max=60), default=5.0, show_default=True, help="Of an endpoint, seconds."
 )
+@click.option(
+    "--accept-new", "accepted", multiple=True, metavar="HOST",
+    help="First add the key of this host to known_hosts, where it is new; its fingerprint is shown.",
+)  # fmt: skip
 @click.option("--watch", is_flag=True, help="Go on, once a second, until interrupted.")
 @json_option
 @with_ssh
@@ -48,6 +52,7 @@ def command(
     what: tuple[str, ...],
     endpoints: tuple[str, ...],
     timeout: float,
+    accepted: tuple[str, ...],
     watch: bool,
     as_json: bool,
     ssh_config: str | None,
@@ -55,7 +60,7 @@ def command(
 ) -> int:
     """Ask hosts for their GPUs over SSH: those of PLAN, or those named.
 
-    Host keys are always checked. With --endpoint, from this machine and from each host that is named. A value that a device does not give is `-`, in JSON null; never 0.
+    Host keys are always checked; a key that changed is never accepted. With --endpoint, from this machine and from each host that is named. A value that a device does not give is `-`, in JSON null; never 0.
     """
     if not what and not endpoints:
         raise UsageError("nothing to ask", hint="a plan, hosts, or --endpoint URL")
@@ -65,6 +70,8 @@ def command(
         config=Path(ssh_config) if ssh_config else settings.config,
         known_hosts=Path(known_hosts) if known_hosts else settings.known_hosts,
     )
+    if accepted:
+        run(_accept(settings, hosts, accepted))
     if endpoints:
         return ask_endpoints(endpoints, timeout, settings, hosts, as_json=as_json)
     found: list[HostView] = []
@@ -187,6 +194,23 @@ async def _once(settings: SshSettings, hosts: tuple[tuple[SideName, SshHost], ..
 
     async with SshPool(settings, [host for _, host in hosts]) as pool:
         found.extend(await probe_hosts(pool, hosts))
+
+
+async def _accept(settings: SshSettings, hosts: tuple[tuple[SideName, SshHost], ...], accepted: tuple[str, ...]) -> None:
+    """Take the keys of these hosts into known_hosts. Raises before the first for which that may not be."""
+    from backends.ssh.accept import add_key, added_words, ask_key
+    from backends.ssh.models import parse_destination
+    from backends.ssh.pool import SshPool
+
+    named = {host.name: host for _, host in hosts}
+    asked = [named.get(name) or parse_destination(name, name) for name in dict.fromkeys(accepted)]  # a jump host, say
+    async with SshPool(settings, [*named.values(), *asked]) as pool:
+        for name in dict.fromkeys(accepted):
+            key = await ask_key(pool, name)
+            if key is None or not await asyncio.to_thread(add_key, key):
+                click.echo(f"{plain(name)}: its key is known already", err=True)
+            else:
+                click.echo(added_words(key), err=True)
 
 
 async def _watch(settings: SshSettings, hosts: tuple[tuple[SideName, SshHost], ...], *, has_sides: bool, as_json: bool) -> None:

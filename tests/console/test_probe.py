@@ -119,6 +119,29 @@ async def test_an_unknown_host_key_is_not_ok_and_says_which_file(sshd: OpenSsh, 
     assert str(empty) in json.loads(ended.out)["hosts"][0]["error"]
 
 
+async def test_a_new_key_is_accepted_when_asked_for_and_its_fingerprint_shown(
+    sshd: OpenSsh, smi: FakeSmi, tmp_path: Path
+) -> None:
+    smi.say(row(0))
+    at, known = f"{sshd.user}@127.0.0.1:{sshd.port}", tmp_path / "new_hosts"
+    argv = ["-F", str(sshd.config), "--known-hosts", str(known), "--accept-new", at, "--json", at]
+    ended = await probe(*argv)
+    assert ended.code == 0, ended.err
+    assert "new key ssh-ed25519 SHA256:" in ended.err
+    assert json.loads(ended.out)["hosts"][0]["ok"]
+    assert "known already" in (await probe(*argv)).err
+    assert len(known.read_text().splitlines()) == 1
+
+
+async def test_a_changed_key_is_not_accepted_and_is_4(sshd: OpenSsh, tmp_path: Path) -> None:
+    at, known = f"{sshd.user}@127.0.0.1:{sshd.port}", tmp_path / "old_hosts"
+    known.write_text(f"[127.0.0.1]:{sshd.port} {(sshd.folder / 'id_ed25519.pub').read_text()}")
+    ended = await probe("-F", str(sshd.config), "--known-hosts", str(known), "--accept-new", at, at)
+    assert ended.code == 4
+    assert "CHANGED" in ended.err
+    assert len(known.read_text().splitlines()) == 1
+
+
 async def test_a_bad_plan_is_2(sshd: OpenSsh, tmp_path: Path) -> None:
     ended = await probe(str(write_plan(tmp_path, sshd, "unknown_field: 1\n")), "--json")
     assert ended.code == 2
