@@ -24,7 +24,7 @@ from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.strip import Strip
 
 FITS = "8.2.8"
-GAP = 6  # cells that are cheaper to send again than to jump over
+JUMP = 4  # bytes of a step to the right
 Cell = tuple[str, str]  # what is shown, how (SGR codes); the second half of a wide sign is ("", how)
 
 
@@ -70,11 +70,21 @@ def _runs(differ: Sequence[int], cells: Sequence[Cell]) -> Iterable[tuple[int, i
         return
     start = end = differ[0]
     for index in differ[1:]:
-        if index - end > GAP:
+        if index - end > 1 and not _is_cheap(cells[end : index + 1]):
             yield _whole(start, end + 1, cells)
             start = index
         end = index
     yield _whole(start, end + 1, cells)
+
+
+def _is_cheap(cells: Sequence[Cell]) -> bool:
+    """Are the cells between the first and the last written again in no more bytes than a jump over them takes?"""
+    how = cells[0][1]
+    return (
+        len(cells) <= JUMP + 2
+        and all(codes == how for _, codes in cells)
+        and sum(len(text.encode()) for text, _ in cells[1:-1]) <= JUMP
+    )
 
 
 def _whole(start: int, end: int, cells: Sequence[Cell]) -> tuple[int, int]:
@@ -95,9 +105,18 @@ def cells_of(strip: Iterable[Segment], colours: ColorSystem) -> list[Cell]:
         if text.isascii():
             cells.extend([(char, how) for char in text])
             continue
+        if _is_single(text):
+            cells.extend([(char, how) for char in text])
+            continue
         for char in text:
             _add(cells, char, how)
     return cells
+
+
+@lru_cache(maxsize=8192)
+def _is_single(text: str) -> bool:
+    """Is every sign one cell wide?"""
+    return all(cell_len(char) == 1 for char in text)
 
 
 def _add(cells: list[Cell], char: str, how: str) -> None:
@@ -120,30 +139,86 @@ def _codes(style: Style, colours: ColorSystem) -> str:
     return f"{codes}\0{style.link}" if style.link else codes
 
 
-def written(x: int, y: int, cells: Sequence[Cell]) -> str:
-    """The terminal's sequences for a run of cells."""
-    out = [f"\x1b[{y + 1};{x + 1}H"]
-    how = ""
-    for text, codes in cells:
-        if codes != how:
-            out.append(_switch(how, codes))
-            how = codes
-        out.append(text)
-    out.append(_switch(how, ""))
-    return "".join(out)
+class Pen:
+    """Where the terminal's cursor is and how it writes: what need not be said again. Starts and ends without any look."""
+
+    def __init__(self) -> None:
+        self._out: list[str] = []
+        self._at: tuple[int, int] | None = None  # None: not known
+        self._how = ""
+
+    def write(self, x: int, y: int, cells: Sequence[Cell]) -> None:
+        """A run of cells."""
+        self._go(x, y)
+        for text, codes in cells:
+            if codes != self._how:
+                self._out.append(_switch(self._how, codes))
+                self._how = codes
+            self._out.append(text)
+        # Terminals count the cells of some signs in their own way: after those the place is said anew.
+        is_plain = all(len(text) == 1 for text, _ in cells)
+        self._at = (x + len(cells), y) if is_plain else None
+
+    def write_as_is(self, x: int, y: int, text: str) -> None:
+        """What somebody else has rendered."""
+        self._out += [_switch(self._how, ""), f"\x1b[{y + 1};{x + 1}H", text]
+        self._at, self._how = None, ""
+
+    def text(self) -> str:
+        """All that was written, the last look ended."""
+        return "".join([*self._out, _switch(self._how, "")])
+
+    def _go(self, x: int, y: int) -> None:
+        if self._at is not None and self._at[1] == y and x >= self._at[0]:
+            step = x - self._at[0]
+            self._out.append("" if step == 0 else "\x1b[C" if step == 1 else f"\x1b[{step}C")
+        else:
+            self._out.append(f"\x1b[{y + 1};{x + 1}H")
 
 
+@lru_cache(maxsize=4096)
 def _switch(old: str, new: str) -> str:
-    """From one look to the next. Always from a reset, since a code can only be undone so."""
+    """From one look to the next: only what differs, since true colours of ink and ground take 40 bytes."""
     if old == new:
         return ""
     before, _, old_link = old.partition("\0")
     after, _, link = new.partition("\0")
     leave = "\x1b]8;;\x1b\\" if old_link and old_link != link else ""
     enter = f"\x1b]8;;{link}\x1b\\" if link and link != old_link else ""
+    return f"{leave}{_sgr(before, after)}{enter}"
+
+
+def _sgr(before: str, after: str) -> str:
+    if before == after:
+        return ""
     if not after:
-        return leave + ("\x1b[m" if before else "") + enter
-    return f"{leave}\x1b[{'0;' if before else ''}{after}m{enter}"
+        return "\x1b[m"
+    (marks, ink, ground), (new_marks, new_ink, new_ground) = _parts(before), _parts(after)
+    if not marks <= new_marks:  # bold and the like can only be undone by a reset
+        return f"\x1b[0;{after}m"
+    changes = sorted(new_marks - marks)
+    changes += [new_ink or "39"] if new_ink != ink else []
+    changes += [new_ground or "49"] if new_ground != ground else []
+    return f"\x1b[{';'.join(changes)}m"
+
+
+@lru_cache(maxsize=4096)
+def _parts(codes: str) -> tuple[frozenset[str], str, str]:
+    """Marks (bold, reverse …), ink and ground of SGR codes."""
+    marks: list[str] = []
+    ink = ground = ""
+    left = codes.split(";") if codes else []
+    while left:
+        number = int(left[0])
+        size = {"2": 5, "5": 3}.get(left[1], 1) if number in (38, 48) and len(left) > 1 else 1
+        part, left = ";".join(left[:size]), left[size:]
+        if number in range(30, 40) or number in range(90, 98):
+            ink = part
+        elif number in range(40, 50) or number in range(100, 108):
+            ground = part
+        else:
+            marks.append(part)
+    return frozenset(marks), ink, ground
 
 
 _frames: dict[int, Frame] = {}
@@ -171,8 +246,7 @@ def _render_full(update: LayoutUpdate, console: Console) -> str:
 
 
 def _render_spans(update: ChopsUpdate, console: Console) -> str:
-    frame, colours = frame_of(console), _colours(console)
-    out: list[str] = []
+    frame, colours, pen = frame_of(console), _colours(console), Pen()
     for y, x1, x2 in update.spans:
         for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
             if strip is None or x >= x2 or end <= x1:
@@ -182,10 +256,11 @@ def _render_spans(update: ChopsUpdate, console: Console) -> str:
             cells = cells_of(part, colours)
             if len(cells) != right - left:  # signs whose width Rich and we count differently
                 frame.forget_row(y)
-                out.append(f"\x1b[{y + 1};{left + 1}H{part.render(console)}")
+                pen.write_as_is(left, y, part.render(console))
                 continue
-            out += [written(start, y, run) for start, run in frame.changes(y, left, cells)]
-    return "".join(out)
+            for start, run in frame.changes(y, left, cells):
+                pen.write(start, y, run)
+    return pen.text()
 
 
 def _colours(console: Console) -> ColorSystem:

@@ -76,9 +76,9 @@ def _cell(palette: Palette, sample: float | None, low: float, high: float) -> st
     return steps[min(len(steps) - 1, int(part * len(steps)))]
 
 
-def heat(palette: Palette, fraction: float | None) -> str:
-    """One GPU as one cell, by how busy it is."""
+def heat(palette: Palette, fraction: float | None, steps: str = "") -> str:
+    """One GPU as one cell, by how busy it is, in these signs or in all there are."""
     if fraction is None or not math.isfinite(fraction):
         return "-"
-    steps = palette.glyphs.heat
+    steps = steps or palette.glyphs.heat
     return steps[min(len(steps) - 1, max(0, int(fraction * len(steps))))]

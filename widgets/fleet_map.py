@@ -167,12 +167,12 @@ def degrees(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f} °C"
 
 
-def cells_of(host: HostView, palette: Palette) -> Row:
+def cells_of(host: HostView, palette: Palette, steps: str = "") -> Row:
     """Eight cells a host; a host that is not seen shows its sign instead."""
     level = level_of_host(host.health)
     if level not in (Level.GOOD, Level.HELD) or not host.together().count:
         return Row(palette).add(palette.glyphs.of(level) * CELLS, palette.of(level))
-    return heat_cells(host, palette).to(CELLS)
+    return heat_cells(host, palette, steps).to(CELLS)
 
 
 def _gpus_of(host: HostView, palette: Palette, width: int, *, here: bool) -> list[Row]:
@@ -218,14 +218,15 @@ def gpu_row(gpu: GpuView, host: HostView, palette: Palette, width: int) -> Row:
 
 
 def _tiles(hosts: Sequence[HostView], layout: Layout, palette: Palette, cursor: int | None) -> Row:
-    row = Row(palette)
+    """Four steps of heat, and the figure in the same ink: a fleet moves every second, and each change of ink costs the line 20 bytes."""
+    row, steps = Row(palette), palette.glyphs.heat[::2]
     for i, host in enumerate(hosts):
         row.to(i * (layout.tile + 2)).join(_name(host, palette, layout.name, here=i == cursor)).gap()
-        row.join(cells_of(host, palette))
+        row.join(cells_of(host, palette, steps))
         if layout.has_use:
             level = level_of_host(host.health)
             words = share(mean_of(host.together().utilizations), 0) if level is Level.GOOD else brief(host.age)
-            row.add(words, palette.text if level is Level.GOOD else palette.of(level), _USE, "right")
+            row.add(words, ink_of(host, palette) if level is Level.GOOD else palette.of(level), _USE, "right")
     return row
 
 

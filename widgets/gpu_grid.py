@@ -90,9 +90,14 @@ class GpuGrid(ListPanel[HostView]):
         super().__init__(id=id, classes=classes, name=name, disabled=disabled)
         self._layout = Layout(Form.HOSTS)
         self._made: tuple[Snapshot | None, str, str, list[Entry[HostView]]] = (None, "", "", [])
+        self._all: tuple[Snapshot | None, list[Entry[HostView]]] = (None, [])
+        self._heads: tuple[Snapshot | None, object, Sides] = (None, None, {})
+        self._drawn: tuple[Snapshot | None, object, dict[tuple[SideName, int, int | None], list[Row]]] = (None, None, {})
 
     def entries(self, snapshot: Snapshot) -> list[Entry[HostView]]:
-        return host_entries(snapshot)
+        if self._all[0] is not snapshot:
+            self._all = snapshot, host_entries(snapshot)
+        return self._all[1]
 
     def shown(self) -> list[Entry[HostView]]:
         """Those of legacy before those of target, each side filtered and ordered; worked out once a snapshot."""
@@ -108,8 +113,7 @@ class GpuGrid(ListPanel[HostView]):
         left = max(1, (width - BETWEEN) // 2)
         widths = dict(zip(SIDES, (left, max(1, width - BETWEEN - left)), strict=True))
         is_high = height >= HIGH
-        heads = {side: side_rows(snapshot, side, palette, widths[side], has_history=is_high) for side in SIDES}
-        lines = self._sides(heads, widths, palette, width)
+        lines = self._sides(self._head_rows(snapshot, palette, widths, is_high), widths, palette, width)
         if not entries:
             words = f"nothing matches {self.filter}" if self.filter else self.NONE
             return [*lines, *nothing_yet(words, palette, width, height - len(lines))]
@@ -122,6 +126,35 @@ class GpuGrid(ListPanel[HostView]):
         body = self._sides(blocks, widths, palette, width)
         body += [Strip([])] * (self._places - len(body))
         return [*lines, *body, *(row.strip(width) for row in detail)]
+
+    def _head_rows(self, snapshot: Snapshot, palette: Palette, widths: dict[SideName, int], is_high: bool) -> Sides:
+        """Of a large fleet not worked out anew with every key."""
+        key = (palette, *widths.values(), is_high)
+        if self._heads[0] is not snapshot or self._heads[1] != key:
+            made = {s: side_rows(snapshot, s, palette, widths[s], has_history=is_high) for s in SIDES}
+            self._heads = snapshot, key, made
+        return self._heads[2]
+
+    def _block(
+        self, side: SideName, hosts: Sequence[HostView], palette: Palette, width: int, lines: range, here: int | None
+    ) -> list[Row]:
+        """The lines of a side; a key draws only those anew that the cursor left or came to."""
+        layout = self._layout
+        if layout.form in (Form.GPUS, Form.HOSTS):
+            return block_rows(hosts, layout, palette, width, lines, here)
+        key = (palette, layout, self.filter, self.sort)
+        if self._drawn[0] is not self.snapshot or self._drawn[1] != key:
+            self._drawn = self.snapshot, key, {}
+        rows = []
+        for i in lines:
+            place = here if here is not None and here // layout.across == i else None
+            if (side, i, place) not in self._drawn[2]:
+                self._drawn[2][side, i, place] = block_rows(hosts, layout, palette, width, range(i, i + 1), place)
+            rows += self._drawn[2][side, i, place]
+        return rows
+
+    def _is_on(self, side: SideName, entries: Sequence[Entry[HostView]]) -> bool:
+        return entries[self.cursor].thing.side == side
 
     def _blocks(self, entries: Sequence[Entry[HostView]], widths: dict[SideName, int], palette: Palette) -> Sides:
         sides = {side: [entry.thing for entry in entries if entry.thing.side == side] for side in SIDES}
@@ -137,9 +170,7 @@ class GpuGrid(ListPanel[HostView]):
         blocks = {}
         for side, hosts in sides.items():
             here = self.cursor if side == "legacy" else self.cursor - len(sides["legacy"])
-            block = block_rows(
-                hosts, layout, palette, widths[side], lines, here if entries[self.cursor].thing.side == side else None
-            )
+            block = self._block(side, hosts, palette, widths[side], lines, here if self._is_on(side, entries) else None)
             if layout.form is Form.CELLS and len(block) + 1 < places:
                 block += [Row(palette), *trouble_rows(hosts, palette, widths[side], places - len(block) - 1)]
             blocks[side] = block

@@ -217,21 +217,22 @@ def _cells_of(host: HostView, palette: Palette) -> Row:
 CELLS = 8
 
 
-def heat_cells(host: HostView, palette: Palette) -> Row:
-    """A host's GPUs in eight cells at most: of more, neighbours share a cell, which shows their mean, or the sign of an alarm."""
+def heat_cells(host: HostView, palette: Palette, steps: str = "") -> Row:
+    """A host's GPUs in eight cells at most: of more, neighbours share a cell, which shows their mean, or the sign of an alarm.
+    `steps`: signs from idle to busy, where not all are wanted."""
     late = is_late(host.age, host.period)
     style = palette.stale if late else palette.side(host.side)
     sums = host.together()
     alarmed = {index for index, _ in sums.alarms}
     each = -(-sums.count // CELLS) or 1
-    row = Row(palette)
+    row, run = Row(palette), ""
     for i in range(0, len(sums.utilizations), each):
-        group = range(i, min(i + each, len(sums.utilizations)))
-        if alarmed & {*group}:
-            row.add(palette.glyphs.breach, palette.breach)
+        if alarmed and alarmed & {*range(i, i + each)}:
+            row.add(run, style).add(palette.glyphs.breach, palette.breach)
+            run = ""
         else:
-            row.add(heat(palette, mean_of(sums.utilizations[n] for n in group)), style)
-    return row
+            run += heat(palette, sums.utilizations[i] if each == 1 else mean_of(sums.utilizations[i : i + each]), steps)
+    return row.add(run, style)
 
 
 def host_heat(host: HostView, palette: Palette, names: int) -> Row:

@@ -6,6 +6,7 @@ line that differs is refreshed, so that a slow link gets little. No panel has a 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -216,17 +217,22 @@ def changed_span(old: Strip, new: Strip, width: int) -> tuple[int, int] | None:
 def _cells(strip: Strip) -> list[tuple[str, Style | None]]:
     cells: list[tuple[str, Style | None]] = []
     for segment in strip:
+        style = segment.style
         if segment.text.isascii():
-            cells.extend((char, segment.style) for char in segment.text)
+            cells += [(char, style) for char in segment.text]
             continue
         for char in segment.text:
-            length = cell_len(char)
+            length = _width(char)
             if length == 0 and cells:
                 cells[-1] = (cells[-1][0] + char, cells[-1][1])
                 continue
-            cells.append((char, segment.style))
-            cells.extend([("", segment.style)] * (length - 1))
+            cells.append((char, style))
+            if length > 1:
+                cells.extend([("", style)] * (length - 1))
     return cells
+
+
+_width = lru_cache(maxsize=4096)(cell_len)
 
 
 def nothing_yet(text: str, palette: Palette, width: int, height: int) -> list[Strip]:

@@ -79,9 +79,14 @@ class GpuFleet:
                 group.create_task(self._follow_agent(host), name=f"agent on {host.name}")
                 group.create_task(self._follow_others(host), name=f"GPUs of {host.name}")
 
+    @property
+    def is_large(self) -> bool:
+        """Are there so many GPUs that a snapshot carries each host's together?"""
+        return sum(watch.gpu_count for watch in self._watches) > MANY_GPUS
+
     def views(self, now: float) -> tuple[HostView, ...]:
         """Every host, in the order given; `now` is unix seconds. Of a large fleet without what only a host's own view shows."""
-        brief = sum(watch.gpu_count for watch in self._watches) > MANY_GPUS
+        brief = self.is_large
         return tuple(watch.view(now, brief=brief) for watch in self._watches)
 
     def view(self, name: str, now: float) -> HostView | None:

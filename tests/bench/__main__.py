@@ -15,6 +15,7 @@ import uvloop
 
 from tests.bench import page
 from tests.bench.checkpoints import bench_checkpoints
+from tests.bench.console import bench_console
 from tests.bench.contenders import OURS
 from tests.bench.contents import WrongCopy
 from tests.bench.curves import bench_curves, write_curves
@@ -58,6 +59,7 @@ ALONE = {  # with servers of their own or none, no peers
     "rollback-loaded": bench_rollback_loaded,
     "fleet": bench_fleet,
     "live": bench_live,
+    "console": bench_console,
     "load": bench_load,
     "triggers": bench_triggers,
     "checkpoints": bench_checkpoints,

@@ -17,27 +17,47 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from console import spans
-from console.spans import Frame, cells_of, written
+from console.spans import Frame, Pen, cells_of
 
 
 class Terminal:
-    """A terminal that knows what this module writes: moves and SGR."""
+    """A terminal that knows what this module writes: moves, steps to the right, and SGR."""
 
     def __init__(self, width: int, height: int) -> None:
-        self.cells = [[(" ", "")] * width for _ in range(height)]
+        self.cells = [[(" ", frozenset[str]())] * width for _ in range(height)]
 
     def take(self, data: str) -> None:
         x = y = 0
-        how = ""
-        for move, sgr, char in re.findall(r"\x1b\[(\d+;\d+)H|\x1b\[([\d;]*)m|([^\x1b])", data):
-            if move:
-                y, x = (int(part) - 1 for part in move.split(";"))
-            elif char:
-                width = 2 if char in "日本" else 1
-                self.cells[y][x : x + width] = [(char, how), ("", how)][:width]
-                x += width
+        look: dict[str, str] = {}
+        for numbers, what, char in re.findall(r"\x1b\[([\d;]*)([HCm])|([^\x1b])", data):
+            if what == "H":
+                y, x = (int(part) - 1 for part in numbers.split(";"))
+            elif what == "C":
+                x += int(numbers or 1)
+            elif what == "m":
+                take_look(look, numbers)
             else:
-                how = "" if sgr in ("", "0") else sgr.removeprefix("0;")
+                width = 2 if char in "日本" else 1
+                self.cells[y][x : x + width] = [(char, frozenset(look.values())), ("", frozenset(look.values()))][:width]
+                x += width
+        assert not look, "the look is ended"
+
+
+def take_look(look: dict[str, str], numbers: str) -> None:
+    """What a terminal does with SGR: marks add up, an ink takes the place of another, 0 ends all."""
+    for number in numbers.split(";"):
+        kind = "ink" if number.startswith("3") else "ground" if number.startswith("4") and len(number) > 1 else number
+        if number in ("", "0"):
+            look.clear()
+        elif number in ("39", "49"):
+            look.pop(kind, None)
+        else:
+            look[kind] = number
+
+
+def seen(cells: list[tuple[str, str]]) -> list[tuple[str, frozenset[str]]]:
+    """Cells as a terminal shows them."""
+    return [(text, frozenset(codes.split(";")) if codes else frozenset()) for text, codes in cells]
 
 
 RED, BOLD = Style(color="red"), Style(bold=True)
@@ -58,9 +78,27 @@ def test_the_terminal_shows_what_was_drawn_whatever_was_there(frames: list[list[
     terminal, frame = Terminal(40, 1), Frame()
     for pieces in frames:
         cells = row_of(pieces)
+        pen = Pen()
         for x, run in frame.changes(0, 0, cells):
-            terminal.take(written(x, 0, run))
-        assert terminal.cells[0] == cells
+            pen.write(x, 0, run)
+        terminal.take(pen.text())
+        assert terminal.cells[0] == seen(cells)
+
+
+def test_the_look_is_said_once_and_only_what_differs_of_it() -> None:
+    pen = Pen()
+    pen.write(0, 0, [("a", "38;2;1;2;3;48;2;4;5;6"), ("b", "38;2;7;8;9;48;2;4;5;6"), ("c", "1;38;2;7;8;9;48;2;4;5;6")])
+    pen.write(9, 0, [("d", "1;38;2;7;8;9;48;2;4;5;6"), ("e", "38;2;7;8;9;48;2;4;5;6")])
+    assert pen.text() == (
+        "\x1b[1;1H\x1b[38;2;1;2;3;48;2;4;5;6ma\x1b[38;2;7;8;9mb\x1b[1mc\x1b[6Cd\x1b[0;38;2;7;8;9;48;2;4;5;6me\x1b[m"
+    )
+
+
+def test_after_a_sign_whose_width_terminals_differ_on_the_place_is_said_anew() -> None:
+    pen = Pen()
+    pen.write(0, 0, [("日", ""), ("", "")])
+    pen.write(5, 0, [("a", "")])
+    assert pen.text() == "\x1b[1;1H日\x1b[1;6Ha"
 
 
 def test_what_is_the_same_is_not_sent() -> None:

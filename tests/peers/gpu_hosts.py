@@ -1,5 +1,5 @@
 """Many hosts of eight GPUs in one process: an SSH server (asyncssh) whose every session that sends our agent is answered as the agent
-on a busy host would, a line a second with all that moves. `python -m tests.peers.gpu_hosts PORT FOLDER` is that process.
+on a busy host would, a line a second with all that moves. `python -m tests.peers.gpu_hosts PORT FOLDER [still]` is that process; with `still` no value moves.
 
 What a host really costs is measured with the agent itself (`tests/backends/probes/test_agent.py`); this is for what many cost us.
 """
@@ -69,6 +69,7 @@ class _Host(asyncssh.SSHServerSession[bytes]):
     """One session: reads the program's line, then speaks as it would."""
 
     number = 0
+    is_still = False
 
     def __init__(self) -> None:
         type(self).number += 1
@@ -127,6 +128,8 @@ class _Host(asyncssh.SSHServerSession[bytes]):
         self._say({"cutover": 1, "facts": facts, "error": None, "driver": "570.124.06", "cuda": "12.8"})
         tick = 0
         while True:
+            if self.is_still:
+                self._chance.seed(self._number)
             parts: dict[str, object] = {"h": {"cpu": round(self._chance.random(), 3), "rx": 10**9, "tx": 10**8}}
             for gpu in range(GPUS):
                 values = moving(self._chance)
@@ -159,17 +162,18 @@ async def _serve(port: int, folder: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def gpu_hosts(folder: Path) -> AsyncIterator[GpuHosts]:
+async def gpu_hosts(folder: Path, *, still: bool = False) -> AsyncIterator[GpuHosts]:
     """The process while it runs. `folder` holds `host_key` and `authorized_keys`."""
     [port] = free_ports(1)
 
     async def ready() -> bool:
         return await accepts(port)
 
-    argv = [sys.executable, "-m", "tests.peers.gpu_hosts", str(port), str(folder)]
+    argv = [sys.executable, "-m", "tests.peers.gpu_hosts", str(port), str(folder), *(["still"] if still else [])]
     async with running(argv, log=folder / f"hosts-{port}.log", ready=ready, seconds=30) as process:
         yield GpuHosts(port, process.pid)
 
 
 if __name__ == "__main__":
+    _Host.is_still = "still" in sys.argv[3:]
     uvloop.run(_serve(int(sys.argv[1]), Path(sys.argv[2])))
