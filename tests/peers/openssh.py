@@ -72,18 +72,23 @@ def write_keys(folder: Path, name: str) -> asyncssh.SSHKey:
 
 @contextlib.asynccontextmanager
 async def openssh(
-    folder: Path, *, env: Mapping[str, str] | None = None, options: str = "", within: Sequence[str] = ()
+    folder: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    options: str = "",
+    within: Sequence[str] = (),
+    address: str = "127.0.0.1",
 ) -> AsyncIterator[OpenSsh]:
-    """sshd while it runs. `env` is set for its sessions (`PATH` too), `options` are more lines of sshd_config, `within` is what
-    starts it (and becomes it).
+    """sshd while it runs. `env` is set for its sessions (`PATH` too), `options` are lines of sshd_config that win over ours, `within`
+    is what starts it (and becomes it), `address` another one of this machine.
 
     Skips the test where no sshd is installed.
     """
-    server = OpenSsh(folder, free_ports(1)[0])
+    server = OpenSsh(folder, free_ports(1)[0], address=address)
     argv = [*within, *await asyncio.to_thread(prepare, server, dict(env or {}), options)]
 
     async def ready() -> bool:
-        return await accepts(server.port)
+        return await accepts(server.port, server.address)
 
     async with running(argv, log=folder / "sshd.log", ready=ready, seconds=30) as process:
         server.pid = process.pid
@@ -112,10 +117,10 @@ def prepare(server: OpenSsh, env: Mapping[str, str], options: str = "") -> list[
     (folder / "home").mkdir(exist_ok=True)
     set_env = " ".join(f'"{name}={value}"' for name, value in {"HOME": f"{folder}/home", **env}.items())
     (folder / "sshd_config").write_text(
-        f"Port {server.port}\nListenAddress {server.address}\nHostKey {folder}/host_key\n"
+        f"{options}Port {server.port}\nListenAddress {server.address}\nHostKey {folder}/host_key\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nPidFile none\nUsePAM no\nStrictModes no\n"
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
         "MaxStartups 200:30:400\nMaxSessions 100\nSubsystem sftp internal-sftp\n"
-        f"SetEnv {set_env}\n{options}"
+        f"SetEnv {set_env}\n"
     )
     return [program, "-D", "-e", "-f", str(folder / "sshd_config")]

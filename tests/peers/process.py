@@ -30,10 +30,10 @@ def free_ports(count: int) -> list[int]:
             sock.close()
 
 
-async def accepts(port: int) -> bool:
-    """Whether something listens on this port of the loopback."""
+async def accepts(port: int, address: str = "127.0.0.1") -> bool:
+    """Whether something listens on this port of the loopback, or of another address of this machine."""
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 2)
+        _, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 2)
     except (OSError, TimeoutError):
         return False
     writer.close()
