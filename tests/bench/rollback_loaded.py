@@ -24,7 +24,7 @@ from backends.engine.client import EngineClient
 from backends.engine.journal import read_events
 from backends.errors import RefusedByRule
 from backends.snapshot import State
-from tests.bench.fleet import HOSTS, PARTS
+from tests.bench.live_fleet import HOSTS, PARTS
 from tests.bench.rollback_latency import CUTOVER, LIMIT
 from tests.faults.small_world import SmallWorld, client_of, start, wait_until_gone
 from tests.peers.gpu_hosts import GpuHosts, gpu_hosts
