@@ -111,7 +111,7 @@ class Curve(Series):
     def bad_places(self) -> list[float]:
         """Places whose value is NaN or infinite."""
         xs, ys = self.xs, self._ys
-        if all(map(math.isfinite, ys)):
+        if math.isfinite(sum(ys)):  # one that is not makes the sum not
             return []
         return [x for x, y in zip(xs, ys, strict=True) if not math.isfinite(y)]
 
@@ -122,7 +122,7 @@ class Curve(Series):
     def extremes(self) -> tuple[float, float]:
         """(lowest, highest) of the finite values; (inf, -inf) where there are none."""
         ys = self.ys
-        if len(ys) and math.isfinite(min(ys)) and math.isfinite(max(ys)) and math.isfinite(sum(ys)):
+        if len(ys) and math.isfinite(sum(ys)):
             return min(ys), max(ys)
         finite = [y for y in ys if math.isfinite(y)]
         return min(finite, default=math.inf), max(finite, default=-math.inf)

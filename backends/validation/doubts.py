@@ -60,8 +60,8 @@ def units_apart(judged: Sequence[Judged]) -> str:
 
 def ran_away(old: Sequence[Series], new: Sequence[Series]) -> str:
     """A sentence where a target's figure, of which less is better, is many times all that legacy ever had; empty where not."""
-    largest = max((run.extremes()[1] for run in old), default=-math.inf)
-    smallest = min((run.extremes()[0] for run in old), default=math.inf)
+    extremes = [run.extremes() for run in old]
+    largest, smallest = max((e[1] for e in extremes), default=-math.inf), min((e[0] for e in extremes), default=math.inf)
     if not 0 < largest < math.inf or smallest <= 0:
         return ""
     for run in new:
