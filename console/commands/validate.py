@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backends.errors import CutoverError
 from backends.escape import plain
 from console.commands.transfer_bar import Interrupted, run, with_ssh
-from console.output import command_body, emit_json, json_option, say, state_option, tell
+from console.output import command_body, emit_json, fail, json_option, say, state_option, tell
 
 if TYPE_CHECKING:
     from backends.plan.load import CheckedPlan
@@ -54,18 +55,26 @@ def command(
     chosen, spec = trial_of(checked.plan, workload)
     if seeds:
         spec = spec.model_copy(update={"seeds": seeds})
+    folder = folder_of(state_dir, checked.plan.name)
     found: list[Trial] = []
+    _see_that_it_can_be_kept(folder, plan)
     try:
         run(_train(checked, chosen, spec, (ssh_config, known_hosts), found))
     except Interrupted:
         tell("cutover: interrupted; what ran on the hosts was ended")
         return 130
-    trial = found[0]
-    _keep(folder_of(state_dir, checked.plan.name), plan, trial.as_json())
+    trial, unkept = found[0], None
+    try:
+        _keep(folder, plan, trial.as_json())
+    except CutoverError as error:  # hours of training are told all the same
+        unkept = error
     if as_json:
-        emit_json(trial.as_json())
+        emit_json(trial.as_json() | (unkept.as_json() if unkept is not None else {}))
     else:
         _print(trial)
+    if unkept is not None:
+        tell("cutover: the verdict is not in the journal:")
+        return fail(unkept, as_json=False)
     return 0 if trial.verdict is Verdict.PASS else 4 if trial.verdict is Verdict.ERROR else 1
 
 
@@ -86,6 +95,14 @@ async def _train(
         found.append(await run_trial(plan, workload, spec, pool, tell))
 
 
+def _see_that_it_can_be_kept(folder: Path, plan: Path) -> None:
+    """Before anything is trained: the folder is this migration's, its plan may be this one, and nobody else holds it."""
+    from console.sync_turn import engine_runs
+
+    if not engine_runs(folder):
+        run(_keep_here(folder, plan, None))
+
+
 def _keep(folder: Path, plan: Path, result: dict[str, Any]) -> None:
     """Into the journal: by the engine that runs, else here under the migration's lock."""
     from console.engine import command as give
@@ -97,12 +114,13 @@ def _keep(folder: Path, plan: Path, result: dict[str, Any]) -> None:
         run(_keep_here(folder, plan, result))
 
 
-async def _keep_here(folder: Path, plan: Path, result: dict[str, Any]) -> None:
+async def _keep_here(folder: Path, plan: Path, result: dict[str, Any] | None) -> None:
     from backends.cutover.events import Kind
     from backends.engine.process import alone
 
     async with alone(folder, plan, "cutover validate") as engine:
-        await engine.record(Kind.VALIDATED, json.loads(json.dumps(result)), actor=getpass.getuser())
+        if result is not None:
+            await engine.record(Kind.VALIDATED, json.loads(json.dumps(result)), actor=getpass.getuser())
 
 
 def _print(trial: Trial) -> None:

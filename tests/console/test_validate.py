@@ -17,6 +17,8 @@ import pytest
 
 from backends.cutover.fold import fold
 from backends.engine.journal import read_events
+from backends.engine.lock import StateLock
+from backends.statedir import make_state_dir
 from tests.conftest import ROOT
 from tests.peers.openssh import OpenSsh, openssh
 
@@ -135,6 +137,20 @@ async def test_a_side_that_cannot_be_trained_on_is_an_error_and_leaves_nothing_b
         assert words in body["error"]["message"]
         assert leftovers() == before
     assert not Path("/tmp/oops").exists()
+
+
+async def test_a_folder_that_somebody_holds_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        sides = await two(stack, tmp_path, {})
+        lock = StateLock(make_state_dir(sides.state))
+        lock.take("somebody")
+        try:
+            code, body = await sides.validate(f"{{command: [touch, {tmp_path}/trained], compare: {COMPARED}}}")
+        finally:
+            lock.release()
+    assert code == 3
+    assert body["error"]["refused_by"]
+    assert not (tmp_path / "trained").exists()
 
 
 async def test_a_workload_without_a_command_is_a_usage_error(tmp_path: Path) -> None:

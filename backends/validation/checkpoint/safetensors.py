@@ -7,6 +7,7 @@ what a header says before it was held against the file's own size.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +16,7 @@ from backends.validation.checkpoint.tensor import Tensor, bytes_of, checked_kind
 from backends.validation.errors import CheckpointRefused
 
 PREFIX = 8
-MOST_HEADER = 64 << 20  # bytes; the library's own bound is 100 MB, real ones have some hundreds of KiB
+MOST_HEADER = 32 << 20  # bytes; the library's own bound is 100 MB, real ones have some hundreds of KiB
 _MOST_AXES = 64
 
 
@@ -48,8 +49,7 @@ def _entries(header: bytes, where: str) -> dict[str, Any]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
+            twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
             raise CheckpointRefused(f"the header names {plain(twice, 200)!r} twice", where=where)
         return found
 
