@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,13 @@ import numpy as np
 LAYERS, LAYER = 32, 64 << 20  # tensors, bytes of each
 PIECE = 8 << 20
 TIMES = 3
+# A process starts with the most memory of the one that made it: a small one lies between.
+_MEASURED = """
+import os, sys
+out = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+_, status, used = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=out), 0)
+print(os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, used.ru_maxrss)
+"""
 CUTOVER = [sys.executable, "-c", "from console.main import main; main()"]
 
 
@@ -93,12 +101,10 @@ def _our_rate(files: tuple[Path, ...]) -> tuple[float, int, float]:
     """Bytes a second of the whole command, its start included; its most memory, bytes; seconds of CPU."""
     _evict(files)
     began = time.monotonic()
-    argv = [*CUTOVER, "checkpoints", *map(str, files), "--json"]
-    pid = os.posix_spawn(
-        argv[0], argv, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
-    )  # fmt: skip
-    _, status, usage = os.wait4(pid, 0)
-    if os.waitstatus_to_exitcode(status) != 1:
-        raise RuntimeError(f"cutover checkpoints ended with {os.waitstatus_to_exitcode(status)}, not with BREACH")
+    argv = [sys.executable, "-c", _MEASURED, *CUTOVER, "checkpoints", *map(str, files), "--json"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    status, seconds, memory = map(float, done.stdout.split())
+    if status != 1:
+        raise RuntimeError(f"cutover checkpoints ended with {status:g}, not with BREACH: {done.stderr}")
     rate = sum(path.stat().st_size for path in files) / (time.monotonic() - began)
-    return rate, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime
+    return rate, int(memory) * 1024, seconds
