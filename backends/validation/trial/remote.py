@@ -67,10 +67,13 @@ class RemoteRun:
 
     async def __aenter__(self) -> RemoteRun:
         self._began = time.monotonic()
+        starting = asyncio.create_task(self._call(_START, self.place, self._folder, *self._argv), name=f"start on {self.host}")
         try:
-            said = await self._call(_START, self.place, self._folder, *self._argv)
+            said = await asyncio.shield(starting)
         except (SshError, asyncio.CancelledError):
-            await self.__aexit__()  # it may have been begun
+            # It may have been begun, or be just about to: cleared away only when that has ended.
+            await asyncio.gather(starting, return_exceptions=True)
+            await self.__aexit__()
             raise
         if said.exit_status == 4:
             raise TrialFailed(f"there is no folder {plain(self._folder, 200)} on {plain(self.host)}")
