@@ -19,6 +19,7 @@ from backends.stores.checksum import crc64nvme
 from backends.stores.errors import ChecksumRefused, RootMissing, StoreDenied, StoreError
 from backends.stores.open import open_store, parse_url
 from backends.stores.ours import PROBES
+from backends.stores.s3 import S3Store
 from backends.vocabulary import SideName
 
 LIMIT = 40.0
@@ -28,7 +29,7 @@ _TREES = ("file", "ssh")
 
 
 def uses(plan: Plan) -> Mapping[str, tuple[SideName | None, bool]]:
-    """Each store that a dataset goes through: whose it is, and whether we shall write to it."""
+    """Each store that a dataset or its backup goes through: whose it is, and whether we shall write to it."""
     out: dict[str, tuple[SideName | None, bool]] = {}
 
     def note(name: str, side: SideName | None, writes: bool) -> None:
@@ -40,6 +41,9 @@ def uses(plan: Plan) -> Mapping[str, tuple[SideName | None, bool]]:
         note(dataset.to, "target", True)
         if dataset.hub is not None:
             note(dataset.hub, None, True)
+    for backup in plan.backups:
+        if backup.to is not None:
+            note(backup.to, None, True)
     return {name: use for name, use in out.items() if name in plan.stores}
 
 
@@ -62,7 +66,10 @@ async def try_store(plan: Plan, name: str, pool: SshPool | None, base: Path) -> 
         async with asyncio.timeout(LIMIT):
             store = open_store(name, spec, ssh=pool, base=base)
             try:
-                return list(await _try(store, name, side, reads=side == "legacy", writes=writes and not is_tree))
+                found = list(await _try(store, name, side, reads=side == "legacy", writes=writes and not is_tree))
+                if isinstance(store, S3Store) and _wants_versions(plan, name):
+                    found += await _versions(store, name, side)
+                return found
             finally:
                 await store.close()
     except TimeoutError:
@@ -92,6 +99,23 @@ async def _try(store: Store, name: str, side: SideName | None, *, reads: bool, w
     if writes:
         out += await _write(store, name, side)
     return out
+
+
+def _wants_versions(plan: Plan, name: str) -> bool:
+    """Does a backup rest on the versions that this store keeps?"""
+    return any(d.from_ == name and b.dataset == d.name and b.kind == "versioned" for d in plan.datasets for b in plan.backups)
+
+
+async def _versions(store: S3Store, name: str, side: SideName | None) -> list[Found]:
+    try:
+        kept = await store.control.versioning()
+    except StoreError as error:
+        return [_failed(name, side, "does not tell whether it keeps versions", error)]
+    if kept == "Enabled":
+        return []
+    evidence = f"versions of the bucket are {kept.lower() or 'off'}"
+    cure = "turn versions on for the bucket, or take kind: snapshot, with `to`"
+    return [_of(name, side, "no_versions", "keeps no versions, and a backup rests on them", evidence, cure)]
 
 
 async def _write(store: Store, name: str, side: SideName | None) -> list[Found]:

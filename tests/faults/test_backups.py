@@ -14,6 +14,7 @@ from backends.engine.errors import EngineGone
 from backends.errors import RefusedByRule
 from backends.snapshot import Snapshot
 from backends.verdict import Verdict
+from console.status_text import status_lines
 from tests.faults.small_world import SmallWorld, client_of, start, wait_until_gone
 from tests.faults.test_failpoints import advance
 
@@ -70,6 +71,7 @@ async def test_staging_is_left_only_with_a_backup_that_was_taken_and_tried(world
         (shown,) = now.backups
         assert (shown.number, shown.objects, shown.bytes) == (1, 6, 6 * 4096)
         assert "6 of 6 objects read back; 6 restored on trial" in shown.reason
+        assert any(line.startswith("✓ backup ckpt 1: 6 objects, 24.0 KiB, taken ") for line in status_lines(now))
         m = world.journal()
         assert (m.backups["ckpt"].good, m.backups["ckpt"].kind) == (True, "snapshot")
         again = await client.command("backup", {"dataset": "ckpt"})

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from backends.live.stores import try_store
+from backends.plan.backups import Backup
 from backends.plan.load import load_plan
 from backends.plan.models import Plan
 from backends.stores.open import open_store
 from backends.stores.s3 import S3Store
+from tests.backends.transfer.test_backup import versioned
 from tests.peers.seaweedfs import SeaweedFs
 
 _numbers = itertools.count()
@@ -81,3 +83,21 @@ async def test_a_source_whose_folder_is_not_there_is_told_and_a_target_that_is_y
     swapped = plan.model_copy(update={"datasets": (plan.datasets[0].model_copy(update={"from_": "to", "to": "from"}),)})
     assert await try_store(swapped, "from", None, tmp_path) == []
     assert not (tmp_path / "tree").exists()
+
+
+async def test_a_bucket_that_a_backup_rests_on_has_to_keep_versions(keys: SeaweedFs, tmp_path: Path) -> None:
+    plan = await bucket_plan(tmp_path, keys)
+    swapped = plan.model_copy(
+        update={
+            "datasets": (plan.datasets[0].model_copy(update={"from_": "to", "to": "from"}),),
+            "backups": (Backup(dataset="data", kind="versioned"),),
+        }
+    )
+    [found] = await try_store(swapped, "to", None, tmp_path)
+    assert (found.code, found.message) == ("no_versions", "store to keeps no versions, and a backup rests on them")
+    assert "turn versions on" in found.cure
+    store = open_store("to", plan.stores["to"], ssh=None, base=tmp_path)
+    assert isinstance(store, S3Store)
+    await versioned(store)
+    await store.close()
+    assert await try_store(swapped, "to", None, tmp_path) == []
