@@ -49,7 +49,7 @@ def journal(name: str, reason: str) -> list[Event]:
         "detail": reason, "by": name, "holder": name, "command": name, "rule": "SR1", "side": "legacy", "health": "dead",
         "args": args, "direction": "forward", "weights": {name: 5}, "dataset": name, "item": name, "verdict": "BREACH", "value": 1.0, "limit": 2.0,
         "steps": [{"kind": "weight", "args": args, "text": reason}], "mode": "graceful", "outcome": reason, "step": 0,
-        "number": 1, "good": False, "where": name, "listed": 1, "copied": 1, "failed": 1, "bytes": 1, "proven": 0, "objects_total": 1, "route": name, "count": 1, "pid": 1,
+        "measures": [{"measure": name, "figures": []}], "workload": name, "number": 1, "good": False, "where": name, "listed": 1, "copied": 1, "failed": 1, "bytes": 1, "proven": 0, "objects_total": 1, "route": name, "count": 1, "pid": 1,
         "repaired": [{"key": name, "reason": reason}], "failures": [{"key": name, "reason": reason}],
         "state": "soaking", "phase": "cutover",
     }  # fmt: skip
