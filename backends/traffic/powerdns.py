@@ -23,13 +23,14 @@ from backends.plan.models import PowerdnsRoute as PowerdnsSpec
 from backends.plan.records import Record, RecordForm, canonical_value, parse_record
 from backends.secrets.resolve import resolve
 from backends.traffic.answers import Answerers, Served, weighted_seen
-from backends.traffic.base import Clients, Confirmation, ForeignChange, Observed, PlainRoute, RouteError
+from backends.traffic.base import Clients, Confirmation, Finding, ForeignChange, Observed, PlainRoute, RouteError
 
 SECONDS = 10.0
 MAX_ANSWER = 16 << 20
 _CONTENT = re.compile(r'(A|AAAA) "pickwrandom\(\{(.*)\}\)"')
 _ENTRY = re.compile(r"\{([1-9][0-9]{0,5}),'([0-9A-Fa-f.:]{2,45})'\}")
 _LUA = "LUA"
+_COPIES = ("slave", "secondary", "consumer")  # kinds of zones whose data comes from elsewhere
 
 
 class PowerdnsError(RouteError):
@@ -58,7 +59,8 @@ class PowerdnsRoute(PlainRoute):
         self._ttl = max(1, round(spec.ttl))
         self._record = parse_record(spec.record, spec.zone, spec.legacy, spec.target)
         zone = quote(f"{self._record.zone}.", safe="")
-        self._url = f"{spec.api.rstrip('/')}/api/v1/servers/localhost/zones/{zone}"
+        self._server = f"{spec.api.rstrip('/')}/api/v1/servers/localhost"
+        self._url = f"{self._server}/zones/{zone}"
         self._answerers = Answerers(self._record, None, spec.authorities, spec.resolvers)
         self._served = Served()
         self._session: aiohttp.ClientSession | None = None
@@ -107,6 +109,34 @@ class PowerdnsRoute(PlainRoute):
         held = await self._look()
         if held.values and held.ttl != ttl:
             await self._write(held, held.values, ttl)
+
+    async def preflight(self) -> tuple[Finding, ...]:
+        """Is the record one of ours, is the zone's own data here, and may it hold LUA records? Nothing is changed: PowerDNS has no
+        compare-and-swap, and a key of its API may either do all or nothing."""
+        told = await self._call("GET")
+        observed = self._observed(await self._look())
+        if observed.foreign:
+            cure = "let it hold one side's addresses alone, or nothing, by hand"
+            return (Finding(False, f"{self._record.name} {observed.foreign}", cure),)
+        found = [Finding(True, observed.detail), await self._may_hold_lua()]
+        kind = plain(str(told.get("kind", "")), 40) if isinstance(told, dict) else ""
+        if kind.lower() in _COPIES:
+            text = f"{plain(self._spec.api, 200)} holds {self._record.zone} as a {kind}: what is set there is overwritten by its primary"
+            found.append(Finding(False, text, "give the API of the primary"))
+        return tuple(found)
+
+    async def _may_hold_lua(self) -> Finding:
+        """By the server's own settings. A zone may allow them where the server does not, which the API does not tell."""
+        told = await self._call("GET", url=f"{self._server}/config")
+        settings = (
+            {str(s.get("name")): str(s.get("value")) for s in told if isinstance(s, dict)} if isinstance(told, list) else {}
+        )
+        if settings.get("enable-lua-records") in ("yes", "shared"):
+            return Finding(True, "LUA records are allowed")
+        cure = f"enable-lua-records=yes in pdns.conf, or pdnsutil set-meta {self._record.zone} ENABLE-LUA-RECORDS 1"
+        return Finding(
+            None, f"LUA records are not allowed by the server; whether by {self._record.zone} itself, nobody tells", cure
+        )
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -158,15 +188,16 @@ class PowerdnsRoute(PlainRoute):
             sets.append({"name": name, "type": kind, "ttl": ttl, "changetype": "REPLACE", "records": records})
         await self._call("PATCH", {"rrsets": sets})
 
-    async def _call(self, method: str, body: dict[str, Any] | None = None) -> Any:
+    async def _call(self, method: str, body: dict[str, Any] | None = None, *, url: str = "") -> Any:
+        url = url or self._url
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         headers = {"X-API-Key": await asyncio.to_thread(resolve, self._spec.key, base=self._base)}
         timeout = aiohttp.ClientTimeout(total=SECONDS)
-        where = f"route {self.name}: {plain(self._url)}"
+        where = f"route {self.name}: {plain(url)}"
         try:
             async with self._session.request(
-                method, self._url, json=body, headers=headers, timeout=timeout, allow_redirects=False
+                method, url, json=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as answer:
                 data = await answer.content.read(MAX_ANSWER)
                 while not answer.content.at_eof() and len(data) < MAX_ANSWER:

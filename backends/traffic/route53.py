@@ -24,6 +24,7 @@ from backends.traffic.route53_records import Held, Raw, changes, held_of, same_n
 TRIES = 4
 YOUNG = 2.0  # seconds for which an answer of the API is not asked for anew while a change is waited for
 PAGES = 10
+TRIED_FOR = 3600.0
 STALE = ("InvalidChangeBatch",)
 
 
@@ -45,6 +46,7 @@ class Route53Route(PlainRoute):
         self._change: str | None = None  # the last batch that Route 53 has not called INSYNC yet
         self._asked_at = 0.0
         self._held: tuple[float, Held] | None = None
+        self._may_change_until = 0.0  # monotonic
 
     async def read(self) -> Observed:
         return self._observed(await self._look())
@@ -102,11 +104,28 @@ class Route53Route(PlainRoute):
             return (
                 Finding(False, f"{self._record.name} {held.foreign}", "make it a simple record, or a weighted pair, by hand"),
             )
-        found = [Finding(True, self._observed(held).detail)]
+        found = [Finding(True, self._observed(held).detail), await self._may_change(held)]
         if held.warning:
             cure = "take the health check away, or delete the record of weight 0: an advance makes it again"
             found.append(Finding(None, held.warning, cure))
         return tuple(found)
+
+    async def _may_change(self, held: Held) -> Finding:
+        """May we change the record? Tried with a batch that deletes and makes what is there, which is refused where something else is. Once
+        it was taken it counts for an hour: the API is asked seldom."""
+        if time.monotonic() < self._may_change_until:
+            return Finding(True, "Route 53 takes our changes of it")
+        if not held.raws:
+            return Finding(None, f"{self._record.name} holds nothing: whether we may change it is not known")
+        batch = {"Changes": [{"Action": act, "ResourceRecordSet": raw} for act in ("DELETE", "CREATE") for raw in held.raws]}
+        try:
+            await self._call("change_resource_record_sets", HostedZoneId=self._spec.zone, ChangeBatch=batch)
+        except Route53Error as error:
+            if error.aws_code in STALE:
+                return Finding(None, f"{self._record.name} changed while a change was tried")
+            return Finding(False, error.message, error.hint or "route53:ChangeResourceRecordSets on this zone")
+        self._may_change_until = time.monotonic() + TRIED_FOR
+        return Finding(True, "Route 53 takes our changes of it (tried with one that changes nothing)")
 
     async def close(self) -> None:
         client, self._client = self._client, None

@@ -53,6 +53,7 @@ class Haproxy:
     level: str = "admin"
     balance: str = "roundrobin"
     backup: tuple[str, ...] = ()  # servers that serve only while no other can
+    master: bool = False  # master-worker (-W): a signal to the master reloads it
     process: asyncio.subprocess.Process | None = None
     ended: list[asyncio.subprocess.Process] = field(default_factory=list)
 
@@ -91,24 +92,45 @@ class Haproxy:
         config.write_text(self._config())
         with (self.folder / "haproxy.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                program, "-db", "-f", str(config), *more, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+                program,
+                *(["-W"] if self.master else []),
+                "-db",
+                "-f",
+                str(config),
+                *more,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
+        await self._until_ready("")
+
+    async def _until_ready(self, before: str) -> None:
+        assert self.process is not None
         async with asyncio.timeout(20):
-            while not await self._is_ready():
+            while not await self._is_ready(before):
                 assert self.process.returncode is None, (self.folder / "haproxy.log").read_text()
                 await asyncio.sleep(0.02)
 
-    async def _is_ready(self) -> bool:
+    async def _is_ready(self, before: str) -> bool:
         if not await accepts(self.port):
             return False
         with contextlib.suppress(OSError):
-            said = await self.tell("show info")
-            return f"Pid: {self.process.pid}" in said if self.process is not None else False
+            said = await self.worker()
+            return said not in ("", before) and (self.master or (self.process is not None and said == str(self.process.pid)))
         return False
+
+    async def worker(self) -> str:
+        """The process id of who answers."""
+        lines = (await self.tell("show info")).splitlines()
+        return next((line.partition(": ")[2] for line in lines if line.startswith("Pid: ")), "")
 
     async def reload(self) -> None:
         """Another process takes the listeners over; the one before ends when its clients have left."""
         assert self.process is not None
+        if self.master:
+            worker = await self.worker()
+            self.process.send_signal(signal.SIGUSR2)
+            return await self._until_ready(worker)
         before, self.process = self.process, None
         self.ended.append(before)
         await self.start("-x", str(self.socket), "-sf", str(before.pid))
@@ -152,6 +174,7 @@ async def haproxy(
     level: str = "admin",
     balance: str = "roundrobin",
     backup: tuple[str, ...] = (),
+    master: bool = False,
 ) -> AsyncIterator[Haproxy]:
     """HAProxy and the servers of both sides while they run; each answers `/now` with JSON that names its side."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -161,7 +184,7 @@ async def haproxy(
             for n in range(count):
                 server = await stack.enter_async_context(delay_server(folder, name=side, seed=n))
                 ports[side].append(server.port)
-        made = Haproxy(folder, free_ports(1)[0], ports["legacy"], ports["target"], cookie, level, balance, backup)
+        made = Haproxy(folder, free_ports(1)[0], ports["legacy"], ports["target"], cookie, level, balance, backup, master)
         try:
             await made.start()
             yield made

@@ -32,8 +32,11 @@ class PowerDns:
 
 
 @contextlib.asynccontextmanager
-async def powerdns(folder: Path, records: tuple[tuple[str, str, str], ...]) -> AsyncIterator[PowerDns]:
-    """A server of example.net; `records` are (name, type, content), for 60 s each."""
+async def powerdns(
+    folder: Path, records: tuple[tuple[str, str, str], ...], *, lua: str = "yes", kind: str = "NATIVE"
+) -> AsyncIterator[PowerDns]:
+    """A server of example.net; `records` are (name, type, content), for 60 s each. `kind` is the zone's, `lua` whether LUA records are
+    allowed at all."""
     folder.mkdir(parents=True, exist_ok=True)
     port, web = free_ports(2)
     made = PowerDns(Server("127.0.0.1", port, folder), f"http://127.0.0.1:{web}", new_secret())
@@ -41,7 +44,7 @@ async def powerdns(folder: Path, records: tuple[tuple[str, str, str], ...]) -> A
     schema = next(s for s in SCHEMAS if s.exists())
     with contextlib.closing(sqlite3.connect(database)) as db, db:
         db.executescript(schema.read_text())
-        db.execute("INSERT INTO domains (id, name, type) VALUES (1, ?, 'NATIVE')", (ZONE,))
+        db.execute("INSERT INTO domains (id, name, type) VALUES (1, ?, ?)", (ZONE, kind))
         soa = f"ns1.{ZONE} hostmaster.{ZONE} 1 3600 600 86400 60"
         for name, kind, content in ((ZONE, "SOA", soa), (ZONE, "NS", f"ns1.{ZONE}"), *records):
             row = (name, kind, content)
@@ -50,7 +53,7 @@ async def powerdns(folder: Path, records: tuple[tuple[str, str, str], ...]) -> A
     settings = {
         "launch": "gsqlite3", "gsqlite3-database": database, "local-address": "127.0.0.1", "local-port": port,
         "webserver": "yes", "webserver-address": "127.0.0.1", "webserver-port": web, "api": "yes", "api-key": made.key,
-        "enable-lua-records": "yes", "socket-dir": folder, "daemon": "no", "guardian": "no", "query-cache-ttl": 0, "cache-ttl": 0,
+        "enable-lua-records": lua, "socket-dir": folder, "daemon": "no", "guardian": "no", "query-cache-ttl": 0, "cache-ttl": 0,
         "zone-cache-refresh-interval": 0, "security-poll-suffix": "",
     }  # fmt: skip
     config.write_text("".join(f"{k}={v}\n" for k, v in settings.items()))

@@ -205,6 +205,21 @@ async def test_a_reload_keeps_the_weights_that_were_saved(proxy: Haproxy) -> Non
     assert (await route.read()).is_at(25), "what the file says, which is told as somebody else's"
 
 
+async def test_a_reload_by_the_master_keeps_what_was_saved_and_loses_no_rights(tmp_path: Path) -> None:
+    async with haproxy(tmp_path / "master", master=True) as proxy:
+        route = route_to(proxy, state_file=str(proxy.state_file))
+        await route.set(25, 0)
+        before = await proxy.worker()
+        await proxy.reload()
+        assert await proxy.worker() != before
+        assert (await route.read()).is_at(25)
+        await route.set(0, 25)
+        await route.expel()
+        await proxy.reload()
+        assert (await route.read()).is_at(0)
+        assert "maint" in (await proxy.tell("show stat")).lower(), "who was sent away is not let in again"
+
+
 async def test_haproxys_own_checks_tell_of_a_side(proxy: Haproxy) -> None:
     route = route_to(proxy)
     async with asyncio.timeout(10):

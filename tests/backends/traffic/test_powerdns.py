@@ -121,6 +121,28 @@ async def test_a_wrong_key_and_a_server_that_is_down_are_told(pdns: PowerDns) ->
     await away.close()
 
 
+async def test_before_arming_what_would_keep_a_weight_from_counting_is_told(pdns: PowerDns, chat: PowerdnsRoute) -> None:
+    assert [f.good for f in await chat.preflight()] == [True, True]
+    await somebody_sets(pdns, "LUA", "A \"ifportup(443, {'192.0.2.10'})\"")
+    (found,) = await chat.preflight()
+    assert found.good is False
+    assert "no weight of ours" in found.text
+
+
+async def test_a_server_that_answers_no_lua_records_and_a_copy_of_a_zone_are_told_before_arming(tmp_path: Path) -> None:
+    if powerdns_missing():
+        pytest.skip("server missing: pdns_server (pdns-server, pdns-backend-sqlite3)")
+    async with powerdns(tmp_path, ((CHAT, "A", LEGACY),), lua="no", kind="SLAVE") as server:
+        chat = route(server)
+        try:
+            _, lua, copy = await chat.preflight()
+        finally:
+            await chat.close()
+    assert (lua.good, copy.good) == (None, False)
+    assert "enable-lua-records=yes" in lua.cure
+    assert "overwritten by its primary" in copy.text
+
+
 async def test_the_ttl_is_lowered_without_touching_the_values(chat: PowerdnsRoute) -> None:
     await chat.set_ttl(5)
     assert (await chat.ttl())[0] == 5

@@ -144,6 +144,29 @@ async def test_a_stale_change_is_refused_and_nothing_is_changed(zone: Zone) -> N
     assert (await chat.read()).is_at(0)
 
 
+async def test_before_arming_our_right_to_change_it_is_tried_and_nothing_is_changed(zone: Zone) -> None:
+    await zone.change(("CREATE", weighted(LEGACY, 90, "a")), ("CREATE", weighted(TARGET, 10, "b")))
+    chat, before = zone.route(), await zone.raws()
+    assert any(f.good is True and "tried with one that changes nothing" in f.text for f in await chat.preflight())
+    assert await zone.raws() == before
+    assert all("tried" not in f.text for f in await chat.preflight()), "not every time: the API is asked seldom"
+    other = zone.route()
+    held = await other._look()
+    await zone.change(("UPSERT", weighted(TARGET, 30, "b")))
+    raced = await other._may_change(held)
+    assert (raced.good, "changed while" in raced.text) == (None, True)
+    assert {r["Weight"] for r in await zone.raws()} == {90, 30}, "somebody else's change stands"
+
+
+async def test_what_is_no_key_is_told_before_arming(zone: Zone) -> None:
+    await zone.change(("CREATE", simple()))
+    chat = zone.route(zone="ZNOTHERE")
+    held = held_of(RECORD, [simple()])
+    found = await chat._may_change(held)
+    assert found.good is False
+    assert "NoSuchHostedZone" in found.text
+
+
 async def test_the_batch_itself_fails_where_somebody_was_faster(zone: Zone) -> None:
     await zone.change(("CREATE", simple()))
     stale = [{"Action": "DELETE", "ResourceRecordSet": simple("203.0.113.66")}]
