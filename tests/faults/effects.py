@@ -49,6 +49,7 @@ class EffectsRoute(PlainRoute):
         self.name = name
         self.weight = 0
         self.gone = False
+        self.behind = False  # one of its authorities, alive, still says what was before
         self.raised_at = -1e9
         self.raised_to = 0
         self._world = world
@@ -81,6 +82,8 @@ class EffectsRoute(PlainRoute):
 
     async def confirm(self, weight: int) -> Confirmation:
         found = (await self.read()).weight
+        if self.behind:
+            return Confirmation(False, None, None, f"holds {found}; ns2 is behind")
         return Confirmation(found == weight, found == weight, found / 100, f"holds {found}")
 
     async def close(self) -> None:

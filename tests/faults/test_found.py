@@ -251,6 +251,21 @@ def test_a_writer_stays_where_its_clients_are_while_they_cannot_be_led_away(it: 
 
 
 @of("graceful rollback")
+@fault_case("one authority of a record lives and stays behind in a rollback", "told, waited for; home by itself when it follows")
+def test_an_authority_that_stays_behind_ends_no_rollback_for_ever(it: EffectsEngine) -> None:
+    it.world.routes_["chat"].behind = True
+    assert it.rollback() is State.ROLLBACK_BLOCKED
+    assert it.m.away == {"chat"}
+    assert "ns2 is behind" in it.tail()
+    assert it.weights == {"chat": 0, "jobs": 0}
+    it.wait(300)
+    it.world.routes_["chat"].behind = False
+    it.wait(400)
+    assert it.m.state is State.ROLLED_BACK
+    assert_known(it)
+
+
+@of("graceful rollback")
 def test_after_a_resume_a_route_that_was_away_is_left_alone(it: EffectsEngine) -> None:
     it.world.routes_["chat"].gone = True
     assert it.rollback() is State.ROLLBACK_BLOCKED
