@@ -26,12 +26,25 @@ def test_a_fault_alone(fault: str, mode: str, cases: Cases) -> None:
     cases.count(len(points))
 
 
+def ends_as_the_docs_say(pair: Pair, mode: str, cases: Cases) -> None:
+    assert written(cell(mode, pair)) == written(expected()[mode, pair])
+    cases.count(len(steps_of(mode)))
+
+
+# Classes, so that the cases are shared out among the workers.
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-class TestAtEveryStep:
-    @pytest.mark.parametrize("mode", MODES)
+class TestGracefulAtEveryStep:
     @pytest.mark.parametrize("pair", pairs(), ids=" + ".join)
-    @fault_case("{mode} rollback, one or two faults at each step", "as docs/faults.md says")
-    def test_it_ends_as_the_docs_say(self, pair: Pair, mode: str, cases: Cases) -> None:
-        assert written(cell(mode, pair)) == written(expected()[mode, pair])
-        cases.count(len(steps_of(mode)))
+    @fault_case("graceful rollback, one or two faults at each step", "as docs/faults.md says")
+    def test_it_ends_as_the_docs_say(self, pair: Pair, cases: Cases) -> None:
+        ends_as_the_docs_say(pair, "graceful", cases)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+class TestEmergencyAtEveryStep:
+    @pytest.mark.parametrize("pair", pairs(), ids=" + ".join)
+    @fault_case("emergency rollback, one or two faults at each step", "as docs/faults.md says")
+    def test_it_ends_as_the_docs_say(self, pair: Pair, cases: Cases) -> None:
+        ends_as_the_docs_say(pair, "emergency", cases)
