@@ -39,7 +39,7 @@ class Follower:
     direction: Direction = "forward"
     last: dict[Direction, RoundResult] = field(default_factory=dict)
     last_at: float | None = None
-    last_wall: float | None = None
+    noted_at: float | None = None  # monotonic: no jump of the wall clock makes a lag older
     rounds: int = 0
     error: str | None = None
     repaired: list[FailureView] = field(default_factory=list)
@@ -142,7 +142,7 @@ class Followers:
         follower = self.all[result.dataset]
         first = result.direction not in follower.last
         follower.last[result.direction] = result
-        follower.last_wall = time.time()
+        follower.noted_at = time.monotonic()
         follower.rounds += 1
         self._trend(follower, result.direction).ended(time.monotonic(), result)
         new = [FailureView(key=f.key, reason=f.reason) for f in result.repaired]
@@ -192,7 +192,7 @@ class Followers:
             last = follower.last.get("reverse")
             if last is None or not follower.spec.reverse:
                 return Lag()
-            since = time.time() - (follower.last_wall or time.time())
+            since = time.monotonic() - follower.noted_at if follower.noted_at is not None else 0.0
             live = follower.progress if follower.direction == "reverse" else None
             waiting = live.to_copy_objects - live.copied_objects if live is not None and live.status == "copying" else 0
             objects += max(last.lag_objects, waiting)
@@ -209,7 +209,7 @@ class Followers:
             lag = _lag(follower, "forward")
             if lag.objects is None:
                 return Lag()
-            since = time.time() - follower.last_wall if follower.last_wall is not None else 0.0
+            since = time.monotonic() - follower.noted_at if follower.noted_at is not None else 0.0
             objects += lag.objects
             bytes_ += lag.bytes or 0
             seconds = max(seconds, lag.seconds or 0.0, since)
