@@ -143,7 +143,9 @@ def small_disk(folder: Path) -> Iterator[None]:
     """A file system of its own, that a test can fill; with the room that preflight asks for."""
     folder.mkdir()
     argv = ["mount", "-t", "tmpfs", "-o", "size=320m,mode=0700", "cutover-test", str(folder)]
-    subprocess.run(argv, check=True)
+    done = subprocess.run(argv, capture_output=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"a small tmpfs cannot be mounted: {done.stderr.decode(errors='replace').strip()}")
     try:
         yield
     finally:
