@@ -263,6 +263,7 @@ def _foreign(m: Migration, event: Event, data: dict[str, Any]) -> None:
         route = m.route(data["route"])
         route.in_flight = False
         found = data.get("found")
+        route.leaving = route.leaving or bool(found)  # clients are on target, whoever has sent them there
         route.foreign = str(data.get("reason", "")) if found != route.confirmed or not data.get("adopted") else None
         if data.get("adopted") and found is not None:
             route.fell(int(found))

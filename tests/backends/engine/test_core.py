@@ -81,6 +81,17 @@ def test_a_rollback_that_is_asked_for_again_still_sees_the_clients_leave_of_what
     assert not any(route.leaving for route in it.m.routes.values())
 
 
+def test_clients_that_somebody_else_sent_to_target_are_seen_to_leave_too(it: ModelEngine) -> None:
+    for _ in range(4):
+        it.advance()
+    it.world.routes["chat"].weight = 30
+    it.do(it.engine.guard._read_route("chat"))
+    assert it.m.is_held
+    killed_at(it, "drain.backward.before-intent", rolling(it.engine))
+    told = [e.data["args"]["route"] for e in it.events if e.kind == "op.confirmed" and e.data["kind"] == "drain"]
+    assert (it.m.state, told) == (State.ROLLED_BACK, ["chat"])
+
+
 def test_an_emergency_takes_over_a_rollback_whose_route_hangs_and_still_sets_that_route(it: ModelEngine) -> None:
     it.to_dual()
     it.world.routes["chat"].slow = 5.0
