@@ -32,6 +32,7 @@ from tests.bench.processes import ProgramFailed
 from tests.bench.resume import bench_resume
 from tests.bench.rollback_latency import bench_rollback
 from tests.bench.rollback_loaded import bench_rollback_loaded
+from tests.bench.screen import bench_screen
 from tests.bench.servers import Missing, two_endpoints
 from tests.bench.setting import Case, Setting, Sizes
 from tests.bench.store_to_store import large, latency, one_large_far, small
@@ -66,6 +67,7 @@ ALONE = {  # with servers of their own or none, no peers
     "curves": bench_curves,
     "compare": bench_compare,
     "tails": bench_tails,
+    "screen": bench_screen,
 }
 WRITTEN = {"triggers": write_triggers, "curves": write_curves}  # with a page of their own
 TMPFS = Path("/dev/shm")
