@@ -394,7 +394,7 @@ def test_a_comparison_that_takes_hours_blocks_no_rollback_whose_production_is_ho
     assert run is not None
     told = [detail for step, detail in zip(run.steps, run.detail, strict=True) if step["kind"] == "compare"]
     assert told == [f"not compared to the end within 600 s: cutover verify --dataset {d} asks again" for d in ("ckpt", "logs")]
-    assert "the comparison of both sides did not come to its end" in it.events[-1].data["reason"]
+    assert "the comparison of ckpt, logs did not come to its end" in it.events[-1].data["reason"]
 
 
 def test_a_triggered_rollback_that_is_not_home_in_time_is_still_told(it: ModelEngine) -> None:
