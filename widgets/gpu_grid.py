@@ -78,6 +78,7 @@ class GpuGrid(ListPanel[HostView]):
 
     TITLE = "GPUs"
     NONE = "no hosts in this plan"
+    COUNTS = "host"
     SORTS = (ORDER_OF_PLAN, "health", "busy", "idle", "hottest", "memory", "name")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "aside(-1)", "left", show=False),

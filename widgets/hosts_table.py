@@ -71,6 +71,7 @@ class HostsTable(ListPanel[HostView]):
 
     TITLE = "hosts"
     NONE = "no hosts in this plan"
+    COUNTS = "host"
     SORTS = (ORDER_OF_PLAN, "name", "side", "health")
 
     def entries(self, snapshot: Snapshot) -> list[Entry[HostView]]:

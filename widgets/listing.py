@@ -14,6 +14,7 @@ from textual.strip import Strip
 
 from backends.snapshot import Snapshot
 from themes.palette import Palette
+from widgets.figures import counted
 from widgets.panel import Panel, nothing_yet
 from widgets.row import Row
 
@@ -63,6 +64,8 @@ class ListPanel(Panel, Generic[T]):
     ]
     SORTS: ClassVar[tuple[str, ...]] = (ORDER_OF_PLAN,)
     NONE: ClassVar[str] = "nothing here yet"
+    COUNTS: ClassVar[str] = "line"
+    """What an entry is called."""
     DETAIL: ClassVar[int] = 6
     """Lines below the list for the entry under the cursor, where the panel is high enough."""
 
@@ -160,7 +163,7 @@ class ListPanel(Panel, Generic[T]):
 
     def footing(self, snapshot: Snapshot) -> str:
         entries, whole = self.shown(), len(self.entries(snapshot))
-        parts = [f"{len(entries)} of {whole}" if self.filter else f"{whole} line{'' if whole == 1 else 's'}"]
+        parts = [f"{len(entries)} of {whole}" if self.filter else counted(whole, self.COUNTS)]
         if self.filter:
             parts.append(f"filter {self.filter}")
         if len(self.SORTS) > 1:
