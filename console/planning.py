@@ -218,14 +218,7 @@ class PlanningApp(App[int]):
         """With the what-if as it stands; sizes are those that the plan gives."""
         if self._plan is None:
             return None
-        plan = self.what_if.of(self._plan)
-        sizes = {
-            d.name: DataSize(int(d.size * self.what_if.data), int(d.objects * self.what_if.data), "plan")
-            for d in plan.datasets
-            if d.size is not None and d.objects is not None
-        }
-        start = self.today + timedelta(days=7 - self.today.weekday())
-        return estimate(plan, sizes, egress=egress_of(plan.legacy), start=start)
+        return estimated(self.what_if.of(self._plan), self.today, data=self.what_if.data)
 
     # What is drawn
 
@@ -351,3 +344,13 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     except OSError:
         return (0, 0, 0)
     return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def estimated(plan: Plan, today: date, *, data: float = 1.0) -> Estimate:
+    """From next Monday on, by the sizes that the plan gives, `data` times them."""
+    sizes = {
+        d.name: DataSize(int(d.size * data), int(d.objects * data), "plan")
+        for d in plan.datasets
+        if d.size is not None and d.objects is not None
+    }
+    return estimate(plan, sizes, egress=egress_of(plan.legacy), start=today + timedelta(days=7 - today.weekday()))

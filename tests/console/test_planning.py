@@ -5,6 +5,7 @@ Look at what changed before it is accepted: `pytest tests/console/test_planning.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from datetime import date
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from textual.pilot import Pilot
 
 from backends.catalog.mapping import mapping_of
 from backends.plan.problems import Problem
+from console.main import cli
 from console.planning import PlanningApp, WhatIf
 from console.terminal import Terminal
 from tests.backends.plan.plans import documented_plan
@@ -175,3 +178,14 @@ def test_cards_and_estimate_fit_whatever_the_width(plan: Path, width: int) -> No
         for mapped in mapping_of(checked):
             assert_drawable([card_row(mapped, palette, width).strip(width), *card_detail(mapped, palette, width, 9)], width, 10)
         assert_drawable([factor_row(f, True, palette, width) for f in app.what_if.factors(checked)], width, 4)
+
+
+def test_the_same_facts_without_a_screen(plan: Path) -> None:
+    result = CliRunner().invoke(cli, ["plan", str(plan), "--json"])
+    body = json.loads(result.stdout)
+    assert (result.exit_code, body["ok"]) == (0, True)
+    assert (body["mapping"][0]["workload"], body["mapping"][0]["fits"]) == ("chat", False)
+    assert body["estimate"]["total"]["bytes"] == 12 * 10**12
+    plan.write_text(PLAN.replace("2 Gbps", "fast"))
+    result = CliRunner().invoke(cli, ["plan", str(plan), "--json"])
+    assert (result.exit_code, json.loads(result.stdout)["estimate"]) == (1, None)
