@@ -185,6 +185,7 @@ def _write_keys(layout: Layout) -> None:
     keys = layout.root / "keys"
     keys.mkdir(mode=0o700, exist_ok=True)
     for name in ("s3-access", "s3-secret"):
+        (keys / name).touch(0o600)
         (keys / name).write_text("sandbox\n")
     layout.client_key = _key(layout.root / "id_ed25519", "cutover sandbox")
     known = []
