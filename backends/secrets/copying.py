@@ -19,10 +19,10 @@ from typing import Literal
 
 from backends.errors import CutoverError
 from backends.plan.models import SecretCopy
-from backends.plan.references import Reference
+from backends.plan.references import CLOUD_KINDS, Reference
 from backends.plan.rules.secrets import whole_reference
 from backends.secrets.errors import SecretMissing, SecretRefused
-from backends.secrets.resolve import MANAGERS, field_of, file_path, json_fields, resolve
+from backends.secrets.resolve import field_of, file_path, json_fields, manager_of, resolve
 
 State = Literal["equal", "copied", "differs", "missing", "unreadable"]
 
@@ -94,16 +94,16 @@ def settle(copy: SecretCopy, salt: Salt, *, base: Path, write: bool = False, ove
 
 def _read(reference: Reference, base: Path) -> str:
     """Straight from where it is kept: nothing of it is held."""
-    if reference.kind not in MANAGERS:
+    if reference.kind not in CLOUD_KINDS:
         return resolve(reference.source, base=base)
-    return field_of(reference, MANAGERS[reference.kind].read(reference))
+    return field_of(reference, manager_of(reference.kind).read(reference))
 
 
 def _write(reference: Reference, value: str, base: Path) -> None:
     if reference.kind == "file":
         _write_file(reference, value, base)
         return
-    manager = MANAGERS[reference.kind]
+    manager = manager_of(reference.kind)
     if reference.field:
         try:
             fields = json_fields(reference, manager.read(reference))

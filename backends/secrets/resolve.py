@@ -12,26 +12,32 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from backends.plan.errors import ResolveError
 from backends.plan.references import CLOUD_KINDS, Reference, ReferenceForm, parse_references
-from backends.secrets.aws_secrets import AwsSecrets
-from backends.secrets.azure_vault import AzureVault
 from backends.secrets.errors import SecretMissing
-from backends.secrets.google_secrets import GoogleSecrets
 from backends.secrets.protocol import LONGEST, Manager
 
 HELD_SECONDS = 900.0
 
-_AZURE = AzureVault()
-MANAGERS: dict[str, Manager] = {
-    "aws-secret": AwsSecrets(),
-    "gcp-secret": GoogleSecrets(),
-    "azure-secret": _AZURE,
-    "azure-keyvault": _AZURE,
-}
+
+@cache
+def manager_of(kind: str) -> Manager:
+    """The one of a kind of reference, imported when it is first asked: each brings its cloud's libraries."""
+    if kind == "aws-secret":
+        from backends.secrets.aws_secrets import AwsSecrets
+
+        return AwsSecrets()
+    if kind == "gcp-secret":
+        from backends.secrets.google_secrets import GoogleSecrets
+
+        return GoogleSecrets()
+    from backends.secrets.azure_vault import AzureVault
+
+    return AzureVault()
 
 
 class Held:
@@ -52,7 +58,7 @@ class Held:
             if not anew and time.monotonic() - at < HELD_SECONDS:
                 return value
             try:
-                value = MANAGERS[reference.kind].read(reference)
+                value = manager_of(reference.kind).read(reference)
             except ResolveError:
                 if at == float("-inf"):
                     raise

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from backends.secrets.aws_secrets import AwsSecrets
-from backends.secrets.resolve import HELD, MANAGERS
+from backends.secrets.resolve import HELD, manager_of
 from tests.peers.ministack import MiniStack, ministack
 from tests.peers.secret_managers import Kept, azure_key_vault, google_secret_manager, token_source
 
@@ -29,7 +28,7 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     for name in _NAMES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setitem(MANAGERS, "aws-secret", AwsSecrets())
+    manager_of.cache_clear()  # a client keeps the endpoint it was made with
     HELD.forget()
     yield
     HELD.forget()

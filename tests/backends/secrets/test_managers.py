@@ -11,7 +11,7 @@ import pytest
 from backends.plan.errors import ResolveError
 from backends.plan.references import Reference, parse_references
 from backends.secrets.errors import SecretDenied, SecretMissing, SecretUnreachable
-from backends.secrets.resolve import HELD, HELD_SECONDS, MANAGERS, resolve, resolved_before
+from backends.secrets.resolve import HELD, HELD_SECONDS, manager_of, resolve, resolved_before
 from tests.peers.ministack import MiniStack
 from tests.peers.secret_managers import Kept
 
@@ -29,7 +29,7 @@ async def read(text: str) -> str:
 
 async def write(text: str, value: str) -> None:
     reference = one(text)
-    await asyncio.to_thread(MANAGERS[reference.kind].write, reference, value)
+    await asyncio.to_thread(manager_of(reference.kind).write, reference, value)
 
 
 def vault(kept: Kept, rest: str) -> str:
@@ -43,7 +43,7 @@ async def test_aws_gives_back_what_was_written_and_the_newest_version(aws: MiniS
     await write(text, VALUE)
     assert await read(text) == VALUE
     await write(text, "rotated")
-    assert await asyncio.to_thread(MANAGERS["aws-secret"].read, one(text)) == "rotated"
+    assert await asyncio.to_thread(manager_of("aws-secret").read, one(text)) == "rotated"
 
 
 async def test_a_field_of_a_json_secret_is_taken_and_its_lack_names_those_there_are(aws: MiniStack) -> None:
