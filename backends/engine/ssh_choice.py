@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from backends.errors import CouldNot
@@ -32,12 +31,8 @@ def keep_choice(state: Path, config: str | None, known_hosts: str | None) -> Non
 
 def with_choice(settings: SshSettings, state: Path) -> SshSettings:
     """The plan's settings, and the choice over them. Raises `CouldNot` where the file is not what `keep_choice` writes."""
-    chosen = {name: Path(path) for name, path in _read(state).items()}
-    return replace(
-        settings,
-        config=chosen.get("config", settings.config),
-        known_hosts=chosen.get("known_hosts", settings.known_hosts),
-    )
+    chosen = _read(state)
+    return settings.over(chosen.get("config"), chosen.get("known_hosts"))
 
 
 def _read(state: Path) -> dict[str, str]:

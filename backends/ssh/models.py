@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backends.errors import UsageError
@@ -26,6 +26,14 @@ class SshSettings:
     known_hosts: Path | None = None  # None: as the ssh_config says, else ~/.ssh/known_hosts
     connect_timeout: float = 10.0
     keepalive: float = 5.0
+
+    def over(self, config: str | Path | None, known_hosts: str | Path | None) -> SshSettings:
+        """These, with other files where some were chosen, as by `-F` and `--known-hosts`."""
+        return replace(
+            self,
+            config=Path(config) if config else self.config,
+            known_hosts=Path(known_hosts) if known_hosts else self.known_hosts,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from backends.escape import plain
-from console.commands.transfer_bar import run, with_ssh
+from console.commands.transfer_bar import plan_pool, run, with_ssh
 from console.output import command_body, emit_json, json_option, say, tell
 
 if TYPE_CHECKING:
@@ -54,21 +53,13 @@ def command(plan: Path, live: bool, as_json: bool, ssh_config: str | None, known
 
 def _look(checked: CheckedPlan, ssh_config: str | None, known_hosts: str | None) -> Looked:
     from backends.live.look import look_live
-    from backends.probes.hosts import ssh_hosts, ssh_settings
-    from backends.ssh.pool import SshPool
 
-    assert checked.plan is not None
-    hosts = [host for _, host in ssh_hosts(checked.plan)]
-    settings = ssh_settings(checked.plan, checked.path.absolute().parent)
-    settings = replace(
-        settings,
-        config=Path(ssh_config) if ssh_config else settings.config,
-        known_hosts=Path(known_hosts) if known_hosts else settings.known_hosts,
-    )
+    plan, base = checked.plan, checked.path.absolute().parent
+    assert plan is not None
     found: list[Looked] = []
 
     async def look() -> None:
-        async with SshPool(settings, hosts) as pool:
+        async with plan_pool(plan, base, ssh_config, known_hosts) as pool:
             found.append(await look_live(checked, pool))
 
     run(look())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import click
 
 from backends.errors import UsageError
 from backends.escape import plain
-from console.commands.transfer_bar import run, with_ssh
+from console.commands.transfer_bar import plan_pool, run, with_ssh
 from console.output import command_body, emit_json, json_option, say
 
 if TYPE_CHECKING:
@@ -111,18 +110,13 @@ def _plan(path: Path | None) -> tuple[Plan | None, Path]:
 
 
 def _pool(plan: Plan | None, base: Path, ssh_files: tuple[str | None, str | None]) -> SshPool:
-    from backends.probes.hosts import ssh_hosts, ssh_settings
+    """To the plan's hosts; without a plan to whatever the ssh_config knows."""
+    if plan is not None:
+        return plan_pool(plan, base, *ssh_files)
     from backends.ssh.models import SshSettings
     from backends.ssh.pool import SshPool
 
-    settings = ssh_settings(plan, base) if plan is not None else SshSettings()
-    config, known = ssh_files
-    settings = replace(
-        settings,
-        config=Path(config) if config else settings.config,
-        known_hosts=Path(known) if known else settings.known_hosts,
-    )
-    return SshPool(settings, [host for _, host in ssh_hosts(plan)] if plan is not None else [])
+    return SshPool(SshSettings().over(*ssh_files), [])
 
 
 class _Bar:

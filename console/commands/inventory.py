@@ -54,7 +54,7 @@ def command(
     if output is not None and output.exists():
         raise UsageError("there is a file already", where=str(output), hint="another -o")
     chosen = _hosts(hosts)
-    settings = SshSettings(Path(ssh_config) if ssh_config else None, Path(known_hosts) if known_hosts else None)
+    settings = SshSettings().over(ssh_config, known_hosts)
     seen: list[HostSeen] = []
 
     async def look() -> None:

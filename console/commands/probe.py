@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,11 +64,7 @@ def command(
     if not what and not endpoints:
         raise UsageError("nothing to ask", hint="a plan, hosts, or --endpoint URL")
     settings, hosts, has_sides = _chosen(what) if what else _nobody()
-    settings = replace(
-        settings,
-        config=Path(ssh_config) if ssh_config else settings.config,
-        known_hosts=Path(known_hosts) if known_hosts else settings.known_hosts,
-    )
+    settings = settings.over(ssh_config, known_hosts)
     if accepted:
         run(_accept(settings, hosts, accepted))
     if endpoints:

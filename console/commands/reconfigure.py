@@ -9,7 +9,7 @@ import click
 
 from backends.errors import UsageError
 from backends.escape import plain
-from console.commands.transfer_bar import Interrupted, run, with_ssh
+from console.commands.transfer_bar import Interrupted, plan_pool, run, with_ssh
 from console.output import command_body, emit_json, json_option, say
 
 if TYPE_CHECKING:
@@ -82,24 +82,15 @@ def command(
 
 
 def _look(checked: CheckedPlan, mapping: Mapping, ssh_config: str | None, known_hosts: str | None) -> list[HostSeen]:
-    from dataclasses import replace
-
-    from backends.probes.hosts import ssh_hosts, ssh_settings
     from backends.reconfigure.processes import look_at_hosts
-    from backends.ssh.pool import SshPool
 
-    spec = checked.plan
-    assert spec is not None
-    settings = ssh_settings(spec, checked.base)
-    if ssh_config:
-        settings = replace(settings, config=Path(ssh_config))
-    if known_hosts:
-        settings = replace(settings, known_hosts=Path(known_hosts))
+    plan = checked.plan
+    assert plan is not None
     found: list[HostSeen] = []
 
     async def main() -> None:
-        async with SshPool(settings, [host for _, host in ssh_hosts(spec)]) as pool:
-            found.extend(await look_at_hosts(spec, mapping, pool))
+        async with plan_pool(plan, checked.base, ssh_config, known_hosts) as pool:
+            found.extend(await look_at_hosts(plan, mapping, pool))
 
     run(main())
     return found

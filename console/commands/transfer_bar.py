@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,16 +81,17 @@ async def open_pool(plan: Plan, base: Path, ssh_config: str | None, known_hosts:
     if not any(store.url.startswith("ssh:") for store in plan.stores.values()):
         yield None
         return
+    async with plan_pool(plan, base, ssh_config, known_hosts) as pool:
+        yield pool
+
+
+def plan_pool(plan: Plan, base: Path, ssh_config: str | None, known_hosts: str | None) -> SshPool:
+    """Connections to the hosts of a plan: SSH as it says, and the command line over it. Use it with `async with`."""
     from backends.probes.hosts import ssh_hosts, ssh_settings
     from backends.ssh.pool import SshPool
 
-    settings = ssh_settings(plan, base)
-    if ssh_config:
-        settings = replace(settings, config=Path(ssh_config))
-    if known_hosts:
-        settings = replace(settings, known_hosts=Path(known_hosts))
-    async with SshPool(settings, [host for _, host in ssh_hosts(plan)]) as pool:
-        yield pool
+    settings = ssh_settings(plan, base).over(ssh_config, known_hosts)
+    return SshPool(settings, [host for _, host in ssh_hosts(plan)])
 
 
 class Bar:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import click
 
 from backends.errors import CutoverError
 from backends.escape import plain
-from console.commands.transfer_bar import Interrupted, run, with_ssh
+from console.commands.transfer_bar import Interrupted, plan_pool, run, with_ssh
 from console.output import command_body, emit_json, fail, json_option, say, state_option, tell
 
 if TYPE_CHECKING:
@@ -81,17 +80,11 @@ def command(
 async def _train(
     checked: CheckedPlan, workload: Workload, spec: TrialRun, ssh_files: tuple[str | None, str | None], found: list[Trial]
 ) -> None:
-    from backends.probes.hosts import ssh_hosts, ssh_settings
-    from backends.ssh.pool import SshPool
     from backends.validation.trial.both import run_trial
 
     plan = checked.plan
     assert plan is not None
-    settings, (config, known) = ssh_settings(plan, checked.base), ssh_files
-    settings = replace(
-        settings, config=Path(config) if config else settings.config, known_hosts=Path(known) if known else settings.known_hosts
-    )
-    async with SshPool(settings, [host for _, host in ssh_hosts(plan)]) as pool:
+    async with plan_pool(plan, checked.base, *ssh_files) as pool:
         found.append(await run_trial(plan, workload, spec, pool, tell))
 
 
