@@ -15,7 +15,7 @@ from backends.catalog.egress import Egress
 from backends.catalog.equivalents import offers_of
 from backends.catalog.errors import UnknownGpu
 from backends.catalog.tables import find_gpu, storage_prices
-from backends.plan.models import Plan, Side
+from backends.plan.models import Dataset, Plan, Side
 
 DAY, WEEK, HOUR = 86400.0, 7 * 86400.0, 3600.0
 ASSUMED_RATE = 1e9  # bits a second, where neither plan nor measurement says: managed storage gives 1 to 2 Gbps
@@ -123,7 +123,7 @@ def estimate(
     known = [d for d in plan.datasets if d.name in sizes]
     egress_costs = dict(zip((d.name for d in known), egress.costs([sizes[d.name].bytes for d in known]), strict=True))
     found = tuple(
-        _dataset(plan, d.name, sizes.get(d.name), rate, egress_costs.get(d.name), measured.get(d.name)) for d in plan.datasets
+        _dataset(plan, d, sizes.get(d.name), rate, egress_costs.get(d.name), measured.get(d.name)) for d in plan.datasets
     )
     total = _total(found)
     transfer = total.seconds_expected
@@ -139,11 +139,10 @@ def estimate(
 
 
 def _dataset(
-    plan: Plan, name: str, size: Size | None, rate: float, egress: float | None, measured: Measured | None
+    plan: Plan, spec: Dataset, size: Size | None, rate: float, egress: float | None, measured: Measured | None
 ) -> DatasetEstimate:
     if size is None:
-        return DatasetEstimate(name, None, None, None, None, None, None, None, None, None, "unknown", is_measured=False)
-    spec = next(d for d in plan.datasets if d.name == name)
+        return DatasetEstimate(spec.name, None, None, None, None, None, None, None, None, None, "unknown", is_measured=False)
     line = size.bytes * 8 / rate
     saved = None
     if spec.hub is not None and spec.compress != "never":
@@ -159,26 +158,25 @@ def _dataset(
         trips = Range(size.objects * 2 * _ROUND_TRIP[0], size.objects * 2 * _ROUND_TRIP[1])
         single = Range(line / _EFFICIENCY[1], line / _EFFICIENCY[0]) + trips
     return DatasetEstimate(
-        name,
+        spec.name,
         size.bytes,
         size.objects,
         line,
         expected,
         single,
         egress,
-        _requests(plan, name, size, expected),
-        _hub(plan, name, size),
+        _requests(plan, spec, size, expected),
+        _hub(spec, size),
         saved,
         size.source,
         is_measured=measured is not None,
     )
 
 
-def _requests(plan: Plan, name: str, size: Size, expected: Range) -> Range:
+def _requests(plan: Plan, spec: Dataset, size: Size, expected: Range) -> Range:
     """Reads and writes of each object once, and the listings of every round until the dual window is over."""
     prices = storage_prices()
     write, read = prices["write_requests"].usd / 1000, prices["read_requests"].usd / 1000
-    spec = next(d for d in plan.datasets if d.name == name)
     legs = 2 if spec.hub is not None else 1
     parts = size.objects + size.bytes / _PART
     once = legs * (parts * write + (size.objects + parts) * read)
@@ -188,8 +186,7 @@ def _requests(plan: Plan, name: str, size: Size, expected: Range) -> Range:
     return Range(once + pages * rounds.low, once + pages * rounds.high)
 
 
-def _hub(plan: Plan, name: str, size: Size) -> float | None:
-    spec = next(d for d in plan.datasets if d.name == name)
+def _hub(spec: Dataset, size: Size) -> float | None:
     if spec.hub is None:
         return None
     return size.bytes / 1e9 * storage_prices()["hub_month"].usd * spec.hub_days / 30

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from pyreqwest.client import ClientBuilder
@@ -98,7 +98,7 @@ async def ask_token(
             body = bytes(await response.bytes())
         except PyreqwestError as error:
             raise SecretUnreachable(f"{what}: no answer", hint="look at the network and the credentials") from error
-    said = _json_object(body)
+    said = json_object(body)
     if response.status >= 500 or response.status == 429:
         raise SecretUnreachable(f"{what}: status {response.status}")
     if response.status != 200:
@@ -110,7 +110,8 @@ async def ask_token(
     return Token.lasting(value, float(seconds) if isinstance(seconds, int | float | str) and _is_number(seconds) else 3600.0)
 
 
-def _json_object(body: bytes) -> dict[str, object]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """What an answer says; empty where it is not a JSON object."""
     try:
         said = json.loads(body)
     except ValueError:

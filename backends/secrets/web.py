@@ -11,6 +11,7 @@ from pyreqwest.exceptions import PyreqwestError
 
 from backends.escape import plain
 from backends.secrets.errors import SecretDenied, SecretMissing, SecretUnreachable
+from backends.secrets.oauth import json_object
 from backends.secrets.protocol import SECONDS
 
 TAKEN = 409  # there is one of that name already
@@ -30,7 +31,7 @@ async def ask(what: str, method: str, url: str, token: str, body: dict[str, Any]
             raw = bytes(await response.bytes())
         except PyreqwestError as error:
             raise SecretUnreachable(f"{what}: no answer", hint="look at the network") from error
-    said = _object(raw) if len(raw) <= _LONGEST_ANSWER else {}
+    said = json_object(raw) if len(raw) <= _LONGEST_ANSWER else {}
     if response.status == 200:
         return said
     if response.status == TAKEN:
@@ -41,14 +42,6 @@ async def ask(what: str, method: str, url: str, token: str, body: dict[str, Any]
     if response.status == 429 or response.status >= 500:
         raise SecretUnreachable(message)
     raise SecretDenied(message, hint="look at the rights of who asks")
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        said = json.loads(raw)
-    except ValueError:
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 def _reason(said: dict[str, Any]) -> str:

@@ -13,18 +13,20 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from backends.errors import CouldNot
 from backends.plan.models import Store as StoreSpec
 from backends.stores.base import ObjectInfo, Store
 from backends.stores.errors import StoreError
+from backends.stores.ours import ESTIMATES
 from backends.transfer.exclude import excluder
 from backends.transfer.gap import side_spec
 from backends.transfer.index import Index
+from backends.transfer.merge import order_of
 from backends.transfer.models import Progress, RoundOptions
 from backends.transfer.pace import Pace
 from backends.transfer.round import sync_round
+from backends.transfer.views import Seen
 
 MOST_OBJECTS = 400
 MOST_BYTES = 256 << 20
@@ -82,18 +84,15 @@ def sample_of(listed: Listed) -> list[ObjectInfo]:
     return chosen or ([min(order, key=lambda info: info.size)] if order else [])
 
 
-class _Sampled:
-    """A store of which only some objects are listed."""
+class _Sampled(Seen):
+    """A store of which only some objects are listed, as they were found before."""
 
     def __init__(self, store: Store, sample: list[ObjectInfo]) -> None:
-        self._store = store
-        self._sample = sorted(sample, key=lambda info: info.key.encode("utf-8", "surrogatepass"))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+        super().__init__(store)
+        self._sample = sorted(sample, key=lambda info: order_of(info.key))
 
     async def list_pages(self, start_after: str = "") -> AsyncIterator[list[ObjectInfo]]:
-        yield [info for info in self._sample if info.key > start_after]
+        yield [info for info in self._sample if order_of(info.key) > order_of(start_after)]
 
 
 def place_beside(spec: StoreSpec) -> StoreSpec:
@@ -101,7 +100,7 @@ def place_beside(spec: StoreSpec) -> StoreSpec:
     try:
         return side_spec(spec, "estimate")
     except StoreError:
-        return spec.model_copy(update={"url": f"{spec.url.rstrip('/')}/.cutover-estimate/"})
+        return spec.model_copy(update={"url": f"{spec.url.rstrip('/')}/{ESTIMATES}"})
 
 
 async def try_copies(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from backends.stores.base import ObjectInfo, key_order
 from backends.stores.checksum import crc64nvme, hex_to_base64
 from backends.stores.errors import StoreDenied, TargetChanged
-from backends.stores.ours import LEASES, PROBES, without_ours
+from backends.stores.ours import ESTIMATES, LEASES, PROBES, without_ours
 from backends.stores.s3 import S3Store
 from backends.stores.s3_probe import forget
 from tests.backends.stores.conftest import new_bucket, s3_store
@@ -225,6 +225,8 @@ async def test_what_a_death_left_behind_is_no_object_and_is_removed_by_the_next_
                 f"{PROBES}a",
                 f"{PROBES}b",
                 f"{LEASES}a",
+                f"{ESTIMATES}a",
+                ".cutover-e",
                 ".cutover-m",
                 ".d",
                 "z",
@@ -234,7 +236,7 @@ async def test_what_a_death_left_behind_is_no_object_and_is_removed_by_the_next_
 )
 def test_only_objects_of_probes_are_left_out_of_a_page(keys: set[str]) -> None:
     objects = [ObjectInfo(key, 1) for key in sorted(keys, key=key_order)]
-    assert without_ours(objects) == [found for found in objects if not found.key.startswith((LEASES, PROBES))]
+    assert without_ours(objects) == [found for found in objects if not found.key.startswith((ESTIMATES, LEASES, PROBES))]
 
 
 async def test_reading_finds_out_without_writing() -> None:
