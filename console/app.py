@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual import events, on, work
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette, Provider
 from textual.message import Message
@@ -40,8 +39,9 @@ from console.screens.sign_dialog import SignDialog
 from console.screens.start_dialog import StartDialog
 from console.signals import leave_on_signals
 from console.terminal import Terminal
+from console.themed import ThemedApp
 from console.view import View, seat_news, this_actor
-from themes.themes import THEMES, VARIABLE_DEFAULTS, tcss
+from themes.themes import tcss
 from widgets.foot import FootBar
 from widgets.panel import Panel
 
@@ -66,7 +66,7 @@ class EngineLost(Message):
         self.reason = reason
 
 
-class CutoverApp(App[int]):
+class CutoverApp(ThemedApp[int]):
     """The control room of one migration. Its result is the exit code."""
 
     TITLE = "cutover"
@@ -95,12 +95,9 @@ class CutoverApp(App[int]):
         start_engine: StartEngine | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.terminal = terminal or Terminal(theme="cutover-dark", mouse=True, ascii_only=False, no_colour=False)
-        # Textual chooses its NO_COLOR filter here and never again: it must know by now that the theme is ANSI.
-        super().__init__(ansi_color=True if self.terminal.no_colour else None)
+        super().__init__(terminal)
         self.link = link
         self.migration = name
-        self.ascii_only = self.terminal.ascii_only
         self.start_engine = start_engine
         self.clock = clock
         self.view = View(observe=observe, actor=actor or this_actor(), uid=os.getuid())
@@ -110,13 +107,6 @@ class CutoverApp(App[int]):
         self._visited: list[str] = []
         self._notice: tuple[str, Level | None] = ("", None)
         self._notice_ends: Timer | None = None
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = self.terminal.theme if self.terminal.theme in self.available_themes else "cutover-dark"
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Colours by meaning, so that the TCSS also reads under a theme that is not ours."""
-        return VARIABLE_DEFAULTS
 
     # Start and stop
 

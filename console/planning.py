@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.strip import Strip
@@ -28,9 +28,11 @@ from backends.plan.excerpt import Excerpts
 from backends.plan.load import CheckedPlan, check_plan
 from backends.plan.models import Plan
 from console.terminal import Terminal
-from themes.palette import Palette, palette_of
-from themes.themes import THEMES, VARIABLE_DEFAULTS, tcss
+from console.themed import ThemedApp
+from themes.palette import Palette, palette_in
+from themes.themes import tcss
 from widgets.figures import rate
+from widgets.listing import cursor_line
 from widgets.planning import (
     SEVERITIES,
     WIDEST,
@@ -126,8 +128,7 @@ class Sheet(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         base = self.visual_style.rich_style
         if self._for != self.size:
-            palette = palette_of(self.app.theme_variables, ascii_only=bool(getattr(self.app, "ascii_only", False)))
-            self._drawn = self._lines(palette, self.size.width, self.size.height)
+            self._drawn = self._lines(palette_in(self.app), self.size.width, self.size.height)
             self._for = self.size
         if y >= len(self._drawn):
             return Strip.blank(self.size.width, base)
@@ -138,7 +139,7 @@ class Sheet(Widget, can_focus=True):
         self._for = None
 
 
-class PlanningApp(App[int]):
+class PlanningApp(ThemedApp[int]):
     """Three views of one plan."""
 
     TITLE = "cutover"
@@ -164,10 +165,8 @@ class PlanningApp(App[int]):
     ]
 
     def __init__(self, path: Path, *, terminal: Terminal | None = None, today: date | None = None) -> None:
-        self.terminal = terminal or Terminal(theme="cutover-dark", mouse=True, ascii_only=False, no_colour=False)
-        super().__init__(ansi_color=True if self.terminal.no_colour else None)
+        super().__init__(terminal)
         self.path = path
-        self.ascii_only = self.terminal.ascii_only
         self.today = today or datetime.now(UTC).date()
         self.checked: CheckedPlan = check_plan(path)
         self.view = 0 if not self.checked.is_good or self.checked.plan is None else 2
@@ -177,13 +176,7 @@ class PlanningApp(App[int]):
         self._plan: Plan | None = self.checked.plan  # the last good one: a what-if survives a typing error
         self._mapped: tuple[Mapped, ...] = ()
         self._excerpts = Excerpts(self.checked.text)
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = self.terminal.theme if self.terminal.theme in self.available_themes else "cutover-dark"
         self._take(self.checked)
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        return VARIABLE_DEFAULTS
 
     def compose(self) -> ComposeResult:
         yield Sheet(self._head, id="head")
@@ -258,7 +251,7 @@ class PlanningApp(App[int]):
         if not problems:
             return [Row(palette).add(f"{palette.glyphs.good} nothing is wrong with {self.path.name}", palette.good).strip(width)]
         room = max(1, height - _DETAIL - 1)
-        lines = [self._line(finding_row(p, palette, width - 2), here, palette, width) for p, here in self._shown(problems, room)]
+        lines = [cursor_line(finding_row(p, palette, width - 2), here, palette, width) for p, here in self._shown(problems, room)]
         chosen = problems[self.cursors[0]]
         lines += [Strip([])] * (room - len(lines))
         lines.append(Row(palette).add(palette.glyphs.rule * width, palette.track).strip(width))
@@ -273,7 +266,7 @@ class PlanningApp(App[int]):
         room = max(1, height - 2 * _DETAIL)
         lines = [cards_head(palette, width)]
         lines += [
-            self._line(card_row(m, palette, width - 2), here, palette, width) for m, here in self._shown(self._mapped, room)
+            cursor_line(card_row(m, palette, width - 2), here, palette, width) for m, here in self._shown(self._mapped, room)
         ]
         lines.append(Row(palette).add(palette.glyphs.rule * width, palette.track).strip(width))
         chosen = self._mapped[min(self.cursors[1], len(self._mapped) - 1)]
@@ -300,11 +293,6 @@ class PlanningApp(App[int]):
         cursor = min(self.cursors[self.view], len(things) - 1)
         top = max(0, min(cursor - room // 2, len(things) - room))
         return [(thing, top + i == cursor) for i, thing in enumerate(things[top : top + room])]
-
-    def _line(self, row: Row, here: bool, palette: Palette, width: int) -> Strip:
-        whole = Row(palette).add(palette.glyphs.step if here else " ", palette.accent).gap().join(row)
-        strip = whole.strip(width, fill=palette.text)
-        return strip.apply_style(palette.cursor) if here else strip
 
     def _redraw(self) -> None:
         for sheet in self.query(Sheet):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from rich.color import ColorType
 from rich.style import Style
+from textual.app import App
 from textual.color import Color, ColorParseError
 
 from backends.snapshot import Level, SideName
@@ -56,6 +58,11 @@ def palette_of(variables: Mapping[str, str], *, ascii_only: bool = False) -> Pal
     """The palette of a theme's variables (`App.theme_variables`)."""
     wanted = tuple(variables.get(name, "") for name in _NAMES)
     return _palette(wanted, ascii_only)
+
+
+def palette_in(app: App[Any]) -> Palette:
+    """The palette of an app's active theme. An app says with `ascii_only = True` that the terminal draws nothing else."""
+    return palette_of(app.theme_variables, ascii_only=bool(getattr(app, "ascii_only", False)))
 
 
 _NAMES = ("pass", "held", "breach", "waiting", "legacy", "target", "stale", "track", "accent", "text-dim", "background", "panel")

@@ -15,7 +15,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from themes.palette import palette_of
+from themes.palette import palette_in
 from widgets.row import Row
 
 
@@ -59,7 +59,7 @@ class FootButton(Widget, can_focus=True):
         return cell_len(self.words) + 2
 
     def render_line(self, y: int) -> Strip:
-        palette = palette_of(self.app.theme_variables, ascii_only=bool(getattr(self.app, "ascii_only", False)))
+        palette = palette_in(self.app)
         row = Row(palette).gap()
         key, _, label = self.words.partition(" ")
         if self.entry.note:

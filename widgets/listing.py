@@ -50,6 +50,13 @@ def first_shown(top: int, cursor: int, places: int, count: int) -> int:
     return max(0, min(top, count - places))
 
 
+def cursor_line(row: Row, here: bool, palette: Palette, width: int) -> Strip:
+    """A line of a list, its row two cells narrower than `width`: the one under the cursor has a sign and a ground of its own."""
+    whole = Row(palette).add(palette.glyphs.step if here else " ", palette.accent).gap().join(row)
+    strip = whole.strip(width, fill=palette.text)
+    return strip.apply_style(palette.cursor) if here else strip
+
+
 class ListPanel(Panel, Generic[T]):
     """The full-size panels."""
 
@@ -132,7 +139,10 @@ class ListPanel(Panel, Generic[T]):
         self._places = max(1, height - len(lines) - len(detail))
         self._top = first_shown(self._top, self.cursor, self._places, len(entries))
         visible = entries[self._top : self._top + self._places]
-        drawn = [self._line(i + self._top, entry, palette, width) for i, entry in enumerate(visible)]
+        drawn = [
+            cursor_line(self.entry_row(entry, palette, width - 2), i + self._top == self.cursor, palette, width)
+            for i, entry in enumerate(visible)
+        ]
         return [*lines, *drawn, *detail]
 
     def _detail_lines(self, entries: Sequence[Entry[T]], palette: Palette, width: int, height: int) -> list[Strip]:
@@ -146,12 +156,6 @@ class ListPanel(Panel, Generic[T]):
     def detail_height(self, height: int) -> int:
         """How many lines the entry under the cursor may take of so many."""
         return min(self.DETAIL, height // 2)
-
-    def _line(self, index: int, entry: Entry[T], palette: Palette, width: int) -> Strip:
-        here = index == self.cursor
-        row = Row(palette).add(palette.glyphs.step if here else " ", palette.accent).gap()
-        strip = row.join(self.entry_row(entry, palette, width - 2)).strip(width, fill=palette.text)
-        return strip.apply_style(palette.cursor) if here else strip
 
     def _follow(self, entries: Sequence[Entry[T]]) -> None:
         """The cursor stays on its entry when the order changes or entries come before it."""

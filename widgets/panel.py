@@ -22,7 +22,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from backends.snapshot import Snapshot
-from themes.palette import Palette, palette_of
+from themes.palette import Palette, palette_in
 from widgets.figures import duration
 from widgets.row import Row, clean, fit, restyle, wrapped
 
@@ -87,7 +87,7 @@ class Panel(Widget, can_focus=True):
     @property
     def palette(self) -> Palette:
         """Styles and signs of the active theme. An app says with `ascii_only = True` that the terminal draws nothing else."""
-        return palette_of(self.app.theme_variables, ascii_only=bool(getattr(self.app, "ascii_only", False)))
+        return palette_in(self.app)
 
     def lines(self) -> list[Strip]:
         """What is drawn now, line by line."""
