@@ -5,11 +5,8 @@ All is worked out in memory first; what is written is whole or not there. A file
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +17,7 @@ from backends.plan.literals import credential_in, without_credentials
 from backends.plan.models import ConfigTree
 from backends.reconfigure.formats import BadFormat, edit, format_of
 from backends.reconfigure.mapping import Mapping
+from backends.whole_file import write_whole
 
 MOST_FILES = 20_000
 LARGEST = 4 << 20  # bytes of a file
@@ -186,7 +184,7 @@ def write(outcome: Outcome, *, replace: bool = False) -> int:
             continue
         try:
             one.target.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(one)
+            write_whole(one.target, one.data, mode=one.mode)
         except OSError as error:
             raise CouldNot(
                 f"{plain(str(one.target), 200)}: {error.strerror}", hint="run it again: what is written stays"
@@ -202,18 +200,3 @@ def _differs(one: Rewritten) -> bool:
         return False
     except OSError:
         return True
-
-
-def _write_whole(one: Rewritten) -> None:
-    fd, name = tempfile.mkstemp(prefix=f".{one.target.name[:100]}.", dir=one.target.parent)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(one.data)
-            os.fchmod(file.fileno(), one.mode)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(one.target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise

@@ -6,13 +6,10 @@ version, a file does not.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import json
-import os
 import secrets
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +20,7 @@ from backends.plan.references import CLOUD_KINDS, Reference
 from backends.plan.rules.secrets import whole_reference
 from backends.secrets.errors import SecretMissing, SecretRefused
 from backends.secrets.resolve import field_of, file_path, json_fields, manager_of, resolve
+from backends.whole_file import write_whole
 
 State = Literal["equal", "copied", "differs", "missing", "unreadable"]
 
@@ -122,16 +120,6 @@ def _write_file(reference: Reference, value: str, base: Path) -> None:
             f"{reference.text}: a file's last line break is dropped when it is read, and this value ends with one"
         )
     try:
-        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-        try:
-            with os.fdopen(fd, "w", encoding="utf-8") as file:
-                file.write(value)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                Path(name).unlink()
-            raise
+        write_whole(path, value.encode())
     except OSError as error:
         raise SecretRefused(f"{reference.text}: {error.strerror or 'it cannot be written'}", where=str(path)) from error
