@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from backends.listed import listed
 from backends.live.facts import UNLIMITED, HostFacts, Image
 from backends.live.found import Found
 from backends.live.host_judge import Seen, runs_there
@@ -223,7 +224,7 @@ def _environment(facts: HostFacts, before: Sequence[HostFacts], found: Finding) 
     common = set.intersection(*(set(f.environment) for f in before))
     lost = sorted(common - set(facts.environment))
     if lost:
-        told = ", ".join(lost[:_SHOWN]) + (f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else "")
+        told = listed(lost, _SHOWN)
         yield found(
             "warning",
             "environment_missing",
@@ -234,7 +235,7 @@ def _environment(facts: HostFacts, before: Sequence[HostFacts], found: Finding) 
     same = {name for name in common if len({f.environment[name] for f in before}) == 1}
     other = sorted(name for name in same & set(facts.environment) if facts.environment[name] != before[0].environment[name])
     if other:
-        told = ", ".join(other[:_SHOWN]) + (f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else "")
+        told = listed(other, _SHOWN)
         yield found(
             "note",
             "environment_differs",

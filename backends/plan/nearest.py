@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 from backends.escape import plain
+from backends.listed import listed
 
 _MOST = 8  # names listed where none is near
 
@@ -27,9 +28,7 @@ def name_hint(name: str, known: Iterable[str], what: str) -> str:
         return f"did you mean {plain(near, 80)}?"
     if not names:
         return f"the plan has no {what}"
-    listed = ", ".join(plain(n, 80) for n in names[:_MOST])
-    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return f"the {what} are {listed}{more}"
+    return f"the {what} are {listed([plain(n, 80) for n in names], _MOST)}"
 
 
 def _fold(name: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from backends.errors import CouldNot, RefusedByRule
 from backends.escape import plain
+from backends.listed import listed
 from backends.plan.literals import credential_in, without_credentials
 from backends.plan.models import ConfigTree
 from backends.reconfigure.formats import BadFormat, edit, format_of
@@ -174,7 +175,7 @@ def write(outcome: Outcome, *, replace: bool = False) -> int:
     wanted = [f for f in outcome.files if f.reason not in ("large", "unreadable")]
     other = [f.target for f in wanted if _differs(f)]
     if other and not replace:
-        names = ", ".join(plain(str(p), 120) for p in other[:5]) + (f" and {len(other) - 5} more" if len(other) > 5 else "")
+        names = listed([plain(str(p), 120) for p in other], 5)
         raise RefusedByRule(
             "ORIGINAL", f"there already, and other than what would be written: {names}", hint="--replace writes them anew"
         )

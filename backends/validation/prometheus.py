@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backends.escape import plain
+from backends.listed import listed
 from backends.plan.nearest import nearest_name
 from backends.validation.errors import MetricAbsent, MetricAmbiguous, SourceUnreadable
 from backends.validation.rows import to_number
@@ -93,8 +94,7 @@ def _points(values: Any) -> Points:
 
 
 def _ambiguous(names: list[str], where: str) -> MetricAmbiguous:
-    listed = "; ".join(names[:_MOST_SHOWN]) + (f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else "")
-    message = f"the query gives {len(names)} series: {listed}"
+    message = f"the query gives {len(names)} series: {listed(names, _MOST_SHOWN, between='; ')}"
     return MetricAmbiguous(message, where=where, hint="narrow it by labels, or aggregate it, such as sum(…)")
 
 

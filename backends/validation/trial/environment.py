@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from backends.escape import plain
+from backends.listed import listed
 from backends.ssh.errors import SshError
 from backends.ssh.pool import SshPool
 
@@ -67,6 +68,5 @@ def unlike(legacy: Mapping[str, str], target: Mapping[str, str]) -> list[tuple[s
 
 def in_words(differences: Sequence[tuple[str, str | None, str | None]], most: int = 4) -> str:
     """`torch 2.3 → 2.4, cpu …`; empty where nothing differs."""
-    shown = [f"{n.removeprefix('version.').removeprefix('env.')} {a or 'none'} → {b or 'none'}" for n, a, b in differences[:most]]
-    more = f" and {len(differences) - most} more" if len(differences) > most else ""
-    return ", ".join(shown) + more
+    shown = [f"{n.removeprefix('version.').removeprefix('env.')} {a or 'none'} → {b or 'none'}" for n, a, b in differences]
+    return listed(shown, most)
