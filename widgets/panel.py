@@ -24,7 +24,7 @@ from textual.widget import Widget
 from backends.snapshot import Snapshot
 from themes.palette import Palette, palette_in
 from widgets.figures import duration
-from widgets.row import Row, clean, fit, restyle, wrapped
+from widgets.row import clean, fit, restyle, wrapped
 
 WAITING = "waiting for the engine"
 
@@ -243,8 +243,3 @@ def nothing_yet(text: str, palette: Palette, width: int, height: int) -> list[St
 def failed_lines(reason: str, palette: Palette, width: int, height: int) -> list[Strip]:
     """The look of a panel whose data cannot be had."""
     return wrapped(f"{palette.glyphs.breach} {reason}", width, height, palette, palette.breach)
-
-
-def more_line(palette: Palette, hidden: int, what: str = "more") -> Row:
-    """Says that some do not fit."""
-    return Row(palette).add(f"{hidden} {what}", palette.muted)

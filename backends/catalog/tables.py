@@ -173,14 +173,6 @@ def find_gpu(name: str) -> Gpu:
     )
 
 
-def same_card(name: str, other: str) -> bool:
-    """Do two names mean one card? Unknown names are compared as they are."""
-    try:
-        return find_gpu(name).name == find_gpu(other).name
-    except UnknownGpu:
-        return _folded(name) == _folded(other)
-
-
 def _folded(name: str) -> str:
     text = name.casefold()
     for word in ("nvidia", "amd", "instinct", "geforce", "tesla", "generation"):

@@ -216,18 +216,6 @@ class Lease:
         who = plain(found.who, 300) if found is not None else "another engine"
         return LeaseHeld(self._name, who, self._place.text)
 
-    async def look(self) -> None:
-        """Raises as `take` does where somebody else has it, and takes nothing."""
-        lying = await self._read()
-        found = self._parsed(lying)
-        if found is None or self._is_mine(found):
-            return
-        if not found.released:
-            _, living = await self._watch(found, lying)
-            if living:
-                raise self._held_by(found)
-        await self._see_journal(found)
-
     # Keeping
 
     async def run(self) -> None:
@@ -335,16 +323,3 @@ class Lease:
                 self._renewals += 1
                 await self._place.write(self._record(released=True).model_dump_json(), self._version)
         self._until = 0.0
-
-
-async def see_that_nobody_holds(
-    place: Place, name: str, holder: Holder, standing: Standing, hash_at: Callable[[int], Awaitable[str | None]]
-) -> None:
-    """For a command that works without an engine. Raises `LeaseHeld` where an engine elsewhere lives, `LeaseElsewhere` where only its journal
-    knows who may write. A place that cannot be asked says nothing."""
-    try:
-        await Lease(place, name, 1.0, holder, standing=lambda: standing, hash_at=hash_at).look()
-    except RefusedByRule:
-        raise
-    except (CutoverError, TimeoutError):
-        return

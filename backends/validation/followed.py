@@ -42,10 +42,6 @@ class Followed(ABC):
         """Seconds since the newest sample came in; None while there is none."""
         return self.series.age(now)
 
-    def last_data_age(self, now: float) -> float | None:
-        """The same as `age`."""
-        return self.age(now)
-
     def silent_after(self, floor: float) -> float:
         """The age from which on this feed is silent: twice its period, more for irregular ones, at least `floor`."""
         if self.source.every is not None:

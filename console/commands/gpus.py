@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from backends.catalog.equivalents import Equivalent
     from backends.catalog.tables import Gpu, Offer
 
-_OFFERS_SHOWN = 3
-
 
 @click.command("gpus", epilog="Example: cutover gpus --like A100-SXM4-40GB --memory-gb 38 --kind training --provider RunPod")
 @click.option("--like", metavar="NAME", help="Its nearest equivalents, nearest first.")

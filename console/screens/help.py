@@ -21,13 +21,8 @@ INDENT = 2
 FRAME = 4  # lines of the border, and of the margin around the keys
 
 
-def help_rows(in_list: bool) -> list[tuple[str, str]]:
-    """Key and meaning, acts first; what only lists have is left out elsewhere."""
-    return [row for _, rows in help_groups(in_list) for row in rows]
-
-
 def help_groups(in_list: bool) -> list[tuple[str, Rows]]:
-    """The same under headings."""
+    """Key and meaning under headings; what only lists have is left out elsewhere."""
     acts = [(key.shown, key.help) for key in ACTS]
     acts.insert(4, ("^R", "the same as R, also while you type in a line"))
     looks = [(key.shown, key.help) for key in LOOKS if not key.shown.isdigit() and (in_list or key.shown not in LIST_KEYS[:2])]
