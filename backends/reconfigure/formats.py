@@ -27,6 +27,7 @@ _SCRIPTS = frozenset({".sh", ".bash", ".sbatch", ".slurm"})
 _INI = frozenset({".ini", ".cfg", ".properties"})
 _ENV_LINE = re.compile(r"(\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*[=:]\s*)(.*?)(\s*)$", re.DOTALL)
 _PLAIN = re.compile(r"[A-Za-z0-9_./$][A-Za-z0-9_./:@%+=,$ -]*[A-Za-z0-9_./%+=-]|[A-Za-z0-9_./]")
+_PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")  # an anchor, a tag: they stand before a scalar and in its span
 _NOT_TEXT = re.compile(r"(?i)true|false|yes|no|on|off|null|~|[-+.0-9][0-9_.eE+-]*|0x[0-9a-f]+")
 
 
@@ -183,20 +184,22 @@ def _edit_yaml(text: str, change: Change) -> str:
     except (ValueError, RecursionError) as error:
         raise BadFormat("not YAML: it cannot be read") from error
     edits: list[tuple[int, int, str]] = []
+    seen: set[int] = set()
     for node in documents:
-        for key, scalar in _scalars(node, ""):
+        for key, scalar in _scalars(node, "", seen):
             new = change(key, scalar.value)
             if new != scalar.value:
                 start, end = scalar.start_mark.index, scalar.end_mark.index
+                start += len(_PROPERTIES.match(text[start:end])[0])  # type: ignore[index]
                 edits.append((start, end, _as_yaml(text[start:end], scalar, new, key, change)))
     return _with(text, edits)
 
 
-def _scalars(node: Node | None, path: str, seen: frozenset[int] = frozenset()) -> Iterator[tuple[str, ScalarNode]]:
+def _scalars(node: Node | None, path: str, seen: set[int]) -> Iterator[tuple[str, ScalarNode]]:
     """Each scalar that is a value, once: an alias leads to what was seen already. Kubernetes' `- {name: X, value: …}` is named X."""
     if node is None or id(node) in seen:
         return
-    seen = seen | {id(node)}
+    seen.add(id(node))
     if isinstance(node, ScalarNode):
         yield path, node
     elif isinstance(node, SequenceNode):
@@ -221,15 +224,20 @@ def _as_yaml(raw: str, node: ScalarNode, new: str, key: str, change: Change) -> 
         head, newline, body = raw.partition("\n")
         return head + newline + "".join(change(key, line) for line in body.splitlines(keepends=True))
     if node.style == "'":
-        return "'" + new.replace("'", "''") + "'" if "\n" not in new else json.dumps(new, ensure_ascii=False)
+        return "'" + new.replace("'", "''") + "'" if new.isprintable() else _quoted(new)
     if (
         node.style == '"'
         or not _PLAIN.fullmatch(new)
         or ": " in new
         or (_NOT_TEXT.fullmatch(new) and not _NOT_TEXT.fullmatch(node.value))
     ):
-        return json.dumps(new, ensure_ascii=False)
+        return _quoted(new)
     return new
+
+
+def _quoted(text: str) -> str:
+    """In YAML's double quotes; what it takes in no other form is escaped."""
+    return "".join(c if c.isprintable() or ord(c) < 0x20 else f"\\U{ord(c):08x}" for c in json.dumps(text, ensure_ascii=False))
 
 
 def _with(text: str, edits: list[tuple[int, int, str]]) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 import tomlkit
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from backends.reconfigure.formats import BadFormat, edit, format_of
 
@@ -49,6 +51,11 @@ CASES = [
         "a.yaml",
         "# old\na: old # c\nb:\n  - 'old'\n  - \"x old\"\n  - |\n    keep\n    old\nold: 1\n",
         "# old\na: new # c\nb:\n  - 'new'\n  - \"x new\"\n  - |\n    keep\n    new\nold: 1\n",
+    ),
+    (
+        "b.yaml",
+        "a: &x old\nb: *x\nc: !!str old\nd: &y\n  u: old/1\n  v: 2\ne:\n  <<: *y\n  w: old\n",
+        "a: &x new\nb: *x\nc: !!str new\nd: &y\n  u: new/1\n  v: 2\ne:\n  <<: *y\n  w: new\n",
     ),
     (
         "a.json",
@@ -128,3 +135,35 @@ def test_no_text_ends_in_anything_but_a_text_or_a_bad_format(name: str, text: st
     except BadFormat:
         return
     assert given_back.rstrip() == text.rstrip()
+
+
+def test_what_an_alias_leads_to_is_changed_once_however_long_it_becomes() -> None:
+    def longer(key: str, value: str) -> str:
+        return value.replace("old", "a much longer name")
+
+    text = "a: &x old\nb: *x\nc:\n  - *x\n  - *x\nlast: kept\n"
+    assert edit("a.yaml", text, longer) == text.replace("&x old", "&x a much longer name")
+
+
+_WORDS = st.text(st.sampled_from("old 1:#'\"{}[]&*!|>-,\n\\ü"), max_size=12)
+_TREES = st.recursive(
+    _WORDS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abcd"), inner, max_size=3), max_leaves=8
+)
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), _TREES, min_size=1, max_size=3))
+def test_whatever_a_document_holds_its_values_are_changed_and_nothing_else(tree: dict[str, object]) -> None:
+    def changed(value: object) -> object:
+        if isinstance(value, dict):
+            return {k: changed(v) for k, v in value.items()}
+        return [changed(v) for v in value] if isinstance(value, list) else str(value).replace("old", "new: one")
+
+    out = io.StringIO()
+    YAML(typ="safe", pure=True).dump(tree, out)
+    try:
+        loaded = YAML(typ="safe", pure=True).load(out.getvalue())
+    except YAMLError:
+        reject()  # ruamel does not read all that it writes: `{a: :1}`
+    text = edit("a.yaml", out.getvalue(), lambda key, value: value.replace("old", "new: one"))
+    assert YAML(typ="safe", pure=True).load(text) == changed(loaded)
+    assert json.loads(edit("a.json", json.dumps(tree), lambda key, value: value.replace("old", "new: one"))) == changed(tree)
