@@ -7,14 +7,23 @@ A chip is known from some toolkit on, and from some no longer. The figures are t
 
 from __future__ import annotations
 
+import operator
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from backends.catalog.errors import UnknownGpu
 from backends.catalog.tables import find_gpu, toolkits
+from backends.escape import plain
 from backends.live.facts import version_of
 from backends.plan.problems import Severity
 
 WITHOUT_13 = ("Maxwell", "Pascal", "Volta")  # architectures that CUDA 13 has dropped (its release notes)
+
+_CONDITION = re.compile(r"(cuda|driver)(>=|<=|!=|=|<|>)(\d{1,6}(?:\.\d{1,6}){0,3})", re.ASCII)
+_COMPARED: Mapping[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+    ">=": operator.ge, "<=": operator.le, "!=": operator.ne, "=": operator.eq, "<": operator.lt, ">": operator.gt,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,30 @@ def judge_chip(gpu: str, needed: str | None) -> Mismatch | None:
         text = f"CUDA {needed} does not know the {card.name} any more ({card.architecture})"
         return Mismatch("error", text, "a framework or an image built for CUDA 12")
     return None
+
+
+def judge_require(driver: str | None, driver_cuda: str | None, require: str | None) -> Mismatch | None:
+    """Does NVIDIA's container toolkit start an image with this NVIDIA_REQUIRE_CUDA? Its documentation: what blanks part are alternatives, what commas
+    part must hold together. What is asked of anything but CUDA and driver (a brand, a chip) counts as given. None where nothing is known."""
+    have = {"cuda": version_of(driver_cuda), "driver": version_of(driver)}
+    alternatives = (require or "").split()
+    if not alternatives or None in have.values():
+        return None
+    for alternative in alternatives:
+        if all(_holds(condition, have) for condition in alternative.split(",")):
+            return None
+    text = f"NVIDIA's container toolkit does not start an image there that asks for {plain(alternatives[0], 60)}"
+    return Mismatch("error", text, "a newer driver, or an image for the CUDA that this one speaks")
+
+
+def _holds(condition: str, have: Mapping[str, tuple[int, ...] | None]) -> bool:
+    found = _CONDITION.fullmatch(condition)
+    mine = have.get(found[1]) if found is not None else None
+    if found is None or mine is None:
+        return True
+    wanted = tuple(int(part) for part in found[3].split("."))
+    mine = (*mine, *(0,) * (len(wanted) - len(mine)))
+    return _COMPARED[found[2]](mine, wanted)
 
 
 def _least_driver(major: int) -> str | None:

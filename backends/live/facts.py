@@ -46,6 +46,7 @@ class Image:
     cuda: str | None = None
     pytorch: str | None = None
     machine: str | None = None
+    require: str | None = None  # NVIDIA_REQUIRE_CUDA: which drivers the container toolkit starts it on
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,7 @@ def _image(value: Mapping[str, Any]) -> Image:
         cuda=_text(value.get("cuda"), 20),
         pytorch=_text(value.get("pytorch"), 40),
         machine=_text(value.get("machine"), 20),
+        require=_text(value.get("require"), 2000),
     )
 
 

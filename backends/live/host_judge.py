@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from backends.live.cards import difference
-from backends.live.cuda import judge_chip, judge_driver
-from backends.live.facts import HostFacts, Package, version_of
+from backends.live.cuda import judge_chip, judge_driver, judge_require
+from backends.live.facts import HostFacts, Image, Package, version_of
 from backends.live.found import Found
 from backends.plan.document import Path
 from backends.plan.models import Host, Plan, Workload
@@ -42,10 +42,17 @@ def runs_there(plan: Plan, seen: Seen) -> list[tuple[int, Workload]]:
     return [(i, w) for i, w in enumerate(plan.workloads) if seen.host.name in getattr(w.runs_on, seen.side)]
 
 
-def judge_host(plan: Plan, seen: Seen) -> Iterator[Found]:
-    """Everything that is wrong with one host by itself. The host has answered."""
+def compared_with(plan: Plan, host: Seen, seen: Sequence[Seen]) -> list[Seen]:
+    """Legacy's hosts that do the same work as this one of target; all of them where no workload says who does what."""
+    names = {name for _, w in runs_there(plan, host) for name in w.runs_on.legacy}
+    works = any(w.runs_on.legacy or w.runs_on.target for w in plan.workloads)
+    return [s for s in seen if s.side == "legacy" and (s.host.name in names if works else True)]
+
+
+def judge_host(plan: Plan, seen: Seen, pulled: Mapping[str, Image] | None = None) -> Iterator[Found]:
+    """Everything that is wrong with one host by itself. The host has answered. `pulled` are the images that it lacks, as a registry has them."""
     yield from _gpus(plan, seen)
-    yield from _driver(plan, seen)
+    yield from _driver(plan, seen, pulled or {})
     yield from _machine(plan, seen)
     if seen.facts is None:
         yield _of(
@@ -58,7 +65,6 @@ def judge_host(plan: Plan, seen: Seen) -> Iterator[Found]:
         )
         return
     yield from _frameworks(plan, seen, seen.facts)
-    yield from _images(plan, seen, seen.facts)
 
 
 def _of(seen: Seen, severity: Severity, code: str, message: str, evidence: str, cure: str, path: Path | None = None) -> Found:
@@ -147,8 +153,8 @@ def _room(seen: Seen, index: int, workload: Workload) -> Iterator[Found]:
         )  # fmt: skip
 
 
-def _driver(plan: Plan, seen: Seen) -> Iterator[Found]:
-    for _, needed, what, path in _built_for(plan, seen):
+def _driver(plan: Plan, seen: Seen, pulled: Mapping[str, Image]) -> Iterator[Found]:
+    for _, needed, what, path in _built_for(plan, seen, pulled):
         for name in sorted({g.name for g in seen.view.gpus}):
             unknown = judge_chip(name, needed)
             if unknown is not None:
@@ -166,9 +172,25 @@ def _driver(plan: Plan, seen: Seen) -> Iterator[Found]:
                 mismatch.cure,
                 path,
             )
+    for i, workload in runs_there(plan, seen):
+        image = _image(seen, workload, pulled)
+        refused = judge_require(seen.view.driver, seen.view.cuda, image.require if image is not None else None)
+        if refused is not None:
+            message = f"{refused.message} (the image of {workload.name})"
+            path = ("workloads", i, "framework", "image")
+            yield _of(seen, refused.severity, "image_refused", message, f"driver {seen.view.driver}", refused.cure, path)
 
 
-def _built_for(plan: Plan, seen: Seen) -> Iterator[tuple[int, str, str, Path]]:
+def _image(seen: Seen, workload: Workload, pulled: Mapping[str, Image]) -> Image | None:
+    """The image that it would run there, held or yet to be pulled."""
+    name = workload.framework.image_on(seen.side) if workload.framework is not None else None
+    if name is None or seen.facts is None:
+        return None
+    there = seen.facts.images.get(name)
+    return there if there is not None and there.error is None else pulled.get(name)
+
+
+def _built_for(plan: Plan, seen: Seen, pulled: Mapping[str, Image]) -> Iterator[tuple[int, str, str, Path]]:
     """(workload's number, CUDA version, what was built for it, place in the plan), each version of a workload once."""
     for i, workload in runs_there(plan, seen):
         if workload.framework is None:
@@ -177,11 +199,10 @@ def _built_for(plan: Plan, seen: Seen) -> Iterator[tuple[int, str, str, Path]]:
         path: Path = ("workloads", i, "framework")
         if workload.framework.cuda:
             found[workload.framework.cuda] = (f"{workload.name}'s framework.cuda", (*path, "cuda"))
-        facts = seen.facts
-        image = facts.images.get(workload.framework.image or "") if facts is not None else None
+        image = _image(seen, workload, pulled)
         if image is not None and image.cuda:
             found.setdefault(_two(image.cuda), (f"the image of {workload.name}", (*path, "image")))
-        for package in _packages_of(workload, facts):
+        for package in _packages_of(workload, seen.facts):
             if package.cuda:
                 found.setdefault(_two(package.cuda), (f"{package.name} {package.version} in {package.folder}", path))
         yield from ((i, cuda, what, where) for cuda, (what, where) in found.items())
@@ -261,39 +282,3 @@ def _frameworks(plan: Plan, seen: Seen, facts: HostFacts) -> Iterator[Found]:
             "; ".join(f"{p.version} in {p.folder}" for p in there[:3]), "install that version, or say in the plan which one is meant",
             ("workloads", i, "framework", "version"),
         )  # fmt: skip
-
-
-def _images(plan: Plan, seen: Seen, facts: HostFacts) -> Iterator[Found]:
-    for i, workload in runs_there(plan, seen):
-        framework = workload.framework
-        if framework is None or framework.image is None:
-            continue
-        path: Path = ("workloads", i, "framework", "image")
-        image = facts.images.get(framework.image)
-        if facts.toolkit is False and workload.gpus is not None:
-            yield _of(
-                seen, "error", "container_toolkit", f"lacks NVIDIA's container toolkit: the image of {workload.name} would see no GPU",
-                "neither nvidia-ctk nor nvidia-container-runtime is there", "install nvidia-container-toolkit", path,
-            )  # fmt: skip
-        if image is None or image.error is not None:
-            why = image.error if image is not None and image.error else "it was not asked for"
-            yield _of(
-                seen,
-                "warning",
-                "image_missing",
-                f"does not hold the image of {workload.name}",
-                why,
-                "pull it before the window",
-                path,
-            )
-            continue
-        wanted, packed = version_of(framework.version), version_of(image.pytorch)
-        if wanted and packed and framework.name.lower() in ("pytorch", "torch") and packed[: len(wanted)] != wanted:
-            yield _of(
-                seen, "error", "image_framework", f"holds an image of {workload.name} with another version than {framework.version}",
-                f"PYTORCH_VERSION is {image.pytorch}", "the image's tag, or the plan's version", path,
-            )  # fmt: skip
-
-
-def by_name(seen: list[Seen]) -> Mapping[str, Seen]:
-    return {s.host.name: s for s in seen}

@@ -6,14 +6,17 @@ import asyncio
 import secrets
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from backends.children import Children
 from backends.errors import CutoverError
 from backends.live.facts import HostFacts, Way, ask_facts
 from backends.live.found import Found, LiveProblem, gathered
 from backends.live.host_judge import Seen, judge_host
+from backends.live.images import ask_images, images_of, judge_images, pulled_by
 from backends.live.pair_judge import judge_pairs
 from backends.live.ports import try_ports
+from backends.live.registry import Offered
 from backends.live.routes import try_delegation, try_probes, try_route
 from backends.live.secrets import try_secrets
 from backends.live.stores import judge_local, judge_ways, paths_of, try_store, uses
@@ -66,14 +69,18 @@ async def look_live(checked: CheckedPlan, pool: SshPool) -> Looked:
         rest += [group.create_task(try_delegation(plan, i)) for i in range(len(plan.routes))]
         rest += [group.create_task(try_probes(plan, i)) for i in range(len(plan.routes))]
         rest.append(group.create_task(try_secrets(plan, base), name="secrets"))
+        images = group.create_task(_images(plan, seeing, base), name="images")
         ways = group.create_task(asyncio.to_thread(_local_ways, plan), name="trees of this machine")
     seen = [one for task in seeing if (one := task.result()[0]) is not None]
     found: list[Found] = [one for task in (*seeing,) for one in task.result()[1]]
+    offered, not_offered = images.result()
+    found += not_offered
     for one in seen:
-        found += judge_host(plan, one)
+        found += judge_host(plan, one, pulled_by(one, offered))
         if one.facts is not None:
             found += judge_ways(plan, one.host.name, one.facts.ways)
     found += judge_pairs(plan, seen)
+    found += judge_images(plan, seen, offered)
     found += judge_local(plan, ways.result())
     found += [one for task in rest for one in task.result()]
     problems = gathered(_without_echoes(found, seen, hosts), checked)
@@ -84,7 +91,7 @@ async def _see(plan: Plan, side: SideName, index: int, host: Host, pool: SshPool
     """The host with what it said; None where nothing comes back, with the reason as a finding."""
     at = SshHost(name=host.name, address=host.address, user=host.user, port=host.port, via=host.via)
     paths = watched_paths(plan).get(host.name, ("/",))
-    images = list(dict.fromkeys(w.framework.image for w in plan.workloads if w.framework is not None and w.framework.image))
+    images = images_of(plan)
     if host.address == LOCAL:
         [view] = await probe_hosts(pool, [(side, at)], {host.name: paths})
         return Seen(side, index, host, view, None, "it is this machine, probed without SSH"), []
@@ -123,6 +130,14 @@ async def _see(plan: Plan, side: SideName, index: int, host: Host, pool: SshPool
                 host.name,
             )
         ]
+
+
+async def _images(
+    plan: Plan, seeing: list[asyncio.Task[tuple[Seen | None, list[Found]]]], base: Path
+) -> tuple[dict[str, Offered], list[Found]]:
+    """Registries are asked once the hosts have told what they hold."""
+    answers = await asyncio.gather(*seeing) if images_of(plan) else []
+    return await ask_images(plan, [one for one, _ in answers if one is not None], base)
 
 
 async def _facts(pool: SshPool, host: str, salt: bytes, images: list[str], paths: tuple[str, ...]) -> HostFacts | CutoverError:

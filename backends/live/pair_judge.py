@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from backends.listed import listed
-from backends.live.facts import UNLIMITED, HostFacts, Image
+from backends.live.facts import UNLIMITED, HostFacts
 from backends.live.found import Found
-from backends.live.host_judge import Seen, runs_there
+from backends.live.host_judge import Seen, compared_with
 from backends.plan.models import Plan
 from backends.plan.problems import Severity
 from backends.snapshot import HostView
@@ -29,19 +29,13 @@ def judge_pairs(plan: Plan, seen: Sequence[Seen]) -> Iterator[Found]:
     for host in seen:
         if host.side != "target" or host.facts is None:
             continue
-        before = [(s.facts, s.view) for s in _alike(plan, host, seen) if s.facts is not None]
+        before = [(s.facts, s.view) for s in compared_with(plan, host, seen) if s.facts is not None]
         if before:
-            yield from _compare(plan, host, host.facts, [f for f, _ in before], [v for _, v in before])
+            yield from _compare(host, host.facts, [f for f, _ in before], [v for _, v in before])
     yield from _mixed_drivers(plan, seen)
 
 
-def _alike(plan: Plan, host: Seen, seen: Sequence[Seen]) -> list[Seen]:
-    names = {name for _, w in runs_there(plan, host) for name in w.runs_on.legacy}
-    works = any(w.runs_on.legacy or w.runs_on.target for w in plan.workloads)
-    return [s for s in seen if s.side == "legacy" and (s.host.name in names if works else True)]
-
-
-def _compare(plan: Plan, host: Seen, facts: HostFacts, before: Sequence[HostFacts], views: Sequence[HostView]) -> Iterator[Found]:
+def _compare(host: Seen, facts: HostFacts, before: Sequence[HostFacts], views: Sequence[HostView]) -> Iterator[Found]:
     def found(severity: Severity, code: str, message: str, evidence: str, cure: str) -> Found:
         return Found(severity, code, message, evidence, cure, host.path, "target", host.host.name)
 
@@ -51,16 +45,6 @@ def _compare(plan: Plan, host: Seen, facts: HostFacts, before: Sequence[HostFact
     yield from _software(facts, before, found)
     yield from _environment(facts, before, found)
     yield from _gpu_settings(host.view, views, found)
-    for i, workload in runs_there(plan, host):
-        name = workload.framework.image if workload.framework is not None else None
-        if name is None:
-            continue
-        mine, theirs = facts.images.get(name), [f.images[name] for f in before if name in f.images]
-        if mine is not None and theirs and mine.error is None and all(_is_other(mine, image) for image in theirs):
-            yield Found(
-                "error", "image_differs", f"holds another image under the tag of {workload.name} than legacy", f"{_id(mine)}, legacy {_id(theirs[0])}",
-                "pull it by digest on both sides", ("workloads", i, "framework", "image"), "target", host.host.name,
-            )  # fmt: skip
 
 
 Finding = Callable[[Severity, str, str, str, str], Found]
@@ -282,18 +266,6 @@ def _mixed_drivers(plan: Plan, seen: Sequence[Seen]) -> Iterator[Found]:
                 ("workloads", i, "runs_on", "target"),
                 "target",
             )
-
-
-def _is_other(mine: Image, theirs: Image) -> bool:
-    if theirs.error is not None:
-        return False
-    if mine.digests and theirs.digests:
-        return not set(mine.digests) & set(theirs.digests)
-    return mine.id is not None and theirs.id is not None and mine.id != theirs.id
-
-
-def _id(image: Image) -> str:
-    return (image.digests[0] if image.digests else image.id or "?")[:26]
 
 
 def _versions(facts: HostFacts) -> dict[str, set[str]]:

@@ -104,6 +104,11 @@ class Framework(Part):
     version: str | None = None
     cuda: str | None = None
     image: Text | None = None  # the container image that it comes in, as docker or podman on the hosts call it
+    target_image: Text | None = None  # the same for target, where its own registry has it under another name
+
+    def image_on(self, side: str) -> str | None:
+        """What the side runs."""
+        return self.target_image or self.image if side == "target" else self.image
 
 
 class RunsOn(Part):
@@ -526,6 +531,7 @@ class Plan(Part):
     approve_within: Duration = 900.0
     notify: tuple[Notify, ...] = ()
     secrets: tuple[SecretCopy, ...] = ()
+    docker_config: Text | None = None  # with the logins to registries; default: Docker's own of who runs `check --live`
     reconfigure: Reconfigure | None = None
     metrics_file: str | None = None
     lease: Lease | Literal["none"] = Lease()

@@ -132,18 +132,24 @@ def image(name: str) -> "dict[str, object]":
 def of_image(told: bytes) -> "dict[str, object]":
     try:
         one = json.loads(told.decode("utf-8", "replace"))[0]
-        config = one.get("Config") or {}
-        variables = dict(entry.split("=", 1) for entry in config.get("Env") or [] if "=" in entry)
-        return {
-            "id": one.get("Id"),
-            "digests": [digest.rpartition("@")[2] for digest in one.get("RepoDigests") or []],
-            "machine": one.get("Architecture"),
-            "cuda": variables.get("CUDA_VERSION") or (config.get("Labels") or {}).get("com.nvidia.cuda.version"),
-            "require": variables.get("NVIDIA_REQUIRE_CUDA"),
-            "pytorch": variables.get("PYTORCH_VERSION"),
-        }
+        out = of_config(one.get("Config") or {})
+        out["id"], out["machine"] = one.get("Id"), one.get("Architecture")
+        out["digests"] = [digest.rpartition("@")[2] for digest in one.get("RepoDigests") or []]
+        return out
     except (ValueError, LookupError, AttributeError, TypeError):
         return {"error": "its tool says what is no description of an image"}
+
+
+def of_config(config: "dict[str, object]") -> "dict[str, object]":
+    """What the variables and labels of an image tell of CUDA: those that NVIDIA's base images set."""
+    given, labels = config.get("Env"), config.get("Labels")
+    texts = [entry for entry in given if isinstance(entry, str)] if isinstance(given, list) else []
+    variables = dict(entry.split("=", 1) for entry in texts if "=" in entry)
+    named = labels.get("com.nvidia.cuda.version") if isinstance(labels, dict) else None
+    require = variables.get("NVIDIA_REQUIRE_CUDA")
+    if variables.get("NVIDIA_DISABLE_REQUIRE", "").lower() in ("1", "true"):
+        require = None
+    return {"cuda": variables.get("CUDA_VERSION") or named, "require": require, "pytorch": variables.get("PYTORCH_VERSION")}
 
 
 def writable(path: str) -> "list[object]":

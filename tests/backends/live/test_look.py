@@ -50,9 +50,11 @@ async def test_sides_that_are_alike_give_no_problem(tmp_path: Path) -> None:
 
 async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOT_SET", raising=False)
+    closed, gone, nobody, unserved = free_ports(4)
+    image = f"localhost:{unserved}/{IMAGE}"
     before = Planted(
         packages=(*TORCH, ("transformers", "4.44.0", None)),
-        images={IMAGE: HELD},
+        images={image: HELD},
         tools=("nvidia-ctk",),
         env={"HF_HOME": "/models", "REGION": "old"},
         folders={"/sys/class": ("infiniband/mlx5_0",)},
@@ -71,7 +73,7 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
         arch="i686",
         before="import os,time;_t=time.time;time.time=lambda:_t()+90;os.confstr=lambda n:'glibc 2.17';os.cpu_count=lambda:1",
         packages=(("torch", "2.1.0+cu118", "11.8"), ("transformers", "4.44.0", None), ("vllm", "0.5.0", None)),
-        images={IMAGE: OTHER},
+        images={image: OTHER},
         env={"REGION": "new", "TZ": "XYZ-9"},
     )
     second = Planted(
@@ -90,7 +92,6 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
         smi.say(row(0, name="NVIDIA A100-PCIE-40GB").replace("81559", "40960").replace("590.48.01", "470.82.01"))
         (smi.folder / "heading").write_text("| NVIDIA-SMI 470.82.01   Driver Version: 470.82.01   CUDA Version: 11.4     |\n")
         busy.say(row(0), row(1).replace(", 59,", ", 40000,"))
-        closed, gone, nobody = free_ports(3)
         third = f"{{name: new-3, address: 127.0.0.1, port: {gone}, user: nobody}}"
         stores = {
             "from": f"{{url: 'file://{tmp_path}/data/'}}",
@@ -106,7 +107,7 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
             + trust(tmp_path, old, new, second_host)
             + f"stores: {{{', '.join(f'{k}: {v}' for k, v in stores.items())}}}\n"
             "datasets: [{name: data, from: from, to: kept}, {name: more, from: from, to: bucket}]\n"
-            + WORKLOAD.replace("TARGETS", "new-1, new-2").replace("DATASETS", "more")
+            + WORKLOAD.replace("TARGETS", "new-1, new-2").replace("DATASETS", "more").replace(IMAGE, image)
             + "routes:\n  - {name: chat, workload: chat, command: {set: ['true', '{weight}'], get: [echo, '25']}, steps: [5, 100], "
             f"probe: {{target: 'http://127.0.0.1:{nobody}/'}}}}\n"
             "secrets: [{name: db, from: '${file:secret}', to: '${file:nowhere}'}]\n"
@@ -115,7 +116,7 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
     planted = [
         *[(code, ("new-1",)) for code in (
             "clock", "container_toolkit", "cpus", "environment_missing", "framework", "glibc", "gpu_count",
-            "gpu_memory", "gpu_type", "host_memory", "image_differs", "interconnect", "kernel_settings", "limits", "machine", "memory",
+            "gpu_memory", "gpu_type", "host_memory", "image_architecture", "image_differs", "interconnect", "kernel_settings", "limits", "machine", "memory",
             "os", "shared_memory", "time_zone",
         )],
         ("driver", ("new-1",)),
@@ -123,6 +124,7 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
         *[("package_differs", ("new-1",))] * 2,
         ("gpu_busy", ("new-2",)),
         ("image_missing", ("new-2",)),
+        ("registry", ()),
         ("package_missing", ("new-2",)),
         ("drivers_mixed", ()),
         ("host_unreachable", ("new-3",)),
