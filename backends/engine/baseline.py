@@ -75,9 +75,10 @@ async def _take(engine: Engine, measure: Measure, further: Sequence[str]) -> Tak
     pinned = tuple(
         sorted({p for phase in Phase for g in gates_of(engine.plan, phase) if g.measure == measure.name for p in g.at})
     )
-    if further and measure.legacy.file is None:
-        return Taken(measure, None, "further runs are files; this measure's source is none")
-    sources = [measure.legacy, *(measure.legacy.model_copy(update={"file": run}) for run in further)]
+    if further and measure.legacy.prometheus is not None:
+        return Taken(measure, None, "further runs are files or MLflow's; this measure's source is neither")
+    field = "run" if measure.legacy.mlflow is not None else "file"
+    sources = [measure.legacy, *(measure.legacy.model_copy(update={field: run}) for run in further)]
     feeds = [engine.world.follow(source, pinned) for source in sources]
     try:
         async with asyncio.timeout(READ_LIMIT):

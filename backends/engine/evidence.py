@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from backends.escape import plain
-from backends.plan.models import Gate, Measure
+from backends.plan.models import Gate, Measure, Source
 from backends.snapshot import GpuView, HostView
 from backends.validation.causes import Cause, likely_causes
 from backends.validation.compare import Rule, compare_points
@@ -18,8 +18,8 @@ from backends.validation.curve import Curve
 from backends.validation.followed import Followed
 from backends.validation.gate import within_of
 from backends.validation.measured import direction_of
-from backends.validation.prometheus_feed import shown_url
 from backends.validation.series import Sample
+from backends.validation.web import shown_url
 
 NEWEST = 20_000  # figures of a side: a rollback waits for the journal, and the journal for these
 _WAITING_GPU, _BUSY_CPU = 0.6, 0.9
@@ -33,19 +33,21 @@ def inputs_of(legacy: Followed, target: Followed) -> dict[str, dict[str, Any]]:
 
 def _input(side: Followed) -> dict[str, Any]:
     curve = _curve(side)
-    source = side.source
-    where = (
-        plain(source.file or "", 200)
-        if source.prometheus is None
-        else f"{shown_url(source.prometheus)} {plain(source.query or '', 200)}"
-    )
     first = curve.first_places(1)
     return {
-        "source": where,
+        "source": _where(side.source),
         "points": len(curve),
         "window": [first[0], curve.top] if first else None,
         "sha256": curve.digest(),
     }
+
+
+def _where(source: Source) -> str:
+    if source.prometheus is not None:
+        return f"{shown_url(source.prometheus)} {plain(source.query or '', 200)}"
+    if source.mlflow is not None:
+        return f"{shown_url(source.mlflow)} {plain(source.run or '', 80)} {plain(source.value or '', 120)}"
+    return plain(source.file or "", 200)
 
 
 def _curve(side: Followed) -> Curve:

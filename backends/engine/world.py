@@ -36,6 +36,7 @@ from backends.transfer.verify import Problem
 from backends.validation.feed import Feed
 from backends.validation.files import FileReader
 from backends.validation.followed import Followed
+from backends.validation.mlflow_feed import MlflowFeed
 from backends.validation.prometheus_feed import PrometheusFeed
 from backends.validation.web import Web
 from backends.vocabulary import SIDES, SideName
@@ -112,6 +113,8 @@ class LiveWorld:
         """One side's figures of a measure, followed from now on."""
         if source.prometheus is not None:
             return PrometheusFeed(source, self._web, base=self.base, pinned=pinned)
+        if source.mlflow is not None:
+            return MlflowFeed(source, self._web, base=self.base, pinned=pinned)
         return Feed(source, self._reader, pinned=pinned)
 
     @property

@@ -302,7 +302,8 @@ class Route(Part):
 
 
 class Source(Part):
-    """Where one side's figures come from: a file (`file`, `value`, `by`, `pattern`) or Prometheus (`prometheus`, `query`)."""
+    """Where one side's figures come from: a file (`file`, `value`, `by`, `pattern`), Prometheus (`prometheus`, `query`)
+    or MLflow (`mlflow`, `run`, `value`, `by`)."""
 
     file: str | None = None
     value: str | None = None
@@ -315,8 +316,15 @@ class Source(Part):
     query: str | None = None
     total: str | None = None  # error rates of Prometheus: a counter of all requests; `query` is the counter of failed ones
     unit: Literal["s", "ms", "us"] | None = None  # latencies of Prometheus: what the query gives; taken as ms
-    token: str | None = Field(default=None, repr=False)  # of Prometheus: a reference
+    mlflow: str | None = None  # the tracking server's address
+    run: str | None = None  # of MLflow: the run's id
+    token: str | None = Field(default=None, repr=False)  # of Prometheus and MLflow: a reference
     every: Duration | None = None  # how often a figure is expected; default: learnt from the data
+
+    @property
+    def is_log(self) -> bool:
+        """A log, whose latencies and errors are one a request; a server gives figures made of many."""
+        return self.prometheus is None and self.mlflow is None
 
 
 class Measure(Part):

@@ -13,7 +13,7 @@ from backends.plan.units import UnitError, parse_duration
 from backends.validation.addresses import Address
 from backends.validation.curve import Curve
 from backends.validation.errors import AxisAbsent
-from backends.validation.mlflow import metric_rows
+from backends.validation.mlflow import Tracking, metric_rows
 from backends.validation.prometheus import Server, absent, grid, query_range
 from backends.validation.rows import Row, axes_of, axis_absent, samples_of, to_time
 from backends.validation.web import Web
@@ -51,9 +51,8 @@ async def fetch_run(address: Address, metric: str, now: float | None = None) -> 
     token = await asyncio.to_thread(address.token)
     async with Web() as web:
         if address.kind == "mlflow":
-            run = address.params["run"]
-            rows = await metric_rows(web, address.url, run, metric, token=token, where=address.where)
-            return FetchedRun(address.where, metric, rows)
+            run = Tracking(address.url, address.params["run"], address.where, token)
+            return FetchedRun(address.where, metric, await metric_rows(web, run, metric))
         server = Server(address.url, address.where, token)
         query, step = address.params["query"], _duration(address, "step", STEP)
         end = grid(_instant(address, "end", time.time() if now is None else now), step)

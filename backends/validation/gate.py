@@ -147,7 +147,7 @@ def _over_time(spec: Gate, measure: Measure, legacy: Measured, target: Measured,
     limit = within_of(spec, measure)
     start, missing = _seen(spec, (legacy, target), now)
     (ours, cold), (theirs, cold_before) = (_steady(measure, s.series, start) for s in (target, legacy))
-    requests = measure.kind == "latency" and measure.target.prometheus is None
+    requests = measure.kind == "latency" and measure.target.is_log
     least = LEAST_REQUESTS if requests else LEAST_SAMPLES
     if min(len(ours), len(theirs)) < least:
         reason = f"{len(theirs)} and {len(ours)} samples, {least} a side needed"

@@ -13,7 +13,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from backends.errors import CutoverError
 from backends.escape import plain
@@ -22,7 +21,7 @@ from backends.secrets.resolve import resolve
 from backends.validation.followed import Followed
 from backends.validation.prometheus import MOST_POINTS, Points, Server, absent, grid, query_range
 from backends.validation.series import Sample
-from backends.validation.web import Web
+from backends.validation.web import Web, shown_url
 
 EVERY = 15.0
 LATER = 2.0  # seconds that an instant must have passed
@@ -144,10 +143,3 @@ def _older(total: Points) -> int:
     """How many of the first points are left out, so that what is read of the past is bounded."""
     newest = total[-1][1] if total else 0.0
     return next((i for i, (_, count) in enumerate(total) if newest - count <= MOST_AT_FIRST), 0)
-
-
-def shown_url(url: str) -> str:
-    """The address without what may be secret in it."""
-    parts = urlsplit(url)
-    port = f":{parts.port}" if parts.port is not None else ""
-    return plain(f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}", 200)

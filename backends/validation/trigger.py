@@ -79,6 +79,6 @@ def _judge(q: Question, exposed: bool) -> TriggerResult:
         return judge_loss(q)
     if kind == "error_rate":
         return judge_error_rate(q)
-    if kind == "latency" and q.measure.target.prometheus is None:
+    if kind == "latency" and q.measure.target.is_log:
         return judge_latency(q)
     return judge_level(q)

@@ -74,7 +74,7 @@ def _figure(side: Measured, measure: Measure) -> float | None:
         return math.fsum(values) / len(values)
     if measure.kind == "memory":
         return values[-1]
-    requests = measure.kind == "latency" and measure.target.prometheus is None
+    requests = measure.kind == "latency" and measure.target.is_log
     return quantile(values, measure.quantile or 0.99) if requests else quantile(values, 0.5)
 
 

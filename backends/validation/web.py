@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -88,3 +89,10 @@ def _words(error: Exception) -> str:
     if isinstance(error, aiohttp.InvalidURL):
         return "its address is none"
     return plain(str(error) or type(error).__name__, 120)
+
+
+def shown_url(url: str) -> str:
+    """The address without what may be secret in it."""
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port is not None else ""
+    return plain(f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}", 200)

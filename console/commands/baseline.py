@@ -26,8 +26,8 @@ from console.output import command_body, emit_json, json_option, say, state_opti
     "--run",
     "runs",
     multiple=True,
-    metavar="MEASURE=FILE",
-    help="A further run of legacy: how far two runs of it differ is its noise.",
+    metavar="MEASURE=RUN",
+    help="A further run of legacy, a file or an id of MLflow's: how far two runs of it differ is its noise.",
 )
 @json_option
 @state_option
@@ -55,7 +55,7 @@ def command(
     checked = load_plan(plan)
     assert checked.plan is not None
     folder = folder_of(state_dir, checked.plan.name)
-    further = _runs(runs)
+    further = _runs(runs, {m.name for m in checked.plan.measures if m.legacy.mlflow is not None})
     if ssh_config or known_hosts:
         keep_choice(make_state_dir(folder), ssh_config, known_hosts)
     if engine_runs(folder):
@@ -70,13 +70,14 @@ def command(
     return 0 if recorded == len(measures) else 1 if recorded else 4
 
 
-def _runs(given: tuple[str, ...]) -> dict[str, list[str]]:
+def _runs(given: tuple[str, ...], of_mlflow: set[str]) -> dict[str, list[str]]:
+    """Further runs by measure: files with their whole path, ids of MLflow's as they are."""
     out: dict[str, list[str]] = {}
     for text in given:
-        name, equals, file = text.partition("=")
-        if not equals or not name or not file:
-            raise UsageError(f"--run {plain(text, 100)} is not MEASURE=FILE", hint="such as --run loss=runs/seed2.jsonl")
-        out.setdefault(name, []).append(file if "://" in file else str(Path(file).absolute()))
+        name, equals, run = text.partition("=")
+        if not equals or not name or not run:
+            raise UsageError(f"--run {plain(text, 100)} is not MEASURE=RUN", hint="such as --run loss=runs/seed2.jsonl")
+        out.setdefault(name, []).append(run if "://" in run or name in of_mlflow else str(Path(run).absolute()))
     return out
 
 

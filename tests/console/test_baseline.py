@@ -14,6 +14,7 @@ import pytest
 
 from backends.cutover.fold import fold
 from backends.engine.journal import read_events
+from tests.peers.mlflow import Mlflow, mlflow
 from tests.peers.openssh import OpenSsh, openssh
 
 CUTOVER = [sys.executable, "-c", "from console.main import main; main()"]
@@ -93,3 +94,33 @@ async def test_names_that_the_plan_does_not_have_are_usage_errors(tmp_path: Path
         plan = write_world(tmp_path, sshd)
         for wrong in (["--workload", "nobody"], ["--run", "nothing=x"], ["--run", "loss"]):
             assert (await cutover("baseline", plan, "--state", tmp_path / "state", *wrong))[0] == 2
+
+
+async def test_a_plan_whose_figures_are_mlflows_is_read_with_no_engine_and_followed_by_one(tmp_path: Path) -> None:
+    runs = {
+        f"seed{n}": {"loss": [(s, 1_700_000_000_000 + s * 1000, 2 + 1 / (s + 1) + n * 0.001) for s in range(60)]} for n in (1, 2)
+    }
+    async with mlflow(Mlflow(runs, page=20)) as server:
+        plan, state = tmp_path / "plan.yaml", tmp_path / "state"
+        source = f"{{mlflow: {server.url}, run: seed%d, value: loss, by: step}}"
+        plan.write_text(
+            "version: 1\nname: try\nlegacy: {provider: a}\ntarget: {provider: b}\n"
+            "workloads: [{name: train, class: training}]\n"
+            f"measures: [{{name: loss, workload: train, kind: loss, legacy: {source % 1}, target: {source % 2}}}]\n"
+            "gates: {testing: [{measure: loss, at: [10, 50], within: 0.5%}]}\n"
+        )
+        code, body = await cutover("baseline", plan, "--state", state, "--run", "loss=seed2")
+        assert code == 0, body
+        (loss,) = body["measures"]
+        assert (loss["samples"], loss["runs"], loss["by"]) == (60, 2, "step")
+        assert loss["noise"] == pytest.approx(0.001 / 2.02, rel=0.01)
+        assert (await cutover("up", plan, "--state", state, "--detach"))[0] == 0
+        try:
+            async with asyncio.timeout(30):
+                verdict = ""
+                while verdict != "PASS":
+                    gate = (await cutover("status", "--state", state))[1]["gates"][0]
+                    verdict = gate["verdict"]
+            assert gate["name"] == "loss@10,50"
+        finally:
+            await cutover("down", "--state", state, "--anyway")

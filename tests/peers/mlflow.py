@@ -13,11 +13,12 @@ Entry = tuple[int, int, float | str]  # step, unix milliseconds, value
 
 @dataclass
 class Mlflow:
-    """`runs` by id: a metric's entries by its key. `token`: what it wants to hear."""
+    """`runs` by id: a metric's entries by its key. `token`: what it wants to hear. `page`: the most of a page."""
 
     runs: Mapping[str, Mapping[str, Sequence[Entry]]]
     token: str | None = None
     page: int = 1000
+    pages: bool = True  # False: as a server that keeps files, which knows no pages
     url: str = ""
     asked: list[str] = field(default_factory=list)
 
@@ -46,6 +47,10 @@ async def mlflow(server: Mlflow) -> AsyncIterator[Mlflow]:
         if isinstance(run, web.Response):
             return run
         key = request.query["metric_key"]
+        if not server.pages:
+            if "page_token" in request.query:
+                return refuse(400, "INVALID_PARAMETER_VALUE", "The FileStore backend does not support pagination")
+            return web.json_response({"metrics": [entry(key, e) for e in run.get(key, ())]})
         start = int(request.query.get("page_token", "0"))
         size = min(server.page, int(request.query.get("max_results", "1000")))
         entries = run.get(key, ())

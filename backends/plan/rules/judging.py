@@ -29,8 +29,8 @@ def _check_measure(path: Path, measure: Measure, findings: Findings) -> None:
     for side, source in (("legacy", measure.legacy), ("target", measure.target)):
         check_source((*path, side), source, findings)
     check_kind(path, measure, findings)
-    both_files = measure.legacy.file is not None and measure.target.file is not None
-    if both_files and measure.legacy.by != measure.target.by:
+    has_axes = measure.legacy.prometheus is None and measure.target.prometheus is None
+    if has_axes and measure.legacy.by != measure.target.by:
         message = f"found by {measure.target.by} on target and by {measure.legacy.by} on legacy, expected the same"
         findings.error((*path, "target", "by"), "axes_differ", message)
     if measure.kind == "value" and measure.higher_is_better is None:

@@ -163,7 +163,7 @@ def _urls(plan: Plan) -> Iterator[tuple[Path, str]]:
             yield ("stores", name, "endpoint"), store.endpoint
     for i, measure in enumerate(plan.measures):
         for side, source in (("legacy", measure.legacy), ("target", measure.target)):
-            for field in ("file", "prometheus"):
+            for field in ("file", "prometheus", "mlflow"):
                 text = getattr(source, field)
                 if text is not None:
                     yield ("measures", i, side, field), text

@@ -6,40 +6,64 @@ import re
 
 from backends.escape import plain
 from backends.plan.document import Path
-from backends.plan.models import Measure, Source
+from backends.plan.models import Axis, Measure, Source
 from backends.plan.problems import Findings
 from backends.plan.rules.stores import is_loopback, split_url
 
 _FILES = ("", "file", "ssh")
+_NEEDED = {"file": ("value",), "prometheus": ("query",), "mlflow": ("run", "value")}
+_ONLY = {
+    "value": ("file", "mlflow"),
+    "pattern": ("file",),
+    "query": ("prometheus",),
+    "total": ("prometheus",),
+    "unit": ("prometheus",),
+    "run": ("mlflow",),
+    "token": ("prometheus", "mlflow"),
+}
+_AXES: dict[str, tuple[Axis, ...]] = {"prometheus": ("time",), "mlflow": ("step", "time")}
+_PORTS = {"prometheus": 9090, "mlflow": 5000}
+
+
+def kind_of(source: Source) -> str | None:
+    """The one kind of source that it names; None where it names none or several."""
+    kinds = [kind for kind in _NEEDED if getattr(source, kind) is not None]
+    return kinds[0] if len(kinds) == 1 else None
 
 
 def check_source(path: Path, source: Source, findings: Findings) -> None:
     """One kind of source, with the fields that it needs."""
     is_written = findings.places.is_written
-    kinds = [kind for kind in ("file", "prometheus") if getattr(source, kind) is not None]
-    if len(kinds) != 1:
-        if kinds or not any(is_written((*path, kind)) for kind in ("file", "prometheus")):
-            found = "both" if kinds else "neither"
-            findings.error(path, "one_kind", f"found {found}, expected exactly one of file, prometheus")
+    kind = kind_of(source)
+    if kind is None:
+        kinds = [k for k in _NEEDED if getattr(source, k) is not None]
+        if kinds or not any(is_written((*path, k)) for k in _NEEDED):
+            found = " and ".join(kinds) if kinds else "none"
+            findings.error(path, "one_kind", f"found {found}, expected exactly one of {', '.join(_NEEDED)}")
         return
-    needed, kind = ("value", "file") if kinds == ["file"] else ("query", "prometheus")
-    if getattr(source, needed) is None and not is_written((*path, needed)):
-        findings.error(path, "missing_field", f"found no field `{needed}`, expected one beside `{kind}`")
+    for field in _NEEDED[kind]:
+        if getattr(source, field) is None and not is_written((*path, field)):
+            findings.error(path, "missing_field", f"found no field `{field}`, expected one beside `{kind}`")
+    for field, only in _ONLY.items():
+        if getattr(source, field) is not None and kind not in only:
+            message = f"found `{field}` beside `{kind}`, expected it only with {' or '.join(only)}"
+            findings.error((*path, field), "not_used", message)
+    if source.by not in _AXES.get(kind, (source.by,)):
+        message = f"found by: {source.by} beside `{kind}`, whose figures are by {' or '.join(_AXES[kind])} only"
+        findings.error((*path, "by"), "not_used", message)
     _check_pattern(path, source, findings)
-    _check_prometheus(path, source, findings)
-    if source.file is not None:
-        parts = split_url(source.file)
-        if parts is None or parts.scheme not in _FILES or (parts.scheme == "ssh" and not parts.hostname):
-            found = f"found `{plain(source.file, 80)}`, expected ssh://host/path, file:///path or a path"
-            findings.error((*path, "file"), "source", found)
+    if source.file is None:
+        _check_server(path, kind, source, findings)
+        return
+    parts = split_url(source.file)
+    if parts is None or parts.scheme not in _FILES or (parts.scheme == "ssh" and not parts.hostname):
+        found = f"found `{plain(source.file, 80)}`, expected ssh://host/path, file:///path or a path"
+        findings.error((*path, "file"), "source", found)
 
 
 def _check_pattern(path: Path, source: Source, findings: Findings) -> None:
     """A pattern must be an expression whose groups name the metric and its axis."""
-    if source.pattern is None:
-        return
-    if source.file is None:
-        findings.error((*path, "pattern"), "not_used", "found `pattern` without `file`, expected it beside one")
+    if source.pattern is None or source.file is None:
         return
     try:
         groups = re.compile(source.pattern).groupindex
@@ -52,27 +76,19 @@ def _check_pattern(path: Path, source: Source, findings: Findings) -> None:
         findings.error((*path, "pattern"), "pattern", message, f"name a group (?P<{plain(own, 80) or 'value'}>…)")
 
 
-def _check_prometheus(path: Path, source: Source, findings: Findings) -> None:
-    if source.prometheus is None:
-        for field in ("total", "unit", "token", "query"):
-            if getattr(source, field) is not None:
-                findings.error((*path, field), "not_used", f"found `{field}` without `prometheus`, expected it beside one")
-        return
-    parts = split_url(source.prometheus)
+def _check_server(path: Path, kind: str, source: Source, findings: Findings) -> None:
+    url = getattr(source, kind)
+    parts = split_url(url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        found = f"found `{plain(source.prometheus, 80)}`, expected http://host:9090 or https://host/prefix"
-        findings.error((*path, "prometheus"), "source", found)
+        found = f"found `{plain(url, 80)}`, expected http://host:{_PORTS[kind]} or https://host/prefix"
+        findings.error((*path, kind), "source", found)
     elif source.token is not None and parts.scheme == "http" and not is_loopback(parts.hostname):
         message = "found plain http with a token: whoever is on the way reads it"
-        findings.warning((*path, "prometheus"), "plain_http", message, "use https")
-    if source.value is not None:
-        findings.error((*path, "value"), "not_used", "found `value` beside `prometheus`, which has `query`")
-    if source.by != "time":
-        findings.error((*path, "by"), "not_used", f"found by: {source.by} for Prometheus, whose figures are by time only")
+        findings.warning((*path, kind), "plain_http", message, "use https")
 
 
 def check_kind(path: Path, measure: Measure, findings: Findings) -> None:
-    """What a source of Prometheus must say for the kind of its measure."""
+    """What a source of a server must say for the kind of its measure."""
     for side, source in (("legacy", measure.legacy), ("target", measure.target)):
         if source.prometheus is None:
             continue
@@ -85,7 +101,8 @@ def check_kind(path: Path, measure: Measure, findings: Findings) -> None:
         if measure.kind == "latency" and source.unit is None:
             message = "nothing says what unit the query gives: taken as milliseconds; Prometheus' own histograms hold seconds"
             findings.note((*path, side, "query"), "unit", message, "write unit: s, or unit: ms")
-    kinds = {"prometheus" if s.prometheus is not None else "file" for s in (measure.legacy, measure.target)}
-    if measure.kind in ("latency", "error_rate") and len(kinds) > 1 and not (measure.legacy.total or measure.target.total):
-        message = "found a log of requests on one side and a query's figure on the other: they are not the same thing"
-        findings.error((*path, "target"), "axes_differ", message, "take both from Prometheus, or both from logs")
+    if measure.kind not in ("latency", "error_rate") or measure.legacy.total or measure.target.total:
+        return
+    if measure.legacy.is_log != measure.target.is_log:
+        message = "found a log of requests on one side and a server's figure on the other: they are not the same thing"
+        findings.error((*path, "target"), "axes_differ", message, "take both from a server, or both from logs")

@@ -5,6 +5,11 @@ import pytest
 from backends.plan.problems import Problem
 from tests.backends.plan.plans import FULL, changed, documented_plan, errors, judged, the
 
+LOSS_FILES = (
+    'legacy: {file: "ssh://gcp-a1/var/log/pretrain/metrics.jsonl", value: loss, by: epoch}\n'
+    '    target: {file: "ssh://lam-b1/var/log/pretrain/metrics.jsonl", value: loss, by: epoch}'
+)
+MLFLOW = 'legacy: {mlflow: "http://m:5000", run: a, value: x, by: step}\n'
 STEPS_OF_JOBS = "steps: [100]\n\nmeasures"
 
 
@@ -97,6 +102,15 @@ CASES = [
     ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {prometheus: \"http://p:9090\", query: x, token: '${env:T}'}", "warning", "plain_http", "measures[0].target.prometheus"),
     ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {prometheus: \"https://p:9090\", query: x, token: abc}", "warning", "literal_credential", "measures[0].target.token"),
     ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {file: a, value: x, by: epoch, unit: s}", "error", "not_used", "measures[0].target.unit"),
+    (LOSS_FILES, MLFLOW + "    target: {mlflow: \"http://m:5000\", value: x, by: step}", "error", "missing_field", "measures[0].target"),
+    (LOSS_FILES, MLFLOW + "    target: {mlflow: \"http://m:5000\", run: a, by: step}", "error", "missing_field", "measures[0].target"),
+    ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {mlflow: \"http://m:5000\", run: a, value: x, by: epoch}", "error", "not_used", "measures[0].target.by"),
+    (LOSS_FILES, MLFLOW + "    target: {mlflow: \"http://m:5000\", run: a, value: x, by: step, query: y}", "error", "not_used", "measures[0].target.query"),
+    (LOSS_FILES, MLFLOW + "    target: {mlflow: m, run: a, value: x, by: step}", "error", "source", "measures[0].target.mlflow"),
+    (LOSS_FILES, MLFLOW + "    target: {mlflow: \"http://m:5000\", prometheus: \"http://p:9090\", run: a, value: x, query: y, by: step}", "error", "one_kind", "measures[0].target"),
+    ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {file: a, run: a, value: x, by: epoch}", "error", "not_used", "measures[0].target.run"),
+    ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {mlflow: \"http://m:5000\", run: a, value: x, by: step}", "error", "axes_differ", "measures[0].target.by"),
+    (LOSS_FILES, MLFLOW + "    target: {mlflow: \"http://m:5000\", run: a, value: x, by: step, token: '${env:T}'}", "warning", "plain_http", "measures[0].target.mlflow"),
     ("metrics.jsonl\", value: loss, by: epoch}\n    target", "metrics.jsonl\", value: loss, by: epoch, pattern: '('}\n    target", "error", "pattern", "measures[0].legacy.pattern"),
     ("metrics.jsonl\", value: loss, by: epoch}\n    target", "metrics.jsonl\", value: loss, by: epoch, pattern: '(?P<epoch>.)'}\n    target", "error", "pattern", "measures[0].legacy.pattern"),
     ("ssh://lam-b1/var/log/pretrain/metrics.jsonl", "ftp://lam-b1/var/log/pretrain/metrics.jsonl", "error", "source", "measures[0].target.file"),

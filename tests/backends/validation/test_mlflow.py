@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 import pytest
 
 from backends.errors import UsageError
+from backends.plan.models import Gate, Measure, Source
 from backends.validation.addresses import address_of
 from backends.validation.curve import Curve
 from backends.validation.errors import MetricAbsent, SourceUnreadable
 from backends.validation.fetch import FetchedRun, fetch_run
+from backends.validation.gate import judge_gate
+from backends.validation.measured import silence_of
+from backends.validation.mlflow_feed import MlflowFeed
+from backends.validation.web import Web
+from backends.verdict import Verdict
 from tests.peers.mlflow import Mlflow, mlflow
 from tests.peers.scripted_http import Asked, answer, scripted_http
 
@@ -137,3 +145,134 @@ def test_a_plus_in_a_query_stays_a_plus_and_percent_codes_are_undone() -> None:
     assert again is not None
     assert again.params["query"] == query
     assert address_of("file:///x?query=1") is None
+
+
+class Clock:
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+NOW = 1_700_000_100.0
+
+
+@asynccontextmanager
+async def following(url: str, clock: Clock, **more: str) -> AsyncIterator[MlflowFeed]:
+    source = Source.model_validate({"mlflow": url, "run": "abc", "value": "loss", "by": "step"} | more)
+    async with Web() as web:
+        yield MlflowFeed(source, web, clock=clock)
+
+
+async def test_a_feed_reads_the_past_and_then_only_from_the_last_page_on() -> None:
+    losses, clock = list(LOSS), Clock(NOW)
+    async with mlflow(Mlflow({"abc": {"loss": losses}}, page=4)) as server, following(server.url, clock) as feed:
+        await feed.poll()
+        assert feed.error is None
+        assert feed.series.points() == [(s, v) for s, _, v in LOSS]
+        assert feed.age(NOW) == NOW - 1_700_000_009.0
+        losses.append((10, 1_700_000_101_000, 0.1))
+        losses += [(s, 1_700_000_101_000 + s, 0.1) for s in range(11, 15)]
+        server.asked.clear()
+        clock.now += 6
+        await feed.poll()
+        assert [x for x, _ in feed.series.points()] == list(range(15))
+        assert feed.series.duplicates == 0
+        assert sum("get-history" in a for a in server.asked) == 2
+        assert feed.age(clock.now) == 0
+
+
+async def test_a_run_that_logs_nothing_new_is_asked_for_its_latest_figures_only() -> None:
+    clock = Clock(NOW)
+    odd = [*LOSS, (10, 1_700_000_010_000, "NaN")]
+    async with mlflow(Mlflow({"abc": {"loss": odd}})) as server, following(server.url, clock) as feed:
+        await feed.poll()
+        server.asked.clear()
+        for _ in range(12):
+            clock.now += 1
+            await feed.poll()
+        assert [a.split("?")[0].rsplit("/", 1)[-1] for a in server.asked] == ["get", "get"]
+        assert silence_of("target", feed, NOW + 60, 30) == (Verdict.INCONCLUSIVE, "target silent 2 min")
+
+
+async def test_figures_of_an_earlier_time_that_come_late_are_read_too() -> None:
+    losses, clock = list(LOSS), Clock(NOW)
+    async with mlflow(Mlflow({"abc": {"loss": losses}})) as server, following(server.url, clock) as feed:
+        await feed.poll()
+        losses.insert(3, (77, 1_700_000_002_500, 7.0))
+        losses.append((10, 1_700_000_101_000, 0.1))
+        clock.now += 6
+        await feed.poll()
+        assert feed.series.at(77) == 7.0
+        assert len(feed.series.points()) == 12
+        assert "anew" in str(feed.note)
+
+
+async def test_a_server_that_keeps_files_gives_one_page_whatever_was_asked_for() -> None:
+    losses, clock = list(LOSS), Clock(NOW)
+    async with mlflow(Mlflow({"abc": {"loss": losses}}, page=2, pages=False)) as server, following(server.url, clock) as feed:
+        await feed.poll()
+        losses.append((10, 1_700_000_101_000, 0.1))
+        clock.now += 6
+        await feed.poll()
+        assert feed.error is None
+        assert len(feed.series.points()) == 11
+
+
+async def test_a_run_without_figures_is_no_error_and_one_with_others_names_them() -> None:
+    run: dict[str, list[tuple[int, int, float]]] = {}
+    clock = Clock(NOW)
+    async with mlflow(Mlflow({"abc": run})) as server, following(server.url, clock) as feed:
+        await feed.poll()
+        assert (feed.error, feed.is_caught_up, len(feed.series)) == (None, True, 0)
+        run["val_loss"] = LOSS
+        clock.now += 6
+        await feed.poll()
+        assert "`loss` is not there; there are val_loss" in str(feed.error)
+        run["loss"] = LOSS
+        await feed.poll()
+        assert feed.error is None
+        assert len(feed.series) == 10
+
+
+async def test_a_server_that_is_away_is_told_and_read_on_when_it_is_back() -> None:
+    losses, clock = list(LOSS), Clock(NOW)
+    server = Mlflow({"abc": {"loss": losses}}, token="t0ken")
+    async with mlflow(server), following(server.url, clock) as feed:
+        await feed.poll()
+        assert "access denied" in str(feed.error)
+        server.token = None
+        await feed.poll()
+        assert len(feed.series) == 10
+        server.token = "another"
+        clock.now += 6
+        losses.append((10, 1_700_000_101_000, 0.1))
+        await feed.poll()
+        assert "access denied" in str(feed.error)
+        server.token = None
+        await feed.poll()
+        assert (feed.error, len(feed.series)) == (None, 11)
+
+
+async def test_a_token_of_the_plan_goes_to_the_server_and_into_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TEST_TOKEN", "very-secret")
+    server = Mlflow({}, token="very-secret")
+    async with mlflow(server), following(server.url, Clock(NOW), token="${env:MLFLOW_TEST_TOKEN}") as feed:
+        await feed.poll()
+    assert "RESOURCE_DOES_NOT_EXIST" in str(feed.error)
+    assert "very-secret" not in str(feed.error) + repr(feed.source)
+
+
+async def test_a_loss_of_two_runs_is_judged_as_one_of_two_files_is() -> None:
+    worse = [(s, at, v * 1.02) for s, at, v in LOSS]
+    clock = Clock(NOW)
+    async with mlflow(Mlflow({"abc": {"loss": LOSS}, "new": {"loss": worse}})) as server:
+        async with following(server.url, clock) as legacy, following(server.url, clock, run="new") as target:
+            await legacy.poll()
+            await target.poll()
+        measure = Measure(name="loss", workload="w", kind="loss", legacy=legacy.source, target=target.source)
+        gate = Gate.model_validate({"measure": "loss", "at": [1, 5], "within": "0.5%"})
+        found = judge_gate(gate, measure, legacy, target, now=NOW)
+    assert found.verdict is Verdict.BREACH
+    assert [p.delta for p in found.points] == [pytest.approx(0.02), pytest.approx(0.02)]
