@@ -15,11 +15,18 @@ class Model(BaseModel):
 
 
 class Lag(Model):
-    """What one side holds and the other does not yet. `seconds`: age of the oldest such object."""
+    """What one side holds and the other does not yet. `seconds`: age of the oldest such object, or of the look where there may be more."""
 
     objects: int | None = None
     bytes: int | None = None
     seconds: float | None = None
+    age: float | None = None  # seconds since the look began that says so
+    may_be_more: bool = False  # whoever writes there may have written since that look began
+
+    @property
+    def is_zero(self) -> bool:
+        """Is it known that there is nothing, now and not only at the last look?"""
+        return self.objects == 0 and not self.may_be_more
 
 
 class FailureView(Model):

@@ -8,6 +8,7 @@ from backends.escape import plain
 from backends.snapshot import BackupView, DatasetView, HostView, Snapshot, TriggerView, mean_of
 from backends.verdict import Verdict
 from backends.vocabulary import Phase
+from console.words import gap_words
 from themes.meaning import UNICODE, level_of_verdict
 from widgets.figures import duration, share, size
 
@@ -67,7 +68,7 @@ def status_lines(s: Snapshot) -> Iterator[str]:
 def _rollback(s: Snapshot) -> Iterator[str]:
     r = s.rollback
     if r.ready:
-        yield f"rollback ready, {duration(r.seconds_to_safe)} to safe, gap {r.gap.objects or 0} objects, legacy {r.legacy}"
+        yield f"rollback ready, {duration(r.seconds_to_safe)} to safe, {gap_words(r.gap)}, legacy {r.legacy}"
     else:
         why = "; ".join(plain(b) for b in r.blocked_by) or "nothing to roll back to"
         yield f"ROLLBACK NOT READY: {why}"

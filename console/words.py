@@ -15,12 +15,13 @@ OUTCOMES = {
 
 
 def gap_words(gap: Lag) -> str:
-    """What an emergency rollback leaves behind on the target: `3 objects 1.2 MiB`."""
+    """What an emergency rollback leaves behind on the target: `gap 3 objects 1.2 MiB`; with when that was, where target may have written since."""
     if gap.objects is None and gap.bytes is None:
         return "gap -"
+    since = f" {figures.duration(gap.age)} ago" if gap.may_be_more else ""
     if not gap.objects and not gap.bytes:
-        return "no gap"
-    return f"gap {figures.count(gap.objects)} objects {figures.size(gap.bytes)}"
+        return f"no gap{since}"
+    return f"gap {figures.count(gap.objects)} objects {figures.size(gap.bytes)}{since}"
 
 
 def preview_facts(preview: PreviewView) -> str:

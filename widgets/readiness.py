@@ -8,7 +8,7 @@ from textual.strip import Strip
 
 from backends.snapshot import Health, Lag, ReadinessView, Snapshot, State
 from themes.palette import Palette
-from widgets.figures import count, duration, is_late, size
+from widgets.figures import brief, count, duration, is_late, size
 from widgets.panel import Panel
 from widgets.row import Row
 
@@ -18,12 +18,12 @@ HOME = (State.ROLLED_BACK,)
 
 
 def gap_words(gap: Lag) -> str:
-    """What an emergency rollback would leave behind: `3 objects 1.20 MiB`."""
+    """What an emergency rollback would leave behind: `3 objects 1.20 MiB`; `none 4s ago`, `3+ objects` where target may have written since."""
     if gap.objects is None and gap.bytes is None:
         return "-"
     if not gap.objects and not gap.bytes:
-        return "none"
-    objects = f"{count(gap.objects)} object{'' if gap.objects == 1 else 's'}"
+        return f"none {brief(gap.age)} ago" if gap.may_be_more else "none"
+    objects = f"{count(gap.objects)}{'+' if gap.may_be_more else ''} object{'' if gap.objects == 1 else 's'}"
     return objects if gap.bytes is None else f"{objects} {size(gap.bytes)}"
 
 

@@ -119,6 +119,8 @@ def _intent(m: Migration, event: Event, data: dict[str, Any]) -> None:
         route.desired, route.in_flight = op.args["weight"], True
     elif op.kind == "ttl" and op.args["route"] in m.ttls:
         m.ttls[op.args["route"]].is_meant = True
+    elif op.kind == "resume":
+        m.still.pop((op.args["workload"], op.args["side"]), None)  # from now on it may write
 
 
 def _sent(m: Migration, event: Event, data: dict[str, Any]) -> None:
@@ -159,6 +161,7 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         _noted(m, op.kind, (op.args["workload"], op.args["side"]), data)
     elif op.kind == "quiesce":
         _quiesced(m, op.args["workload"], op.args["side"])
+        m.still[op.args["workload"], op.args["side"]] = event.observed
         if isinstance(data.get("at_step"), int):
             m.at_step[op.args["workload"]] = data["at_step"]
         m.doubts.pop(op.args["workload"], None)
@@ -173,18 +176,14 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         _forced(m, op.args["dataset"], token, op.args["writer"], op.args["epoch"])
         token.writer, token.epoch = op.args["writer"], op.args["epoch"]
         token.was_target = token.was_target or token.writer == "target"
+        if token.writer == "target":
+            m.at_zero.pop((op.args["dataset"], "reverse"), None)
         if token.writer == "target" and m.run is not None:
             m.run.committed = True
-    elif op.kind == "fence" and op.args.get("side") == "legacy":
-        m.quiesced.add((op.args["workload"], "legacy"))  # as far as it could be: whoever leads home starts it
-        (m.unfenced_legacy.add if data.get("unfenced") else m.unfenced_legacy.discard)(op.args["workload"])
     elif op.kind == "fence":
-        if data.get("unfenced", False):
-            m.unfenced_target.add(op.args["workload"])
-        else:
-            m.unfenced_target.discard(op.args["workload"])
-            m.started.discard((op.args["workload"], "target"))
-        m.unfenced = bool(m.unfenced_target)
+        _fenced(m, op.args["workload"], op.args.get("side", "target"), event, is_loose=bool(data.get("unfenced")))
+    elif op.kind == "last_round":
+        m.at_zero[op.args["dataset"], "reverse" if op.args["reverse"] else "forward"] = op.began
     elif op.kind in ("compare", "restore") and "equal" in data:
         m.compared[op.args["dataset"]] = bool(data["equal"])
         m.uncompared -= {op.args["dataset"]}
@@ -196,6 +195,19 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         m.archived.add(op.args["dataset"])
     elif op.kind == "settle_gap" and data.get("settled") and not m.unfenced:  # while it runs there, it writes on
         m.unsettled.discard(op.args["dataset"])
+
+
+def _fenced(m: Migration, workload: str, side: str, event: Event, *, is_loose: bool) -> None:
+    if not is_loose:
+        m.still[workload, side] = event.observed
+    if side == "legacy":
+        m.quiesced.add((workload, side))  # as far as it could be: whoever leads home starts it
+        (m.unfenced_legacy.add if is_loose else m.unfenced_legacy.discard)(workload)
+        return
+    (m.unfenced_target.add if is_loose else m.unfenced_target.discard)(workload)
+    if not is_loose:
+        m.started.discard((workload, side))
+    m.unfenced = bool(m.unfenced_target)
 
 
 def _ttl_set(m: Migration, op: Op, event: Event, data: dict[str, Any]) -> None:

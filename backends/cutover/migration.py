@@ -203,6 +203,7 @@ class Migration:
     quiesced: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that we stopped
     started: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that we started
     pinned: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (workload, side): what starting it brings back
+    still: dict[tuple[str, str], float] = field(default_factory=dict)  # (workload, side) -> stopped there since when (observed)
     at_step: dict[str, int] = field(default_factory=dict)  # workload -> the step that it was last stopped at
     closed: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that takes no new work, by us
     doubts: dict[str, float] = field(default_factory=dict)  # workload whose stop failed -> until when (observed) it may act
@@ -237,6 +238,7 @@ class Migration:
     gates: dict[str, VerdictFold] = field(default_factory=dict)
     triggers: dict[str, VerdictFold] = field(default_factory=dict)
     rounds: dict[str, dict[str, Any]] = field(default_factory=dict)  # dataset -> last round in the journal
+    at_zero: dict[tuple[str, str], float] = field(default_factory=dict)  # (dataset, way) -> when it was proven
     backups: dict[str, BackupFold] = field(default_factory=dict)  # dataset -> the last
     backups_taken: dict[tuple[str, int], BackupFold] = field(default_factory=dict)  # (dataset, number): all there were
     compared: dict[str, bool] = field(default_factory=dict)  # dataset -> were both sides shown to be equal by the last rollback

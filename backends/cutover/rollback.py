@@ -204,8 +204,18 @@ def _warnings(world: World, mode: Mode, gap: Lag | None) -> tuple[str, ...]:
         lost = [d for d in workload.writes if not _has_reverse(plan, d) and m.token(d).epoch % 2 == 1]
         if lost:
             out.append(f"what {workload.name} wrote on target to {', '.join(lost)} is lost: no reverse sync in the plan")
-    if mode == "emergency" and writers and (gap is None or gap.objects != 0):
-        many = "" if gap is not None and gap.objects == 1 else "s"
-        size = "of unknown size" if gap is None or gap.objects is None else f"of {gap.objects} object{many}"
-        out.append(f"emergency leaves a data gap {size}, kept in a side prefix")
+    if mode == "emergency" and (left := left_behind(plan, m, gap or Lag())):
+        out.append(f"emergency leaves {left}, kept in a side prefix")
     return tuple(out)
+
+
+def left_behind(plan: Plan, m: Migration, gap: Lag) -> str:
+    """The data gap of an emergency now, in words; empty where it is known that there is none. What a look found is that only while nobody
+    on target can have written since it began."""
+    if not writers_on_target(plan, m) or gap.is_zero:
+        return ""
+    objects = "" if gap.objects is None else "1 object" if gap.objects == 1 else f"{gap.objects} objects"
+    if not gap.may_be_more:
+        return f"a data gap of {objects or 'unknown size'}"
+    since = f"target may have written since the last look, {gap.age or 0:.0f} s ago"
+    return f"a data gap of {objects} or more: {since}" if gap.objects else f"a data gap of unknown size: {since}"

@@ -6,7 +6,9 @@ Nothing ever copies onto the side that holds the token; while nobody holds it on
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +26,7 @@ from backends.transfer.rounds import delete_refused
 from backends.transfer.shown import dataset_view, live_lag
 from backends.transfer.trend import Trend
 from backends.verdict import Verdict
-from backends.vocabulary import Phase, State
+from backends.vocabulary import Phase, SideName, State
 
 IDLE = 0.5  # seconds between two looks whether a round is due
 AFTER_FAILURE = 10.0
@@ -39,7 +41,7 @@ class Follower:
     direction: Direction = "forward"
     last: dict[Direction, RoundResult] = field(default_factory=dict)
     last_at: float | None = None
-    noted_at: float | None = None  # monotonic: no jump of the wall clock makes a lag older
+    looked_at: dict[Direction, float] = field(default_factory=dict)  # observed: when the round of `last` began
     rounds: int = 0
     error: str | None = None
     repaired: list[FailureView] = field(default_factory=list)
@@ -137,12 +139,12 @@ class Followers:
             data = {"dataset": follower.spec.name, "direction": direction, "error": plain(error.message)}
             await self._engine.record(Kind.ROUND, data)
 
-    async def note(self, result: RoundResult) -> None:
-        """Take a round's end, from whoever ran it; into the journal where something happened."""
+    async def note(self, result: RoundResult, began: float) -> None:
+        """Take a round's end, from whoever ran it; into the journal where something happened. `began`: observed time."""
         follower = self.all[result.dataset]
         first = result.direction not in follower.last
-        follower.last[result.direction] = result
-        follower.noted_at = time.monotonic()
+        if not result.only_failed:  # which has listed nothing: what is missing it does not know
+            follower.last[result.direction], follower.looked_at[result.direction] = result, began
         follower.rounds += 1
         self._trend(follower, result.direction).ended(time.monotonic(), result)
         new = [FailureView(key=f.key, reason=f.reason) for f in result.repaired]
@@ -182,38 +184,42 @@ class Followers:
         return GateView(name=name, phase=phase, verdict=verdict, reason=reason, value=value, limit=1.0)
 
     def reverse_lag(self) -> Lag:
-        """Over all datasets whose token target holds, or held until now."""
-        m = self._engine.migration
-        objects = bytes_ = 0
-        seconds = 0.0
-        for name, follower in self.all.items():
-            if m.token(name).epoch % 2 == 0:
-                continue
-            last = follower.last.get("reverse")
-            if last is None or not follower.spec.reverse:
-                return Lag()
-            since = time.monotonic() - follower.noted_at if follower.noted_at is not None else 0.0
-            live = follower.progress if follower.direction == "reverse" else None
-            waiting = live.to_copy_objects - live.copied_objects if live is not None and live.status == "copying" else 0
-            objects += max(last.lag_objects, waiting)
-            bytes_ += last.lag_bytes
-            seconds = max(seconds, last.lag_seconds, since)
-        return Lag(objects=objects, bytes=bytes_, seconds=round(seconds, 1))
+        """What target alone holds of all datasets whose token it holds, or held until now (cutover.md, section 4)."""
+        return self._gap([n for n in self.all if self._engine.migration.token(n).epoch % 2 == 1], "reverse")
 
     def forward_gap(self, names: list[str]) -> Lag:
-        """What legacy alone holds of these datasets, by the last look; unknown where one was never looked at."""
+        """What legacy alone holds of these datasets."""
+        return self._gap(names, "forward")
+
+    def _gap(self, names: Sequence[str], direction: Direction) -> Lag:
+        """By the last look at each; unknown where there was none. More where who writes there may have written since it began."""
+        now = self._engine.observed_now()
+        if not names:
+            return Lag(objects=0, bytes=0, seconds=0.0)
         objects = bytes_ = 0
-        seconds = 0.0
+        seconds, oldest, more = 0.0, now, False
         for name in names:
             follower = self.all[name]
-            lag = _lag(follower, "forward")
-            if lag.objects is None:
+            last, began = follower.last.get(direction), follower.looked_at.get(direction, -math.inf)
+            proven = self._engine.migration.at_zero.get((name, direction), -math.inf)
+            if (direction == "reverse" and not follower.spec.reverse) or max(began, proven) == -math.inf:
                 return Lag()
-            since = time.monotonic() - follower.noted_at if follower.noted_at is not None else 0.0
-            objects += lag.objects
-            bytes_ += lag.bytes or 0
-            seconds = max(seconds, lag.seconds or 0.0, since)
-        return Lag(objects=objects, bytes=bytes_, seconds=round(seconds, 1))
+            if last is not None and began >= proven:
+                left = max(last.lag_objects, _waiting(follower, direction))
+                objects, bytes_ = objects + left, bytes_ + last.lag_bytes
+                ended = began + last.seconds
+                seconds = max(seconds, last.lag_seconds + max(0.0, now - ended)) if left else seconds
+            looked = max(began, proven)
+            oldest = min(oldest, looked)
+            if self._may_have_written(name, "target" if direction == "reverse" else "legacy", looked):
+                more, seconds = True, max(seconds, now - looked)
+        return Lag(objects=objects, bytes=bytes_, seconds=round(seconds, 1), age=round(now - oldest, 1), may_be_more=more)
+
+    def _may_have_written(self, dataset: str, side: SideName, since: float) -> bool:
+        """Not, where each of its writers on a side is known to have been stopped there before, and is not started since."""
+        still = self._engine.migration.still
+        writers = [w.name for w in self._engine.plan.workloads if dataset in w.writes]
+        return any(still.get((name, side), math.inf) > since for name in writers)
 
     def view(self, name: str) -> DatasetView:
         """The dataset as the snapshot shows it."""
@@ -224,7 +230,8 @@ class Followers:
         last = follower.last.get(follower.direction)
         shown: dict[str, Any] = {
             "writer": token.writer, "epoch": token.epoch, "direction": follower.direction, "status": _status(follower),
-            "lag": _lag(follower, "forward"), "reverse_lag": _lag(follower, "reverse") if "reverse" in follower.last else None,
+            "lag": self._lag(follower, "forward"),
+            "reverse_lag": self._lag(follower, "reverse") if "reverse" in follower.last else None,
             "repaired": tuple(follower.repaired),
             "round": follower.rounds, "error": follower.error,
         }  # fmt: skip
@@ -234,6 +241,15 @@ class Followers:
             shown["failed"] = last.failed
             shown["failures"] = tuple(FailureView(key=f.key, reason=f.reason) for f in last.failures[:FAILURES_SHOWN])
         return dataset_view(follower.spec, trend, progress, now, time.time()).model_copy(update=shown)
+
+    def _lag(self, follower: Follower, direction: Direction) -> Lag:
+        p, last = follower.progress, follower.last.get(direction)
+        if follower.direction == direction and p.status == "copying":
+            return live_lag(p, time.time())
+        if last is None:
+            return Lag()
+        age = self._engine.observed_now() - follower.looked_at[direction]
+        return Lag(objects=last.lag_objects, bytes=last.lag_bytes, seconds=last.lag_seconds, age=round(age, 1))
 
     def _trend(self, follower: Follower, direction: Direction) -> Trend:
         told = self._engine.migration.rounds.get(follower.spec.name, {})
@@ -264,10 +280,8 @@ def _status(follower: Follower) -> Status:
     return "in sync" if last is not None and last.is_proven else follower.progress.status
 
 
-def _lag(follower: Follower, direction: Direction) -> Lag:
-    p, last = follower.progress, follower.last.get(direction)
-    if follower.direction == direction and p.status == "copying":
-        return live_lag(p, time.time())
-    if last is None:
-        return Lag()
-    return Lag(objects=last.lag_objects, bytes=last.lag_bytes, seconds=last.lag_seconds)
+def _waiting(follower: Follower, direction: Direction) -> int:
+    """Objects that a round under way has still to copy."""
+    p = follower.progress
+    is_copying = follower.direction == direction and p.status == "copying"
+    return p.to_copy_objects - p.copied_objects if is_copying else 0

@@ -9,7 +9,7 @@ import time
 from backends.cutover.events import Event, Kind
 from backends.cutover.forward import Move, quiesce_limit
 from backends.cutover.health import Decision, decide
-from backends.cutover.rollback import Mode, writers_on_target
+from backends.cutover.rollback import Mode, left_behind, writers_on_target
 from backends.cutover.steps.writer import Fence, Resume, SettleGap
 from backends.engine.approvals import end_overrides
 from backends.engine.desk import Desk
@@ -128,15 +128,15 @@ class Guard:
             await engine.record(Kind.NOTE, {"text": words})
 
     async def _emergency(self, words: str, *, turns: bool = False) -> None:
-        """`turns`: a graceful one that is under way is turned into it. Never an automatic emergency that would leave a data gap, unless the plan accepts it."""
+        """`turns`: a graceful one that is under way is turned into it. Never an automatic emergency that would leave a data gap, or may, unless
+        the plan accepts it."""
         engine = self._engine
         if engine.is_going_back and not turns:
             return
-        gap = engine.reverse_lag()
-        leaves_gap = bool(writers_on_target(engine.plan, engine.migration)) and gap.objects != 0
+        left = left_behind(engine.plan, engine.migration, engine.reverse_lag())
         accepted = any(t.emergency_gap == "accepted" for t in engine.plan.triggers)
-        if leaves_gap and not accepted:
-            await hold(engine, "health", f"{words}: an emergency rollback would leave a data gap; an operator decides")
+        if left and not accepted:
+            await hold(engine, "health", f"{words}: an emergency rollback would leave {left}; an operator decides")
             return
         await hold(engine, "health", words)
         run = engine.rollback(mode="emergency", actor="health", reason=words)

@@ -14,6 +14,7 @@ from typing import Any
 
 from backends.cutover.backups import backup_gates
 from backends.cutover.events import Kind
+from backends.cutover.rollback import left_behind
 from backends.cutover.ttl import ttl_gates
 from backends.engine.desk import Desk
 from backends.engine.evidence import causes_of_breach, inputs_of
@@ -196,8 +197,12 @@ class Judge:
             await hold(engine, by, result.reason)
         elif trigger.action == "rollback" and not engine.is_going_back:
             await hold(engine, by, result.reason)
-            run = engine.rollback(mode=trigger.mode, actor=by, reason=result.reason, limit=trigger.limit)
-            await engine.by_itself(run, "automatic rollback")
+            mode, reason = trigger.mode, result.reason
+            left = left_behind(engine.plan, engine.migration, engine.reverse_lag()) if mode == "emergency" else ""
+            if left and trigger.emergency_gap != "accepted":
+                mode, reason = "graceful", f"{reason}; graceful, since an emergency would leave {left}"
+            limit = trigger.limit if mode == "graceful" else None
+            await engine.by_itself(engine.rollback(mode=mode, actor=by, reason=reason, limit=limit), "automatic rollback")
 
     async def _judge_gates(self, now: float) -> None:
         engine = self._engine

@@ -73,6 +73,8 @@ def _readiness(r: Figures, snapshot: Snapshot) -> None:
         r.put(f"rollback_{name}_objects", "Objects that target alone holds", lag.objects)
         r.put(f"rollback_{name}_bytes", "Bytes that target alone holds", lag.bytes)
         r.put(f"rollback_{name}_seconds", "Age of the oldest object that target alone holds", lag.seconds)
+        r.put(f"rollback_{name}_look_seconds", "Seconds since the look began that says so", lag.age)
+        r.put(f"rollback_{name}_may_be_more", "1 where target may have written since that look", lag.may_be_more)
 
 
 def _routes(r: Figures, snapshot: Snapshot) -> None:

@@ -63,7 +63,7 @@ class LiveWorld:
         self.plan = plan
         self.base = base
         self._keeper = keeper
-        self.on_round: Callable[[RoundResult], Awaitable[None]] | None = None  # told of each round that copied
+        self.on_round: Callable[[RoundResult, float], Awaitable[None]] | None = None  # and when it began
         self.leased: Leased = unleased
         self._state_dir = state_dir
         self._stack = AsyncExitStack()
@@ -159,6 +159,7 @@ class LiveWorld:
         """One round; rounds of one dataset never overlap. A round onto the side that holds the token is refused by who asks."""
         async with self._busy[dataset]:
             await self.leased("forward" if direction == "forward" else "back")
+            began = self.observed_now()
             result = await self.session.round(
                 dataset,
                 direction,
@@ -170,7 +171,7 @@ class LiveWorld:
                 settled=settled,
             )
         if not dry_run and self.on_round is not None:
-            await self.on_round(result)
+            await self.on_round(result, began)
         return result
 
     def _delete_barred(self, dataset: str) -> str:

@@ -118,7 +118,7 @@ def preview_lines(preview: Any) -> list[str]:
 
 
 def gap_line(preview: Any) -> str:
-    """What stays behind on the target; in an emergency by the last look, since its writer goes on until it is fenced."""
+    """What stays behind on the target; in an emergency by the last look, where its writer goes on until it is fenced."""
     from widgets.figures import duration, size
 
     gap = preview.gap
@@ -129,9 +129,13 @@ def gap_line(preview: Any) -> str:
         return "gap: none, the last objects are copied back first"
     if gap.objects is None:
         return "gap: not known"
-    if gap.objects == 0:
-        return "gap: none at the last look; what target writes until it is fenced stays behind, and is kept"
-    return f"gap: {gap.objects} objects, {size(gap.bytes)}, the oldest of {duration(gap.seconds)} ago, at the last look; kept"
+    if gap.is_zero:
+        return "gap: none, target's writer was stopped before the last look"
+    looked = f"at the last look{f', {duration(gap.age)} ago' if gap.age is not None else ''}"
+    more = "; what target wrote since, and writes until it is fenced, stays behind too" if gap.may_be_more else ""
+    if not gap.objects:
+        return f"gap: none {looked}{more}, and is kept"
+    return f"gap: {gap.objects} objects, {size(gap.bytes)}, the oldest of {duration(gap.seconds)} ago, {looked}{more}; kept"
 
 
 def ask_name(path: Path, command: str, args: dict[str, Any]) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from backends.cutover.events import Kind
 from backends.engine.client import EngineClient
 from backends.engine.journal import read_events
 from backends.errors import CutoverError, RefusedByRule
-from backends.snapshot import Health, State
+from backends.snapshot import Health, Snapshot, State
 from backends.vocabulary import SIDES, SideName
 from tests.faults.pairs import DOCS
 from tests.faults.sides_world import SidesWorld
@@ -233,9 +233,13 @@ async def end_of(rollback: asyncio.Task[str]) -> str:
         return "waits"
 
 
+def both_alive(now: Snapshot) -> bool:
+    return all(side.health is Health.ALIVE for side in now.sides.values())
+
+
 async def come_home(client: EngineClient, mode: str) -> None:
     """What an operator does once it is mended: nothing, or the same command again."""
-    now = await seen(client, lambda now: now.state is not State.ROLLING_BACK and now.sides["legacy"].health is Health.ALIVE)
+    now = await seen(client, lambda now: now.state is not State.ROLLING_BACK and both_alive(now))
     if now.state is State.ROLLBACK_BLOCKED:
         await client.command("rollback", CONFIRM | {"mode": mode})
     await until(client, State.ROLLED_BACK)
