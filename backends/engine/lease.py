@@ -4,7 +4,8 @@ No clock is compared with another. The holder writes the lease anew each third o
 *beginning* of the last write that succeeded, less a margin, by the boot clock, which goes on through sleep and SIGSTOP. Who finds another's
 lease may take it when it has given it up, when it has not changed for its whole length *as seen from here*, or, typed by an operator, at
 once: then nothing is done before the holder's time would be over. Before every effect we ask whether the lease is still ours; who finds
-it taken acts no more: it waits for its engine to end.
+it taken acts no more: it waits for its engine to end. Before the first effect the lease tells of it: who comes next without the journal is
+refused from then on, and not only from the next renewal.
 
 A place that cannot be asked stops what moves forward and never a rollback: it may have died with what we roll back from.
 """
@@ -116,6 +117,7 @@ class Lease:
         self._until = 0.0  # boot clock: ours up to here
         self._not_before = 0.0  # boot clock: the holder before us may act up to here
         self._failed_at = float("-inf")
+        self._told_effects = False  # what lies there says that there is something to undo
         self._by_name = False
         self._turn = asyncio.Lock()
         self.error = ""
@@ -252,7 +254,9 @@ class Lease:
 
     async def _write(self, version: str | None, began: float) -> None:
         self._renewals += 1
-        self._version = await self._place.write(self._record(released=False).model_dump_json(), version)
+        record = self._record(released=False)
+        self._version = await self._place.write(record.model_dump_json(), version)
+        self._told_effects = record.has_effects
         self._until = began + self._seconds * (1 - MARGIN)
         self.error = ""
 
@@ -307,12 +311,20 @@ class Lease:
         Raises `RefusedByRule` for a forward effect while nobody can say whose the lease is.
         """
         await self.settled()
-        if not self.is_held and (way == "forward" or boot_clock() - self._failed_at > self._seconds):
+        if (way == "forward" and self._lacks_effects) or (
+            not self.is_held and (way == "forward" or boot_clock() - self._failed_at > self._seconds)
+        ):
             await self._keep(HURRY)
         if self.gone.is_set():
             await asyncio.Event().wait()
-        if way == "forward" and not self.is_held:
-            raise RefusedByRule("LEASE", self.note, hint="it is asked for again and again")
+        if way == "forward" and (not self.is_held or self._lacks_effects):
+            lacking = f"the lease at {self._place.text} cannot be told that there is something to undo ({self.error})"
+            raise RefusedByRule("LEASE", self.note or lacking, hint="it is asked for again and again")
+
+    @property
+    def _lacks_effects(self) -> bool:
+        """Is there something to undo, of which what lies there does not tell yet?"""
+        return self._standing().has_effects and not self._told_effects
 
     async def release(self) -> None:
         """Give it up, so that who comes next need not wait; best effort."""

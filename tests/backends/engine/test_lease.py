@@ -20,6 +20,7 @@ from backends.plan.models import Plan
 from backends.ssh.models import SshSettings
 from backends.ssh.pool import SshPool
 from tests.backends.stores.conftest import new_bucket, s3_store
+from tests.peers.fault_proxy import fault_proxy
 from tests.peers.openssh import openssh
 from tests.peers.seaweedfs import SeaweedFs
 
@@ -207,6 +208,36 @@ async def test_where_only_the_other_journal_knows_what_is_to_be_undone_a_bastion
     assert heir.lease.is_held
     await stranger.lease.take(by_name=True)
     assert stranger.lease.is_held, "typed, it begins without"
+
+
+async def test_the_first_effect_is_told_of_before_it_is_sent_and_not_at_the_next_renewal(opener: Opener) -> None:
+    first, stranger = Bastion(await opener(), "one", 60.0), Bastion(await opener(), "two", 60.0)
+    first.at(4)
+    await first.lease.take()
+    first.at(5, has_effects=True)  # its INTENT is in the journal
+    await first.lease.require("forward")
+    await first.lease.release()
+    with pytest.raises(LeaseElsewhere, match=r"dual, 5 events"):
+        await stranger.lease.take()
+
+
+async def test_a_first_effect_of_which_the_lease_cannot_tell_is_not_sent(weed: SeaweedFs) -> None:
+    bucket = new_bucket()
+    async with s3_store(weed, bucket) as made, fault_proxy(weed.endpoint) as link, no_ssh() as pool:
+        await made.create_bucket()
+        place = place_of(plan_of(f"s3://{bucket}/", link.endpoint, weed.access_key, weed.secret_key), ssh=pool, base=Path("/"))
+        assert place is not None
+        first = Bastion(place, "one", 60.0)
+        await first.lease.take()
+        gone = link.add("refuse", times=None)
+        first.at(5, has_effects=True)
+        assert first.lease.is_held
+        with pytest.raises(RefusedByRule, match="LEASE: the lease at store new cannot be told that there is something to undo"):
+            await first.lease.require("forward")
+        await first.lease.require("back")
+        link.rules.remove(gone)
+        await first.lease.require("forward")
+        await place.close()
 
 
 async def test_a_journal_that_lost_its_tail_is_told_by_the_lease(opener: Opener) -> None:
