@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -20,37 +19,22 @@ from backends.engine.journal import read_events
 from backends.errors import RefusedByRule
 from backends.snapshot import State
 from backends.traffic.nameserver import NameServer, RecordSet
-from tests.faults.small_world import SmallWorld, client_of, start, wait_until_gone
+from tests.faults.record_world import RecordWorld, advance, knot_way
+from tests.faults.small_world import client_of, start, wait_until_gone
 from tests.faults.test_failpoints import BOUNDARIES, until
 from tests.peers.knot import knot, knotd_path
 from tests.peers.name_server import CHAT, LEGACY, TARGET, ZONE, Server, Zone
 
 OLD_TTL, TTL = 3, 1
 SETTLED = (State.PLANNED, State.PREPARING, State.ARMED, State.SOAKING, State.DUAL, State.ROLLED_BACK)
-LATER = ("SOAK", "SR5", "SR3", "BUSY", "PREFLIGHT", "GATE")
 
 
-class DnsWorld(SmallWorld):
-    """One workload that writes nothing, behind a record of a Knot."""
+class DnsWorld(RecordWorld):
+    """Behind a record of a Knot."""
 
     def __init__(self, folder: Path, server: Server) -> None:
-        super().__init__(folder)
+        super().__init__(folder, knot_way(folder, server, TTL))
         self.server = server
-        (folder / "key").write_text(server.key)
-
-    def write_plan(self, port: int, **more: Any) -> None:
-        probe = {side: f"http://127.0.0.1:{port}/healthz/{side}" for side in ("legacy", "target")} | {"timeout": "1s"}
-        dns = {
-            "server": self.server.at,
-            "zone": ZONE,
-            "record": "chat",
-            "tsig": "${file:key}",
-            "legacy": LEGACY,
-            "target": TARGET,
-        }
-        route = {"name": "chat", "workload": "chat", "rfc2136": dns | {"ttl": f"{TTL}s"}, "steps": [100], "probe": probe}
-        workload = {"name": "chat", "class": "batch"}
-        super().write_plan(port, routes=[route], workloads=[workload], datasets=[], stores={}, **more)
 
     async def record(self) -> RecordSet:
         return await NameServer.at(self.server.at).record(CHAT, "A")
@@ -65,20 +49,6 @@ async def world(tmp_path: Path) -> AsyncIterator[DnsWorld]:
         made = DnsWorld(tmp_path, server)
         with made.served():
             yield made
-
-
-async def advance(client: EngineClient) -> None:
-    """As soon as it is allowed: the old TTL has to end first."""
-    async with asyncio.timeout(40):
-        while True:
-            try:
-                await client.command("advance", {"reason": "test"})
-            except RefusedByRule as refused:
-                if refused.rule not in LATER:
-                    raise
-                await asyncio.sleep(0.1)
-            else:
-                return
 
 
 async def whole_way(client: EngineClient) -> None:
