@@ -112,7 +112,7 @@ async def test_a_second_bastion_is_refused_while_the_first_lives(bastions: tuple
     await two.start()  # given up: at once
 
 
-@pytest.mark.slow  # failed once of ten runs, the cause not found yet
+@pytest.mark.slow  # a lease is waited out twice
 @fault_case(
     "the engine's machine dies; a second bastion has its folder", "takes over when the lease has ended, brings production home"
 )
