@@ -66,6 +66,17 @@ def wants_trying(spec: Backup, m: Migration, now: datetime) -> bool:
     return seen is not None and seen.good is None and not wants_taking(spec, m, now)
 
 
+def surplus(spec: Backup, m: Migration) -> tuple[BackupFold, ...]:
+    """Snapshots that are no longer kept, oldest first: older than the newest `keep` whose trial was good. None once the plan is armed or while
+    it is held, and none of what a command made or a bucket keeps. The last one, which a rollback would restore from, and the newest good one are never among them."""
+    if spec.kept is None or m.state is not State.PREPARING or m.holds:
+        return ()
+    taken = sorted((b for (dataset, _), b in m.backups_taken.items() if dataset == spec.dataset), key=lambda b: b.number)
+    good = [b.number for b in taken if b.good]
+    oldest = good[-spec.kept] if len(good) >= spec.kept else 0
+    return tuple(b for b in taken if b.ends or (b.kind == "snapshot" and b.number < oldest))
+
+
 def usable(m: Migration, dataset: str, number: int | None = None) -> BackupFold | None:
     """The last backup of a dataset, or the one of this number, where its trial was good when it was last looked at."""
     last = m.backups.get(dataset)

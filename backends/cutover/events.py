@@ -55,6 +55,8 @@ class Kind(StrEnum):
     BACKUP_TAKEN = "backup.taken"
     BACKUP_TRIED = "backup.tried"
     BACKUP_RESTORED = "backup.restored"
+    BACKUP_ENDING = "backup.ending"
+    BACKUP_REMOVED = "backup.removed"
     LEASE = "lease"
 
 
@@ -66,7 +68,7 @@ def moves_forward(kind: str, data: dict[str, Any]) -> bool:
     holds, verdicts and everything on the way back."""
     if data.get("evacuate"):
         return False  # legacy is dead: what brings production to the living side waits for no disk
-    if kind in (Kind.CREATED, Kind.PLAN_LOADED, Kind.ARMED, Kind.RELEASED, Kind.SIGNED):
+    if kind in (Kind.CREATED, Kind.PLAN_LOADED, Kind.ARMED, Kind.RELEASED, Kind.SIGNED, Kind.BACKUP_ENDING):
         return True
     if kind == Kind.INTENT:
         return bool(data["direction"] == "forward")

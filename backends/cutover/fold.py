@@ -396,8 +396,18 @@ def _backup_taken(m: Migration, event: Event, data: dict[str, Any]) -> None:
 
 def _backup_tried(m: Migration, event: Event, data: dict[str, Any]) -> None:
     tried = m.backups_taken.get((data["dataset"], int(data["number"])))
-    if tried is not None:
+    if tried is not None and not tried.ends:
         tried.good, tried.tried, tried.tried_at = bool(data["good"]), str(data.get("text", "")), event.at
+
+
+def _backup_ending(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    ending = m.backups_taken.get((data["dataset"], int(data["number"])))
+    if ending is not None:
+        ending.good, ending.ends = None, True
+
+
+def _backup_removed(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    m.backups_taken.pop((data["dataset"], int(data["number"])), None)
 
 
 _HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
@@ -432,4 +442,6 @@ _HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
     Kind.VALIDATED: _validated,
     Kind.BACKUP_TAKEN: _backup_taken,
     Kind.BACKUP_TRIED: _backup_tried,
+    Kind.BACKUP_ENDING: _backup_ending,
+    Kind.BACKUP_REMOVED: _backup_removed,
 }

@@ -124,7 +124,7 @@ class Armed:
 @dataclass(slots=True)
 class BackupFold:
     """A backup of a dataset. `good`: what came of its last trial, None before the first. `is_fresh`: taken since the migration was last
-    rolled back."""
+    rolled back. `ends`: it is being removed, and may lack some of its objects."""
 
     number: int
     kind: str
@@ -137,6 +137,7 @@ class BackupFold:
     tried: str = ""
     tried_at: datetime | None = None
     is_fresh: bool = True
+    ends: bool = False
 
 
 @dataclass(slots=True)
@@ -240,7 +241,7 @@ class Migration:
     rounds: dict[str, dict[str, Any]] = field(default_factory=dict)  # dataset -> last round in the journal
     at_zero: dict[tuple[str, str], float] = field(default_factory=dict)  # (dataset, way) -> when it was proven
     backups: dict[str, BackupFold] = field(default_factory=dict)  # dataset -> the last
-    backups_taken: dict[tuple[str, int], BackupFold] = field(default_factory=dict)  # (dataset, number): all there were
+    backups_taken: dict[tuple[str, int], BackupFold] = field(default_factory=dict)  # (dataset, number): all that are left
     compared: dict[str, bool] = field(default_factory=dict)  # dataset -> were both sides shown to be equal by the last rollback
     uncompared: set[str] = field(default_factory=set)  # of those, whose comparison did not come to its end
     rollbacks: int = 0

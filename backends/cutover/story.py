@@ -170,6 +170,10 @@ _TELLERS: dict[str, Any] = {
     Kind.SIGNED: _simple("{item} signed: {reason}"),
     Kind.BACKUP_TAKEN: _simple("backup {number} of {dataset} taken: {objects} objects, {where}", Level.GOOD),
     Kind.BACKUP_TRIED: _tried,
+    Kind.BACKUP_ENDING: _simple("backup {number} of {dataset} is no longer kept: {where} is removed"),
+    Kind.BACKUP_REMOVED: _simple(
+        "backup {number} of {dataset} removed: {objects} objects; {left} left that are not what was written"
+    ),
     Kind.BACKUP_RESTORED: _simple("{dataset} from backup {number}: {text}", Level.HELD),
     Kind.TICK: _simple("observed {observed} s"),
     Kind.CLOCK_JUMP: _simple("the wall clock jumped by {seconds} s; no window moved", Level.HELD),

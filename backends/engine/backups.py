@@ -1,4 +1,4 @@
-"""Backups taken when staging begins, restored from on trial, and looked at again while the migration lasts."""
+"""Backups taken when staging begins, restored from on trial, looked at again while the migration lasts, and removed when there are newer ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from backends.cutover.backups import is_late, late_words, usable, wants_taking, wants_trying
+from backends.cutover.backups import is_late, late_words, surplus, usable, wants_taking, wants_trying
 from backends.cutover.events import Kind
 from backends.cutover.migration import BackupFold
 from backends.cutover.preflight import BACKUP, Proof
@@ -20,6 +20,7 @@ from backends.transfer.backup import Places, Taken, look, manifest_sum, take, tr
 from backends.transfer.errors import BackupBroken
 from backends.transfer.models import Failure
 from backends.transfer.restore import Extent, choose, restore, restore_steps, restored_words, stamp_of
+from backends.transfer.retention import remove, require_ours
 from backends.vocabulary import State
 
 IDLE = 0.5
@@ -38,6 +39,7 @@ class Backups:
         self._specs = {b.dataset: b for b in engine.plan.backups}
         self._turns = {name: asyncio.Lock() for name in self._specs}
         self._due: dict[str, float] = dict.fromkeys(self._specs, 0.0)  # monotonic: not before
+        self._kept: dict[tuple[str, int], float] = {}  # could not be removed: monotonic, not before
         self._restoring: set[asyncio.Future[Any]] = set()  # what an operator has asked for
         self._seen: dict[str, tuple[bool | None, str, float]] = {}  # what the last look found, and when (observed)
 
@@ -65,6 +67,10 @@ class Backups:
             await self._guarded(name, "taken")
         elif wants_trying(spec, m, now) or (name in m.backups and m.state not in OVER and self._is_look_due(name)):
             await self._guarded(name, "tried")
+        elif not self._restoring:
+            for old in surplus(spec, m):
+                if time.monotonic() >= self._kept.get((name, old.number), 0.0):
+                    return await self._remove(name, old)
 
     def _is_look_due(self, name: str) -> bool:
         seen = self._seen.get(name)
@@ -133,6 +139,29 @@ class Backups:
             await self._engine.record(Kind.BACKUP_TRIED, data)
             failpoint("backup.after-tried")
         self._seen[name] = (good, text, self._engine.observed_now())
+
+    async def _remove(self, name: str, old: BackupFold) -> None:
+        """It counts no longer before the first of its objects goes. What keeps it from being removed is told once, and tried again seldom."""
+        engine, told = self._engine, {"dataset": name, "number": old.number}
+        try:
+            await engine.world.leased("forward")
+            async with engine.world.session.backup_places(self._specs[name], old.number) as places:
+                await require_ours(places, old.sum, old.where)
+                if not old.ends:
+                    await engine.record(Kind.BACKUP_ENDING, told | {"where": old.where})
+                failpoint("backup.after-ending")
+                done = await remove(places)
+                failpoint("backup.after-deleted")
+                await engine.record(Kind.BACKUP_REMOVED, told | {"objects": done.objects, "bytes": done.bytes, "left": done.left})
+                failpoint("backup.after-removed")
+                await places.index.forget_objects(places.manifest)
+        except (CutoverError, TimeoutError) as error:
+            if (name, old.number) not in self._kept:
+                said = error.message if isinstance(error, CutoverError) else "no answer in time"
+                await engine.record(
+                    Kind.NOTE, {"text": f"backup {old.number} of {plain(name)} could not be removed: {plain(said, 300)}"}
+                )
+            self._kept[name, old.number] = time.monotonic() + SELDOM
 
     async def restore(self, name: str, number: int | None, extent: Extent, *, actor: str, dry_run: bool) -> dict[str, Any]:
         """Because an operator asks: restore from the last backup, or this one, what is damaged on legacy, or all of it. A rollback takes

@@ -23,10 +23,25 @@ def check_backups(plan: Plan, names: Names, findings: Findings) -> None:
             refer((*path, "to"), backup.to, names.stores, "stores", findings)
         if backup.every is not None and backup.every <= 0:
             findings.error((*path, "every"), "value", "found no time between two backups, expected some", "every: 1d")
+        _check_keep(path, backup, findings)
         _check_command(path, backup, findings)
         source = next((plan.stores.get(d.from_) for d in plan.datasets if d.name == backup.dataset), None)
         if source is not None:
             _check_place(path, backup, plan, source.url, findings)
+
+
+def _check_keep(path: Path, backup: Backup, findings: Findings) -> None:
+    if backup.keep is None:
+        return
+    if backup.kind != "snapshot":
+        message = (
+            f"found keep with kind: {backup.kind}, expected it only with kind: snapshot: Cutover removes what it copied itself"
+        )
+        findings.error((*path, "keep"), "keep_not_here", message, "leave it out")
+    elif backup.keep < 1:
+        findings.error(
+            (*path, "keep"), "value", f"found {backup.keep}, expected at least 1: the newest good one stays", "keep: 3"
+        )
 
 
 def _check_command(path: Path, backup: Backup, findings: Findings) -> None:

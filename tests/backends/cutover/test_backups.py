@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backends.cutover.backups import backup_gates, has_writer, wants_taking, wants_trying
+from backends.cutover.backups import backup_gates, has_writer, surplus, usable, wants_taking, wants_trying
 from backends.cutover.fold import fold
 from backends.cutover.migration import Armed, Migration
 from backends.cutover.preflight import Proof
@@ -78,6 +78,62 @@ def test_a_backup_is_taken_then_tried_then_left_until_it_is_late() -> None:
     done = staged(TAKEN, TRIED)
     assert (wants_taking(spec, done, SOON), wants_trying(spec, done, SOON)) == (False, False)
     assert wants_taking(spec, done, BEGINNING + timedelta(hours=2))
+
+
+def taken(*outcomes: bool | None) -> list[tuple[str, dict[str, Any]]]:
+    """Backups one after the other, each with what came of its trial."""
+    out = []
+    for number, good in enumerate(outcomes, 1):
+        out.append((TAKEN[0], TAKEN[1] | {"number": number}))
+        if good is not None:
+            out.append((TRIED[0], TRIED[1] | {"number": number, "good": good}))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "goes"),
+    [
+        ((True, True), []),
+        ((True, True, True), [1]),
+        ((True, False, True, True), [1, 2]),
+        ((True, True, False, None), []),
+        ((False, False, False), []),
+        ((True, True, True, None), [1]),
+    ],
+)
+def test_a_snapshot_goes_when_enough_newer_ones_were_good(outcomes: tuple[bool | None, ...], goes: list[int]) -> None:
+    spec = Backup.model_validate(CKPT | {"keep": 2})
+    m = staged(*taken(*outcomes))
+    assert [b.number for b in surplus(spec, m)] == goes
+    newest = max((n for n, good in enumerate(outcomes, 1) if good), default=0)
+    assert not {newest, len(outcomes)} & set(goes), "neither the newest good one nor the last, which a rollback restores from"
+
+
+@pytest.mark.parametrize("state", [s for s in State if s is not State.PREPARING])
+def test_no_snapshot_goes_once_armed_or_while_held(state: State) -> None:
+    spec, m = Backup.model_validate(CKPT | {"keep": 1}), staged(*taken(True, True))
+    assert [b.number for b in surplus(spec, m)] == [1]
+    held = staged(*taken(True, True), ("held", {"by": "ann", "reason": "look"}))
+    assert surplus(spec, held) == ()
+    m.state = state
+    assert surplus(spec, m) == ()
+
+
+def test_where_the_plan_does_not_say_three_snapshots_are_kept_and_all_of_what_is_not_ours() -> None:
+    m = staged(*taken(*[True] * 5))
+    assert [b.number for b in surplus(Backup.model_validate(CKPT), m)] == [1, 2]
+    for other in ({"kind": "versioned"}, {"kind": "command", "command": ["x", "{place}"]}):
+        assert surplus(Backup.model_validate(CKPT | other), m) == ()
+
+
+def test_what_is_being_removed_is_restored_from_no_more_and_is_finished() -> None:
+    begun = ("backup.ending", {"dataset": "ckpt", "number": 1})
+    late = (TRIED[0], TRIED[1] | {"number": 1})
+    spec, m = Backup.model_validate(CKPT | {"keep": 1}), staged(*taken(True, True), begun, late)
+    assert usable(m, "ckpt", 1) is None
+    assert [b.number for b in surplus(spec, m)] == [1]
+    done = staged(*taken(True, True), begun, ("backup.removed", {"dataset": "ckpt", "number": 1}))
+    assert (surplus(spec, done), usable(done, "ckpt")) == ((), done.backups["ckpt"])
 
 
 def test_who_may_write_a_dataset_is_a_workload_or_whoever_is_followed() -> None:
