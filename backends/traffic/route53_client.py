@@ -121,7 +121,8 @@ class Route53Client:
 
 
 def _ours(what: str, error: Exception) -> Route53Error:
-    told = getattr(error, "response", {}).get("Error", {})
+    answer = getattr(error, "response", None)  # of a connection that broke it is there, and None
+    told = answer.get("Error", {}) if isinstance(answer, dict) else {}
     code, message = plain(str(told.get("Code", "")), 80), plain(str(told.get("Message", "") or error), 300)
     text = f"Route 53: {what}: {code + ': ' if code else ''}{message or type(error).__name__}"
     denied = code in ("AccessDenied", "InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredToken")

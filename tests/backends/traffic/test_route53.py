@@ -20,6 +20,7 @@ from backends.traffic.route53 import Route53Route
 from backends.traffic.route53_client import Access, Route53Client, Route53Error
 from backends.traffic.route53_records import changes, held_of, wanted
 from tests.backends.traffic.test_by_hand import block
+from tests.peers.fault_proxy import fault_proxy
 from tests.peers.ministack import MiniStack, ministack
 from tests.peers.name_server import CHAT, LEGACY, TARGET
 
@@ -237,6 +238,17 @@ async def test_a_zone_that_is_not_there_and_an_endpoint_that_is_down_are_told(zo
         await zone.route(zone="ZNOTTHERE").read()
     with pytest.raises(RouteError, match="route chat: Route 53"):
         await zone.route(endpoint="http://127.0.0.1:1").read()
+
+
+async def test_a_connection_that_breaks_before_the_answer_is_told_and_the_next_call_goes(zone: Zone) -> None:
+    await zone.change(("CREATE", simple()))
+    async with fault_proxy(zone.stack.endpoint) as link:
+        chat = zone.route(endpoint=link.endpoint)
+        link.add("refuse", times=None)
+        with pytest.raises(RouteError, match=r"route chat: Route 53: .*Connection was closed"):
+            await chat.read()
+        link.rules.clear()
+        assert (await chat.read()).is_at(0)
 
 
 async def test_the_batch_of_the_rollback_page_brings_weighted_records_home(zone: Zone) -> None:
