@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, Protocol
@@ -147,6 +148,10 @@ class Runner:
             raise StepFailed(step, error.message, foreign=True) from error
         except CutoverError as error:
             seen = Seen(False, error.message)
+        except Exception as error:  # noqa: BLE001 - a fault of our own in one step may not end a rollback unheard, nor keep others from home
+            with contextlib.suppress(OSError):  # the log lies on a disk that may be full
+                traceback.print_exc()
+            seen = Seen(False, f"a fault of the engine itself: {type(error).__name__} (engine.log has the place)")
         if not seen.done:
             await self._fail(step, op, seen.detail)
         await self._recorder.record(Kind.OBSERVED, _brief(op) | {"detail": seen.detail})

@@ -92,6 +92,24 @@ def test_clients_that_somebody_else_sent_to_target_are_seen_to_leave_too(it: Mod
     assert (it.m.state, told) == (State.ROLLED_BACK, ["chat"])
 
 
+def test_a_fault_of_our_own_in_one_routes_step_keeps_no_other_from_home_and_is_told(
+    it: ModelEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(weight: int, expected: int | None) -> None:
+        raise AttributeError("'NoneType' object has no attribute 'get'")
+
+    it.to_dual()
+    chat = it.world.routes["chat"]
+    with monkeypatch.context() as patched:
+        patched.setattr(chat, "set", broken)
+        assert it.rollback() is State.ROLLBACK_BLOCKED
+    assert it.weights == {"chat": 100, "jobs": 0}
+    assert (it.m.away, it.m.ops) == ({"chat"}, {})
+    told = [e.data["reason"] for e in it.events if e.kind == "op.failed"]
+    assert told == ["a fault of the engine itself: AttributeError (engine.log has the place)"]
+    assert it.rollback() is State.ROLLED_BACK
+
+
 def test_an_emergency_takes_over_a_rollback_whose_route_hangs_and_still_sets_that_route(it: ModelEngine) -> None:
     it.to_dual()
     it.world.routes["chat"].slow = 5.0
