@@ -301,6 +301,8 @@ def test_a_route_that_two_have_to_advance_does_not_advance_by_itself() -> None:
         ("{dataset: checkpoints, kind: snapshot, every: 0s}", "value", "backups[0].every"),
         ("{dataset: checkpoints, kind: command}", "no_command", "backups[0]"),
         ("{dataset: checkpoints, kind: command, command: [a]}", "no_place", "backups[0].command"),
+        ("{dataset: checkpoints, kind: versioned, keep: 2}", "keep_not_here", "backups[0].keep"),
+        ("{dataset: checkpoints, kind: snapshot, keep: 0}", "value", "backups[0].keep"),
         ("{dataset: checkpoints, kind: snapshot, command: [a]}", "command_not_here", "backups[0].command"),
         ("{dataset: checkpoints, kind: snapshot}, {dataset: checkpoints, kind: snapshot}", "two_backups", "backups[1].dataset"),
     ],
