@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from backends.stores.open import open_store
 from backends.transfer.compress.choice import PACKED, sample_of, suffix_of
 from backends.transfer.models import RoundOptions
 from backends.transfer.pace import MOST
-from backends.transfer.sizing import Listed, Pass, list_all, place_beside, try_copies
+from backends.transfer.sizing import Listed, Pass, Stratum, list_all, place_beside, try_copies
 from backends.transfer.sizing import sample_of as chosen_of
 
 if TYPE_CHECKING:
@@ -73,11 +74,15 @@ async def _measure(plan: Plan, dataset: Dataset, source: Store, opened: Callable
     through = dataset.hub or dataset.to
     side_spec = place_beside(plan.stores[through])
     side = opened(f"{through} (estimate)", side_spec)
-    sample = chosen_of(listed)
     transfer = plan.transfer
     options = RoundOptions(parallel=transfer.parallel or MOST, bandwidth=transfer.bandwidth)
+    copies: list[_Copies] = []
     try:
-        alone, many = await try_copies(source, side, sample, options, parallel=transfer.parallel)
+        for stratum, by_bytes in ((listed.whole, False), (listed.parts, True)):
+            if sample := chosen_of(stratum):
+                passes = await try_copies(source, side, sample, options, parallel=transfer.parallel)
+                copies.append(_Copies(sample, *passes, *(_scales(stratum, one, by_bytes) for one in passes)))
+        sample = [info for one in copies for info in one.sample]
         saved = await _saved(source, sample) if dataset.hub is not None and dataset.compress != "never" else None
     finally:
         await side.close()
@@ -85,16 +90,34 @@ async def _measure(plan: Plan, dataset: Dataset, source: Store, opened: Callable
             with contextlib.suppress(OSError):  # not empty: something was not removed, and its name says whose it is
                 Path(side_spec.url.removeprefix("file://")).rmdir()
     line = listed.bytes * 8 / transfer.bandwidth if transfer.bandwidth else 0.0
-    scales = _scales(listed, many)
-    expected = Range(max(line, many.seconds * min(scales) * _SPREAD[0]), max(line, many.seconds * max(scales) * _SPREAD[1]))
-    single = alone.seconds * sum(_scales(listed, alone)) / 2
-    return Measured(expected, single, many.bytes, many.objects, many.seconds, saved)
+    # Small and large objects are copied side by side: at best they do not slow each other down, at worst they share all there is.
+    low = max(one.many.seconds * one.many_scales.low for one in copies)
+    high = sum(one.many.seconds * one.many_scales.high for one in copies)
+    expected = Range(max(line, low * _SPREAD[0]), max(line, high * _SPREAD[1]))
+    single = sum(one.alone.seconds * (one.alone_scales.low + one.alone_scales.high) / 2 for one in copies)
+    many = [one.many for one in copies]
+    return Measured(
+        expected, single, sum(m.bytes for m in many), sum(m.objects for m in many), sum(m.seconds for m in many), saved
+    )
 
 
-def _scales(listed: Listed, copied: Pass) -> tuple[float, float]:
-    """How often the sample goes into the whole, by objects and by bytes."""
-    by_objects = listed.objects / copied.objects
-    return by_objects, listed.bytes / copied.bytes if copied.bytes else by_objects
+@dataclass(frozen=True, slots=True)
+class _Copies:
+    """Of one stratum: its sample, copied with one stream and with many, and how often each goes into the whole stratum."""
+
+    sample: list[ObjectInfo]
+    alone: Pass
+    many: Pass
+    alone_scales: Range
+    many_scales: Range
+
+
+def _scales(stratum: Stratum, copied: Pass, by_bytes: bool) -> Range:
+    """How often what was copied goes into the whole: by bytes, and where round trips count too, by objects."""
+    counts = [stratum.bytes / copied.bytes] if copied.bytes else []
+    if not by_bytes or not counts:
+        counts.append(stratum.objects / copied.objects)
+    return Range(min(counts), max(counts))
 
 
 async def _saved(source: Store, sample: list[ObjectInfo]) -> Range:

@@ -11,7 +11,7 @@ from backends.plan.load import parse_plan
 from backends.plan.models import Plan, Store
 from backends.stores.base import ObjectInfo
 from backends.stores.local import LocalStore
-from backends.transfer.sizing import MOST_BYTES, Listed, list_all, place_beside, sample_of
+from backends.transfer.sizing import HEAD, MOST_BYTES, Stratum, list_all, place_beside, sample_of
 from backends.transfer.sizing_plan import sizes_of
 
 PLAN = """\
@@ -43,7 +43,7 @@ def tree(tmp_path: Path) -> Path:
 async def test_a_listing_counts_what_would_be_copied(tree: Path) -> None:
     async with LocalStore("old", tree / "old") as store:
         listed = await list_all(store, ("tmp/**",))
-    assert (listed.objects, listed.bytes, len(listed.kept)) == (300, 900_000, 300)
+    assert (listed.objects, listed.bytes, len(listed.whole.kept)) == (300, 900_000, 300)
 
 
 async def test_a_trial_copy_gives_a_range_and_leaves_nothing_behind(tree: Path) -> None:
@@ -73,13 +73,29 @@ async def test_a_size_that_the_plan_gives_is_taken_without_a_look(tmp_path: Path
 
 
 def test_a_sample_is_bounded_and_never_empty() -> None:
-    large = [ObjectInfo(f"k{i}", MOST_BYTES + i, None, None) for i in range(5)]
-    assert [i.key for i in sample_of(Listed(5, 0, large))] == ["k0"]
-    mixed = [*large, *(ObjectInfo(f"s{i}", 1000, None, None) for i in range(1000))]
-    chosen = sample_of(Listed(1005, 0, mixed))
-    assert len(chosen) == 400
-    assert sum(i.size for i in chosen) <= MOST_BYTES
-    assert sample_of(Listed()) == []
+    large = [ObjectInfo(f"k{i}", (MOST_BYTES << 10) + i, None, None) for i in range(5)]
+    assert len(sample_of(Stratum(5, 0, large))) == MOST_BYTES // HEAD
+    small = sample_of(Stratum(1000, 0, [ObjectInfo(f"s{i}", 1 << 20, None, None) for i in range(1000)]))
+    assert sum(i.size for i in small) == MOST_BYTES
+    assert len(sample_of(Stratum(1000, 0, [ObjectInfo(f"s{i}", 1, None, None) for i in range(1000)]))) == 400
+    assert sample_of(Stratum()) == []
+
+
+@pytest.mark.parametrize("sizes", [[70 << 20], [70 << 20, 90 << 20], [5], [5, 70 << 20, 5]])
+async def test_a_trial_of_few_objects_copies_beginnings_of_the_large_ones(tmp_path: Path, sizes: list[int]) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    for i, size in enumerate(sizes):
+        with (tmp_path / "old" / f"{i}.bin").open("wb") as file:
+            file.truncate(size)
+    _, measured, failed = await sizes_of(plan(tmp_path), tmp_path, None, listing=True, measure=True)
+    assert failed == {}
+    found = measured["d"]
+    large = [min(size, HEAD) for size in sizes if size > 100]
+    small = [size for size in sizes if size <= 100]
+    assert found.bytes == sum(large[1:] or large) + sum(small[1:] or small)
+    assert 0 < found.seconds.low < found.seconds.high
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new", "old"]
 
 
 def test_the_place_of_a_trial_is_beside_the_tree_or_below_a_prefix_of_its_own() -> None:
