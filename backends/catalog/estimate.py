@@ -121,7 +121,8 @@ def estimate(
     measured = measured or {}
     rate = plan.transfer.bandwidth or ASSUMED_RATE
     known = [d for d in plan.datasets if d.name in sizes]
-    egress_costs = dict(zip((d.name for d in known), egress.costs([sizes[d.name].bytes for d in known]), strict=True))
+    leaving = [sizes[d.name].bytes + _grown(d) for d in known]
+    egress_costs = dict(zip((d.name for d in known), egress.costs(leaving), strict=True))
     found = tuple(
         _dataset(plan, d, sizes.get(d.name), rate, egress_costs.get(d.name), measured.get(d.name)) for d in plan.datasets
     )
@@ -136,6 +137,12 @@ def estimate(
         tuple(_notes(plan, found, transfer)),
         rate,
     )
+
+
+def _grown(spec: Dataset) -> int:
+    """Bytes that it gains from the first day until the cutover begins: rounds carry them over as they come."""
+    weeks = next(first for phase, first, _ in _PHASES if phase == "cutover") - 1
+    return (spec.growth or 0) * weeks * 7
 
 
 def _dataset(
@@ -314,6 +321,11 @@ def _drivers(plan: Plan, egress: Egress, measured: bool, assumed: bool) -> list[
 
 def _notes(plan: Plan, found: Sequence[DatasetEstimate], transfer: Range | None) -> list[str]:
     notes = [f"{d.name}: no size is known: give size and objects, or let it be listed" for d in found if d.bytes is None]
+    for spec in plan.datasets:
+        if spec.growth:
+            notes.append(
+                f"{spec.name}: {_grown(spec) / 1e9:,.0f} GB more by the cutover, at {spec.growth / 1e9:,.1f} GB a day: counted in its egress"
+            )
     if transfer is not None and transfer.high > 30 * DAY:
         notes.append(
             "longer than a month: begin the copy in development, ask both providers about a private link or a shipped appliance"

@@ -43,11 +43,16 @@ class Host(Part):
     via: str | None = None  # a host of the plan or an alias of the ssh_config
     dcgm: str | None = None  # the URL of its dcgm-exporter's page, for where neither our agent nor nvidia-smi can read its GPUs
     gpus: GpuNeed | None = None
+    spot: Truth = False  # or preemptible: its provider may take it away
+    region: Text | None = None  # default: the side's
+    country: Text | None = None  # ISO 3166-1 alpha-2, where the region does not tell
 
 
 class Side(Part):
     provider: Text
     region: str | None = None
+    country: Text | None = None
+    compliance: tuple[Text, ...] = ()  # what the provider is shown to meet
     hosts: tuple[Host, ...] = ()
     gpu_hour_usd: Price | None = None
     egress_usd_per_gb: tuple[tuple[TierBound, Price], ...] = ()  # tiers: up to so many bytes a month, USD a GB (10^9)
@@ -83,6 +88,7 @@ class Dataset(Part):
     follow: Duration | None = None
     exclude: tuple[str, ...] = ()
     size: Size | None = None
+    growth: Size | None = None  # a day
     objects: Whole | None = Field(default=None, ge=0)
     delete: Literal["never", "after-commit"] = "never"
     reverse: Truth = False
@@ -162,7 +168,10 @@ class Workload(Part):
     gpus: GpuNeed | None = None
     framework: Framework | None = None
     host_memory: Size | None = None
-    compliance: tuple[str, ...] = ()
+    compliance: tuple[Text, ...] = ()
+    locality: tuple[Text, ...] = ()  # where it and its data may be: EU, EEA, or codes of countries
+    duration: Duration | None = None  # of a run
+    every: Duration | None = None  # from the beginning of a run to that of the next
     runs_on: RunsOn = RunsOn()
     datasets: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()

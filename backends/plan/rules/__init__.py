@@ -16,6 +16,7 @@ from backends.plan.rules.load import check_load
 from backends.plan.rules.names import Names, check_names
 from backends.plan.rules.reconfigure import check_reconfigure
 from backends.plan.rules.records import check_records
+from backends.plan.rules.requirements import check_requirements
 from backends.plan.rules.routes import check_routes
 from backends.plan.rules.secrets import check_secrets
 from backends.plan.rules.stores import check_stores
@@ -30,6 +31,7 @@ def check_rules(plan: Plan, values: dict[str, Any], findings: Findings) -> None:
     for check in (
         check_names,
         check_hosts,
+        check_requirements,
         check_stores,
         check_secrets,
         check_routes,

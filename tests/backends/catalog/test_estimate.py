@@ -149,3 +149,14 @@ def test_the_hub_and_what_is_listed_again_and_again_have_their_price() -> None:
     assert found.saved == Range(0.0, 0.5)
     assert found.requests_usd is not None
     assert found.requests_usd.low < 100 < found.requests_usd.high
+
+
+def test_what_a_dataset_gains_until_the_cutover_is_in_its_egress_and_told() -> None:
+    def of(**more: Any) -> Estimate:
+        spec = plan(datasets=[{"name": "d", "from": "old", "to": "new", **more}])
+        return estimate(spec, {"d": Size(10 * TB, 1000, "plan")}, egress=Egress(TIERS, "test"), start=START)
+
+    still, grows = of(), of(growth="100 GB")
+    assert (still.total.egress_usd, grows.total.egress_usd) == (pytest.approx(1200.0), pytest.approx(1200.0 + 5600 * 0.11))
+    assert grows.total.bytes == still.total.bytes
+    assert any("5,600 GB more by the cutover" in note for note in grows.notes)

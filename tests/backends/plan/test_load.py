@@ -113,6 +113,7 @@ def test_the_example_has_no_error() -> None:
         "haproxy_reload",
         "unit",
         "no_versions",
+        "compliance_unknown",
     }
 
 

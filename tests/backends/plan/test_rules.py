@@ -48,6 +48,14 @@ CASES = [
     ("{measure: loss, worse_by", "{measure: lose, worse_by", "error", "unknown_measure", "triggers[1].measure"),
     ("ssh://lam-b1/mnt/ckpt/", "ssh://lam-b3/mnt/ckpt/", "note", "ssh_alias", "stores.ckpt-new.url"),
     ("quiesce: {command: [trainctl, stop], resume: [trainctl, start], status: [trainctl, status], on: hosts}", "quiesce: {kubernetes: ml/deployment/train}", "error", "no_replicas", "workloads[1].quiesce.kubernetes"),
+    # what workloads require of target
+    ("class: realtime\n", "class: realtime\n    locality: [EU]\n", "error", "locality", "target.region"),
+    ("class: realtime\n", "class: realtime\n    locality: [EU, Texas]\n", "error", "locality_name", "workloads[0].locality[1]"),
+    ("class: realtime\n", "class: realtime\n    compliance: [hipaa]\n", "note", "compliance_unknown", "workloads[0].compliance[0]"),
+    ("class: realtime\n", "class: realtime\n    every: 14d\n    duration: 2h\n", "warning", "every_dual", "workloads[0].every"),
+    ("class: realtime\n", "class: realtime\n    every: 1h\n    duration: 2h\n", "error", "every", "workloads[0].every"),
+    ("user: ubuntu,", "user: ubuntu, spot: true,", "error", "spot_host", "target.hosts[0].spot"),
+    ("user: ubuntu,", "user: ubuntu, country: Germany,", "error", "country", "target.hosts[0].country"),
     # stores
     ("s3://corp-corpus/v3/", "s4://corp-corpus/v3/", "error", "store_url", "stores.corpus-old.url"),
     ("s3://corp-corpus/v3/", "s3:///v3/", "error", "store_url", "stores.corpus-old.url"),
