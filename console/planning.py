@@ -1,42 +1,43 @@
-"""The planning room: a plan's findings worked down, its cards side by side, its estimate with a what-if. `cutover plan PLAN` opens it.
+"""The planning room: a plan's findings worked down, its cards side by side, its estimate with a what-if, and both sides checked live.
+`cutover plan PLAN` opens it.
 
-It reads the plan's file and nothing else, again whenever the file changes: findings vanish as they are mended in an editor beside it. It
-contacts nobody, runs nothing and needs no engine.
+It reads the plan's file, again whenever that changes: findings vanish as they are mended in an editor beside it. Nobody is contacted before the
+operator asks for the live check, and no engine is needed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
 from textual.strip import Strip
 from textual.types import CSSPathType
-from textual.widget import Widget
+from textual.widgets import Input
 
-from backends.catalog.egress import egress_of
-from backends.catalog.estimate import ASSUMED_RATE, Estimate, estimate
-from backends.catalog.estimate import Size as DataSize
+from backends.catalog.estimate import Estimate
 from backends.catalog.mapping import Mapped, mapping_of
+from backends.live.worklist import Filter
 from backends.plan.excerpt import Excerpts
 from backends.plan.load import CheckedPlan, check_plan
 from backends.plan.models import Plan
+from console.live_view import KEYS, LiveView, look_by_ssh
+from console.sheet import Sheet
 from console.terminal import Terminal
 from console.themed import ThemedApp
-from themes.palette import Palette, palette_in
+from console.what_if import WhatIf, estimated
+from themes.palette import Palette
 from themes.themes import tcss
-from widgets.figures import rate
 from widgets.listing import cursor_line
 from widgets.planning import (
     SEVERITIES,
     WIDEST,
-    Factor,
     calendar_lines,
     card_detail,
     card_row,
@@ -53,90 +54,10 @@ from widgets.row import Row
 T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
-VIEWS = (("1", "findings"), ("2", "GPUs"), ("3", "estimate"))
-_RATES = (100e6, 200e6, 500e6, 1e9, 2e9, 5e9, 10e9, 25e9, 40e9, 100e9)  # bits a second
-_PARALLEL = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_DATA = (0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
-_DUAL = (1, 3, 7, 14, 30)  # days
+VIEWS = (("1", "findings"), ("2", "GPUs"), ("3", "estimate"), ("4", "live check"))
+LIVE = 3
 _DETAIL = 7
-
-
-@dataclass(frozen=True, slots=True)
-class WhatIf:
-    """None is the plan's own."""
-
-    bandwidth: float | None = None
-    parallel: int | None = None
-    data: float = 1.0
-    dual: float | None = None
-
-    def moved(self, factor: int, step: int, plan: Plan) -> WhatIf:
-        """One factor one rung up or down its ladder, from where it stands."""
-        if factor == 0:
-            return replace(self, bandwidth=_rung(_RATES, self.bandwidth or plan.transfer.bandwidth or ASSUMED_RATE, step))
-        if factor == 1:
-            return replace(self, parallel=int(_rung(_PARALLEL, self.parallel or plan.transfer.parallel or 16, step)))
-        if factor == 2:
-            return replace(self, data=_rung(_DATA, self.data, step))
-        days = _rung(_DUAL, (self.dual or plan.windows.dual) / 86400, step)
-        return replace(self, dual=days * 86400)
-
-    def of(self, plan: Plan) -> Plan:
-        """The plan as it would be."""
-        transfer = plan.transfer.model_copy(
-            update={
-                "bandwidth": self.bandwidth or plan.transfer.bandwidth,
-                "parallel": self.parallel or plan.transfer.parallel,
-            }
-        )
-        windows = plan.windows.model_copy(update={"dual": self.dual or plan.windows.dual})
-        return plan.model_copy(update={"transfer": transfer, "windows": windows})
-
-    def factors(self, plan: Plan) -> tuple[Factor, ...]:
-        changed = self.of(plan)
-        parallel = changed.transfer.parallel
-        return (
-            Factor("bandwidth", rate((changed.transfer.bandwidth or ASSUMED_RATE) / 8), self.bandwidth is None),
-            Factor("parallel", str(parallel) if parallel else "by latency", self.parallel is None),
-            Factor("data", f"x {self.data:g}", self.data == 1.0),
-            Factor("dual window", f"{changed.windows.dual / 86400:g} d", self.dual is None),
-        )
-
-
-def _rung(ladder: Sequence[float], now: float, step: int) -> float:
-    """The next rung above or below; the ends hold."""
-    if step > 0:
-        return next((r for r in ladder if r > now * 1.0001), max(ladder[-1], now))
-    return next((r for r in reversed(ladder) if r < now * 0.9999), min(ladder[0], now))
-
-
-class Sheet(Widget, can_focus=True):
-    """Lines that the app works out; only those that fit are drawn."""
-
-    ALLOW_SELECT = False
-
-    def __init__(self, lines: Callable[[Palette, int, int], list[Strip]], *, id: str) -> None:
-        super().__init__(id=id)
-        self._lines = lines
-        self._drawn: list[Strip] = []
-        self._for: Size | None = None
-
-    def redraw(self) -> None:
-        self._for = None
-        self.refresh()
-
-    def render_line(self, y: int) -> Strip:
-        base = self.visual_style.rich_style
-        if self._for != self.size:
-            self._drawn = self._lines(palette_in(self.app), self.size.width, self.size.height)
-            self._for = self.size
-        if y >= len(self._drawn):
-            return Strip.blank(self.size.width, base)
-        return self._drawn[y].apply_style(base).adjust_cell_length(self.size.width, base)
-
-    def notify_style_update(self) -> None:
-        super().notify_style_update()
-        self._for = None
+_ALL_NAMES = 132
 
 
 class PlanningApp(ThemedApp[int]):
@@ -147,12 +68,14 @@ class PlanningApp(ThemedApp[int]):
     CSS = """
     Sheet { width: 1fr; padding: 0 1; }
     #head, #foot { height: 1; }
+    #filter { height: 1; border: none; padding: 0 1; background: $surface; }
+    .-gone { display: none; }
     #body { height: 1fr; }
     """
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"view({i})", name, show=False) for i, (key, name) in enumerate(VIEWS)),
-        Binding("tab", "next_view", "next", show=False, priority=True),
+        Binding("tab", "next_view", "next", show=False),
         Binding("up,k", "move(-1)", "up", show=False),
         Binding("down,j", "move(1)", "down", show=False),
         Binding("pageup", "move(-10)", "page up", show=False),
@@ -161,16 +84,28 @@ class PlanningApp(ThemedApp[int]):
         Binding("right,l,plus", "change(1)", "more", show=False),
         Binding("0", "reset", "the plan's own", show=False),
         Binding("r", "read", "read again", show=False),
-        Binding("q,ctrl+q,ctrl+c", "leave", "leave", show=False, priority=True),
+        Binding("C", "check", "check both sides", show=False),
+        Binding("c", "recheck", "recheck one", show=False),
+        Binding("space,enter", "mark", "looked at", show=False),
+        Binding("slash", "filter", "filter", show=False),
+        Binding("s", "narrow('severity')", "severity", show=False),
+        Binding("t", "narrow('side')", "side", show=False),
+        Binding("o", "narrow('open')", "open", show=False),
+        Binding("escape", "unfilter", "show all", show=False),
+        Binding("q", "leave", "leave", show=False),
+        Binding("ctrl+q,ctrl+c", "leave", "leave", show=False, priority=True),
     ]
 
-    def __init__(self, path: Path, *, terminal: Terminal | None = None, today: date | None = None) -> None:
+    def __init__(
+        self, path: Path, *, terminal: Terminal | None = None, today: date | None = None, live: LiveView | None = None
+    ) -> None:
         super().__init__(terminal)
         self.path = path
+        self.live = live or LiveView(look_by_ssh)
         self.today = today or datetime.now(UTC).date()
         self.checked: CheckedPlan = check_plan(path)
         self.view = 0 if not self.checked.is_good or self.checked.plan is None else 2
-        self.cursors = [0, 0, 0]
+        self.cursors = [0, 0, 0, 0]
         self.what_if = WhatIf()
         self._seen = _stamp(path)
         self._plan: Plan | None = self.checked.plan  # the last good one: a what-if survives a typing error
@@ -181,6 +116,7 @@ class PlanningApp(ThemedApp[int]):
     def compose(self) -> ComposeResult:
         yield Sheet(self._head, id="head")
         yield Sheet(self._body, id="body")
+        yield Input(id="filter", placeholder="filter: severity, side, host, any word", compact=True, classes="-gone")
         yield Sheet(self._foot, id="foot")
 
     def on_mount(self) -> None:
@@ -190,7 +126,9 @@ class PlanningApp(ThemedApp[int]):
     # The plan
 
     async def _look(self) -> None:
-        """Read the file again where it has changed."""
+        """Read the file again where it has changed; the seconds of a check that is under way go on."""
+        if self.live.asking:
+            self._redraw()
         if await asyncio.to_thread(_stamp, self.path) != self._seen:
             await self.action_read()
 
@@ -225,6 +163,8 @@ class PlanningApp(ThemedApp[int]):
 
     def _foot(self, palette: Palette, width: int, height: int) -> list[Strip]:
         keys = [("q", "leave"), ("r", "read again")]
+        if self.view == LIVE:
+            keys = [("q", "leave"), *KEYS]
         if self.view == 2:
             keys = [
                 ("q", "leave"),
@@ -233,8 +173,11 @@ class PlanningApp(ThemedApp[int]):
                 ("r", "read again"),
             ]
         row = Row(palette)
+        is_short = self.view == LIVE and width < _ALL_NAMES  # the keys of the list matter more than the other views' names
         for i, (key, name) in enumerate(VIEWS):
-            row.add(key, palette.accent).gap().add(name, palette.strong if i == self.view else palette.muted).gap(2)
+            row.add(key, palette.accent).gap()
+            if i == self.view or not is_short:
+                row.add(name, palette.strong if i == self.view else palette.muted).gap(2)
         rest = Row(palette)
         for key, name in keys:  # those that find room, the first ones rather than the last
             more = Row(palette).add(key, palette.accent).gap().add(name, palette.muted).gap(2 if rest.used else 0)
@@ -243,7 +186,7 @@ class PlanningApp(ThemedApp[int]):
         return [row.right(rest, width).strip(width)]
 
     def _body(self, palette: Palette, width: int, height: int) -> list[Strip]:
-        draw = (self._findings, self._cards, self._estimate)[self.view]
+        draw = (self._findings, self._cards, self._estimate, self._live)[self.view]
         return draw(palette, width, height)[:height]
 
     def _findings(self, palette: Palette, width: int, height: int) -> list[Strip]:
@@ -284,6 +227,9 @@ class PlanningApp(ThemedApp[int]):
         lines += [*blank, *estimate_lines(found, palette, width), *blank, *calendar_lines(found, palette, width)]
         return [*lines, *blank, *driver_lines(found, palette, width)]
 
+    def _live(self, palette: Palette, width: int, height: int) -> list[Strip]:
+        return self.live.lines(palette, width, height, self._excerpts, is_good=self.checked.is_good)
+
     def _without_plan(self, palette: Palette, width: int) -> list[Strip]:
         text = "the plan has errors: mend them first, 1 lists them"
         return [Row(palette).add(f"{palette.glyphs.breach} {text}", palette.breach).strip(width)]
@@ -308,6 +254,10 @@ class PlanningApp(ThemedApp[int]):
         self.action_view((self.view + 1) % len(VIEWS))
 
     def action_move(self, step: int) -> None:
+        if self.view == LIVE:
+            self.live.move(step)
+            self._redraw()
+            return
         many = (len(self.checked.problems), len(self._mapped), 4)[self.view]
         self.cursors[self.view] = max(0, min(self.cursors[self.view] + step, many - 1))
         self._redraw()
@@ -321,6 +271,61 @@ class PlanningApp(ThemedApp[int]):
         self.what_if = WhatIf()
         self._redraw()
 
+    # The live check
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys of the live check mean nothing in other views."""
+        return self.view == LIVE or action not in ("check", "recheck", "mark", "filter", "narrow", "unfilter")
+
+    def action_check(self) -> None:
+        """All of both sides."""
+        self._ask(None)
+
+    def action_recheck(self) -> None:
+        """What the finding under the cursor came from."""
+        chosen = self.live.chosen()
+        if chosen is not None:
+            self._ask(chosen.found.key)
+
+    def _ask(self, key: str | None) -> None:
+        if self.checked.is_good and not self.live.asking:
+            self.run_worker(self._asked(key), name="live check", group="live")
+
+    async def _asked(self, key: str | None) -> None:
+        self.call_after_refresh(self._redraw)  # by then it has begun, and says so
+        await self.live.ask(self.checked, key)
+        self._redraw()
+
+    def action_mark(self) -> None:
+        self.live.mark()
+        self._redraw()
+
+    def action_narrow(self, what: Literal["severity", "side", "open"]) -> None:
+        self.live.narrow(what)
+        self._redraw()
+
+    def action_filter(self) -> None:
+        line = self.query_one("#filter", Input)
+        line.remove_class("-gone")
+        line.focus()
+
+    def action_unfilter(self) -> None:
+        """Back to the list, all of it shown."""
+        self.live.filter = Filter()
+        self.query_one("#filter", Input).value = ""
+        self._end_filter()
+
+    @on(Input.Changed, "#filter")
+    def _filtered(self, event: Input.Changed) -> None:
+        self.live.filter = replace(self.live.filter, words=event.value)
+        self._redraw()
+
+    @on(Input.Submitted, "#filter")
+    def _end_filter(self) -> None:
+        self.query_one("#filter").add_class("-gone")
+        self.query_one("#body").focus()
+        self._redraw()
+
     def action_leave(self) -> None:
         self.exit(0 if self.checked.is_good else 1)
 
@@ -332,13 +337,3 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     except OSError:
         return (0, 0, 0)
     return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def estimated(plan: Plan, today: date, *, data: float = 1.0) -> Estimate:
-    """From next Monday on, by the sizes that the plan gives, `data` times them."""
-    sizes = {
-        d.name: DataSize(int(d.size * data), int(d.objects * data), "plan")
-        for d in plan.datasets
-        if d.size is not None and d.objects is not None
-    }
-    return estimate(plan, sizes, egress=egress_of(plan.legacy), start=today + timedelta(days=7 - today.weekday()))

@@ -12,16 +12,23 @@ import math
 import random
 import re
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from backends.live.look import Looked
+from backends.live.scope import Scope
+from backends.plan.load import CheckedPlan
 from backends.snapshot import EventView, Level, PreviewView, RunView, Snapshot, State, StepView
 from console import spans
 from console.app import CutoverApp
 from console.attach import run_console
+from console.live_view import LiveView
+from console.planning import PlanningApp
 from console.terminal import Terminal
 from tests.console.link import STEPS, MadeLink, rollback_preview
+from tests.fixtures.live_findings import looked, write_plan
 from tests.fixtures.plan_moments import proving, retiring
 from tests.fixtures.snapshots import soaking
 from themes.themes import THEMES
@@ -50,6 +57,29 @@ async def shoot(
         path.write_text(self_contained(app.export_screenshot(title="cutover attach chat-2026")))
 
 
+async def shoot_live_check(path: Path) -> None:
+    """The findings of a live check, made ones, with some of them done."""
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Path(folder) / "plan.yaml"
+        write_plan(plan)
+
+        async def look(checked: CheckedPlan, scope: Scope | None) -> Looked:
+            return looked(checked) if scope is None else looked(checked, ())
+
+        live = LiveView(look, now=lambda: datetime(2026, 11, 29, 14, 3, 11, tzinfo=UTC))
+        app = PlanningApp(plan, live=live)
+        async with app.run_test(size=(120, 34)) as pilot:
+            await pilot.press("4", "C")
+            while live.looked is None:
+                await pilot.pause(0.02)
+            await pilot.press("space", "down", "down", "c")
+            while not any(item.standing == "gone" for item in live.worklist.items):
+                await pilot.pause(0.02)
+            await pilot.pause(0.2)
+            svg = self_contained(app.export_screenshot(title="cutover plan plan.yaml"))
+            path.write_text(svg.replace(f"{folder}/", ""))
+
+
 def self_contained(svg: str) -> str:
     """Without fonts from elsewhere: a picture must not ask the network for anything."""
     own = re.sub(r"@font-face \{.*?\n    \}", "", svg, flags=re.DOTALL)
@@ -71,6 +101,8 @@ async def shoot_all(folder: Path) -> list[Path]:
     for name, moment in (("plan-staging", proving), ("plan-decommission", retiring)):
         made.append(folder / f"{name}.svg")
         await shoot(made[-1], size=(120, 40), keys=("7",), moment=moment)
+    made.append(folder / "live-check.svg")
+    await shoot_live_check(made[-1])
     made.append(folder / "sign.svg")
     await shoot(made[-1], size=(100, 30), keys=("7", *["down"] * 6, "S"), moment=proving)
     return made

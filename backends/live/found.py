@@ -31,12 +31,20 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class LiveProblem:
-    """A problem of the plan's, with what was seen and on which hosts."""
+    """A problem of the plan's, with what was seen and on which hosts. `message` is the problem's without the hosts, `path` its place."""
 
     problem: Problem
     evidence: str
     side: SideName | None
     hosts: tuple[str, ...]
+    message: str = ""
+    path: Path = ()
+
+    @property
+    def key(self) -> str:
+        """The same for the same difference in another look, whichever hosts have it then."""
+        place = () if self.hosts else self.path
+        return "\0".join((self.problem.severity, self.problem.code, str(self.side), repr(place), self.message))
 
     def as_json(self) -> dict[str, Any]:
         return self.problem.as_json() | {"evidence": self.evidence, "side": self.side, "hosts": list(self.hosts)}
@@ -56,7 +64,7 @@ def gathered(found: Iterable[Found], checked: CheckedPlan) -> tuple[LiveProblem,
         hosts = tuple(dict.fromkeys(m.host for m in members if m.host))
         text = f"{_names(hosts)}: {message}" if hosts else message
         problem = make_problem(severity, code, text, places.find(members[0].path), checked.path, cure)
-        out.append(LiveProblem(problem, _evidence(members), side, hosts))
+        out.append(LiveProblem(problem, _evidence(members), side, hosts, message, members[0].path))
     return tuple(sorted(out, key=lambda p: (p.problem.line, p.problem.code, p.problem.message)))
 
 

@@ -18,8 +18,9 @@ from backends.live.pair_judge import judge_pairs
 from backends.live.ports import try_ports
 from backends.live.registry import Offered
 from backends.live.routes import try_delegation, try_probes, try_route
+from backends.live.scope import Scope
 from backends.live.secrets import try_secrets
-from backends.live.stores import judge_local, judge_ways, paths_of, try_store, uses
+from backends.live.stores import judge_local, judge_ways, paths_of, try_store
 from backends.plan.load import CheckedPlan
 from backends.plan.models import Host, Plan
 from backends.probes.agent.facts import writable
@@ -37,40 +38,42 @@ HOST_LIMIT = 55.0
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """`hosts`: how many were asked; `seconds`: how long it took."""
+    """`hosts`: how many were asked; `seconds`: how long it took; `silent`: the hosts that told nothing, or not all, of themselves."""
 
     problems: tuple[LiveProblem, ...]
     hosts: int
     stores: int
     routes: int
     seconds: float
+    silent: frozenset[str] = frozenset()
 
     @property
     def is_good(self) -> bool:
         return not any(p.problem.severity == "error" for p in self.problems)
 
 
-async def look_live(checked: CheckedPlan, pool: SshPool) -> Looked:
-    """Everything, in the plan's order. `checked` has a plan. What cannot be asked is a problem of its own; never raises for it."""
+async def look_live(checked: CheckedPlan, pool: SshPool, scope: Scope | None = None) -> Looked:
+    """Everything, or what is in `scope`, in the plan's order. `checked` has a plan. What cannot be asked is a problem of its own; never
+    raises for it."""
     plan, base = checked.plan, checked.base
     assert plan is not None
+    scope = scope or Scope.whole(plan)
     began = time.monotonic()
     children = Children()
-    hosts = [(side, i, host) for side in SIDES for i, host in enumerate(plan.side(side).hosts)]
+    hosts = [(side, i, host) for side in SIDES for i, host in enumerate(plan.side(side).hosts) if host.name in scope.hosts]
     salt = secrets.token_bytes(16)
     async with asyncio.TaskGroup() as group:
         seeing = [
             group.create_task(_see(plan, side, i, host, pool, salt), name=f"look at {host.name}") for side, i, host in hosts
         ]
-        rest = [group.create_task(try_store(plan, name, pool, base), name=f"store {name}") for name in uses(plan)]
-        rest += [
-            group.create_task(try_route(plan, i, pool, children, base), name=f"route {r.name}") for i, r in enumerate(plan.routes)
-        ]
-        rest += [group.create_task(try_delegation(plan, i)) for i in range(len(plan.routes))]
-        rest += [group.create_task(try_probes(plan, i)) for i in range(len(plan.routes))]
-        rest.append(group.create_task(try_secrets(plan, base), name="secrets"))
+        rest = [group.create_task(try_store(plan, name, pool, base), name=f"store {name}") for name in scope.stores]
+        for i in scope.routes:
+            rest.append(group.create_task(try_route(plan, i, pool, children, base), name=f"route {plan.routes[i].name}"))
+            rest += [group.create_task(try_delegation(plan, i)), group.create_task(try_probes(plan, i))]
+        if scope.secrets:
+            rest.append(group.create_task(try_secrets(plan, base), name="secrets"))
         images = group.create_task(_images(plan, seeing, base), name="images")
-        ways = group.create_task(asyncio.to_thread(_local_ways, plan), name="trees of this machine")
+        ways = group.create_task(asyncio.to_thread(_local_ways, plan, scope.stores), name="trees of this machine")
     seen = [one for task in seeing if (one := task.result()[0]) is not None]
     found: list[Found] = [one for task in (*seeing,) for one in task.result()[1]]
     offered, not_offered = images.result()
@@ -84,7 +87,9 @@ async def look_live(checked: CheckedPlan, pool: SshPool) -> Looked:
     found += judge_local(plan, ways.result())
     found += [one for task in rest for one in task.result()]
     problems = gathered(_without_echoes(found, seen, hosts), checked)
-    return Looked(problems, len(hosts), len(uses(plan)), len(plan.routes), time.monotonic() - began)
+    silent = {host.name for _, _, host in hosts} - {s.host.name for s in seen if s.facts is not None}
+    seconds = time.monotonic() - began
+    return Looked(problems, len(hosts), len(scope.stores), len(scope.routes), seconds, frozenset(silent))
 
 
 async def _see(plan: Plan, side: SideName, index: int, host: Host, pool: SshPool, salt: bytes) -> tuple[Seen | None, list[Found]]:
@@ -152,10 +157,10 @@ async def _view(pool: SshPool, side: SideName, host: SshHost, paths: tuple[str, 
     return view
 
 
-def _local_ways(plan: Plan) -> dict[str, Way]:
+def _local_ways(plan: Plan, stores: frozenset[str]) -> dict[str, Way]:
     """Trees of this machine. Blocking."""
     out = {}
-    for name in uses(plan):
+    for name in stores:
         url = parse_url(name, plan.stores[name].url)
         if url.scheme == "file":
             is_there, may_write, asked = writable("/" + url.path.rstrip("/"))

@@ -12,6 +12,7 @@ from backends.errors import CutoverError
 from backends.escape import plain
 from backends.live.facts import Way
 from backends.live.found import Found
+from backends.live.scope import uses
 from backends.plan.models import Plan
 from backends.ssh.pool import SshPool
 from backends.stores.base import ObjectInfo, Store
@@ -26,25 +27,6 @@ LIMIT = 40.0
 READ = 4096  # bytes of a source's object
 _BODY = b"cutover tries whether it may write, read and delete here; it takes this away itself\n"
 _TREES = ("file", "ssh")
-
-
-def uses(plan: Plan) -> Mapping[str, tuple[SideName | None, bool]]:
-    """Each store that a dataset or its backup goes through: whose it is, and whether we shall write to it."""
-    out: dict[str, tuple[SideName | None, bool]] = {}
-
-    def note(name: str, side: SideName | None, writes: bool) -> None:
-        before = out.get(name)
-        out[name] = (before[0], before[1] or writes) if before is not None else (side, writes)
-
-    for dataset in plan.datasets:
-        note(dataset.from_, "legacy", dataset.reverse)
-        note(dataset.to, "target", True)
-        if dataset.hub is not None:
-            note(dataset.hub, None, True)
-    for backup in plan.backups:
-        if backup.to is not None:
-            note(backup.to, None, True)
-    return {name: use for name, use in out.items() if name in plan.stores}
 
 
 def paths_of(plan: Plan) -> dict[str, tuple[str, ...]]:
@@ -131,10 +113,11 @@ async def _write(store: Store, name: str, side: SideName | None) -> list[Found]:
             raise ChecksumRefused(f"{name}: what was read back is not what was written")
     except StoreError as error:
         out.append(_failed(name, side, "does not give back what was written", error))
-    try:
-        await store.delete(key)
-    except StoreError as error:
-        out.append(_failed(name, side, f"does not let us delete: {key} is left there", error))
+    finally:  # also where the look is broken off
+        try:
+            await store.delete(key)
+        except StoreError as error:
+            out.append(_failed(name, side, f"does not let us delete: {key} is left there", error))
     return out
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from console.commands.attach import THEME_NAMES
+from console.commands.transfer_bar import with_ssh
 from console.output import command_body, emit_json, json_option
 
 if TYPE_CHECKING:
@@ -22,10 +24,14 @@ if TYPE_CHECKING:
 @click.option("--mouse", is_flag=True, help="Mouse on, also over SSH.")
 @click.option("--plain", is_flag=True, help="ASCII signs only.")
 @json_option
+@with_ssh
 @command_body
-def command(plan: Path, theme: str | None, mouse: bool, plain: bool, as_json: bool) -> int:
+def command(
+    plan: Path, theme: str | None, mouse: bool, plain: bool, as_json: bool, ssh_config: str | None, known_hosts: str | None
+) -> int:
     """Open the planning room: the plan's findings, worked down as the file is mended beside it; its workloads' GPUs on both sides; its
-    estimate, with a what-if. Contacts nobody and needs no engine. With --json the same facts, and no screen.
+    estimate, with a what-if; both sides checked live. Contacts nobody before that is asked for, and needs no engine. With --json the same
+    facts but the live ones (cutover check --live), and no screen.
     """
     from backends.plan.load import check_plan, require_read
     from console.terminal import check_can_draw, read_terminal
@@ -36,9 +42,11 @@ def command(plan: Path, theme: str | None, mouse: bool, plain: bool, as_json: bo
         return 0 if checked.is_good else 1
     check_can_draw(os.environ, is_tty=sys.stdin.isatty() and sys.stdout.isatty())
     terminal = read_terminal(os.environ, theme=theme, mouse=mouse, plain=plain)
+    from console.live_view import LiveView, look_by_ssh
     from console.planning import PlanningApp
 
-    app = PlanningApp(plan, terminal=terminal)
+    look = partial(look_by_ssh, ssh_config=ssh_config, known_hosts=known_hosts)
+    app = PlanningApp(plan, terminal=terminal, live=LiveView(look))
     code = app.run(mouse=terminal.mouse)
     return app.return_code or code or 0
 
@@ -49,7 +57,7 @@ def as_object(checked: CheckedPlan) -> dict[str, Any]:
 
     from backends.catalog.mapping import mapping_of
     from console.commands import check, estimate
-    from console.planning import estimated
+    from console.what_if import estimated
 
     found: dict[str, Any] = {**check.as_object(checked), "mapping": [], "estimate": None}
     if checked.plan is None:

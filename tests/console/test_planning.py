@@ -21,8 +21,9 @@ from textual.pilot import Pilot
 from backends.catalog.mapping import mapping_of
 from backends.plan.problems import Problem
 from console.main import cli
-from console.planning import PlanningApp, WhatIf
+from console.planning import PlanningApp
 from console.terminal import Terminal
+from console.what_if import WhatIf
 from tests.backends.plan.plans import documented_plan
 from tests.widgets.stage import ASCII_PALETTE, PALETTE, assert_drawable
 from widgets.planning import (
