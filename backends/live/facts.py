@@ -11,6 +11,7 @@ import orjson
 
 from backends.errors import CouldNot
 from backends.escape import plain
+from backends.live.interconnect import Interconnect, parse_interconnect
 from backends.probes.agent_link import BOOT, program
 from backends.ssh.pool import SshPool
 
@@ -74,6 +75,7 @@ class HostFacts:
     runtimes: tuple[str, ...]
     mounts: tuple[str, ...]  # of network file systems
     links: tuple[str, ...]
+    interconnect: Interconnect
     limits: Mapping[str, int]
     settings: Mapping[str, int]
     packages: tuple[Package, ...]
@@ -116,6 +118,7 @@ def parse_facts(value: Mapping[str, Any]) -> HostFacts:
         runtimes=tuple(_texts(host.get("runtimes"))),
         mounts=tuple(_network_mounts(host.get("mounts"))),
         links=tuple(_texts(value.get("links"))),
+        interconnect=parse_interconnect(value.get("interconnect")),
         limits={plain(k, 40): _limit(v) for k, v in _dict(value.get("limits")).items() if isinstance(v, int)},
         settings=dict(_settings(value.get("settings"))),
         packages=tuple(_packages(value.get("packages"))),

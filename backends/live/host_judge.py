@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from backends.live.cards import difference
 from backends.live.cuda import judge_chip, judge_driver, judge_require
 from backends.live.facts import HostFacts, Image, Package, version_of
 from backends.live.found import Found
+from backends.live.interconnect import judge_links
 from backends.plan.document import Path
 from backends.plan.models import Host, Plan, Workload
 from backends.plan.problems import Severity
@@ -65,6 +67,7 @@ def judge_host(plan: Plan, seen: Seen, pulled: Mapping[str, Image] | None = None
         )
         return
     yield from _frameworks(plan, seen, seen.facts)
+    yield from judge_links(seen.facts.interconnect, partial(_of, seen))
 
 
 def _of(seen: Seen, severity: Severity, code: str, message: str, evidence: str, cure: str, path: Path | None = None) -> Found:

@@ -12,6 +12,7 @@ from backends.listed import listed
 from backends.live.facts import UNLIMITED, HostFacts
 from backends.live.found import Found
 from backends.live.host_judge import Seen, compared_with
+from backends.live.interconnect import judge_joined
 from backends.plan.models import Plan
 from backends.plan.problems import Severity
 from backends.snapshot import HostView
@@ -40,6 +41,7 @@ def _compare(host: Seen, facts: HostFacts, before: Sequence[HostFacts], views: S
         return Found(severity, code, message, evidence, cure, host.path, "target", host.host.name)
 
     yield from _system(facts, before, found)
+    yield from judge_joined(facts.interconnect, [f.interconnect for f in before], found)
     yield from _sizes(facts, before, found)
     yield from _kernel(facts, before, found)
     yield from _software(facts, before, found)

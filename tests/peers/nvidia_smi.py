@@ -16,6 +16,7 @@ cd "$(dirname "$0")" || exit 1
 echo "$$ $*" >>calls
 case "$*" in
   *--query-gpu=*) ;;
+  topo*|nvlink*) test -f "$1" && exec cat "$1"; exit 1 ;;
   *) cat heading; exit "$(cat status)" ;;
 esac
 while :; do

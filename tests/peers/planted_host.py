@@ -36,7 +36,9 @@ class Planted:
     `python3`, `packages` are (name, version, CUDA)."""
 
     files: dict[str, str] = field(default_factory=dict)
-    folders: dict[str, tuple[str, ...]] = field(default_factory=dict)  # bound over, with empty entries
+    folders: dict[str, tuple[str | tuple[str, str], ...]] = field(
+        default_factory=dict
+    )  # bound over, with empty folders and (file, text)
     read_only: tuple[Path, ...] = ()
     shm: str | None = None
     soft_files: int | None = None
@@ -98,8 +100,12 @@ def _inside(folder: Path, planted: Planted) -> list[str]:
         (folder / f"file-{i}").write_text(text)
         lines.append(f"mount --bind {folder}/file-{i} {path}")
     for i, (path, names) in enumerate(planted.folders.items()):
-        for name in names:
-            (folder / f"folder-{i}" / name).mkdir(parents=True)
+        for entry in names:
+            name, text = (entry, None) if isinstance(entry, str) else entry
+            place = folder / f"folder-{i}" / name
+            (place if text is None else place.parent).mkdir(parents=True, exist_ok=True)
+            if text is not None:
+                place.write_text(text)
         lines.append(f"mount --bind {folder}/folder-{i} {path}")
     for there in planted.read_only:
         lines += [f"mount --bind {there} {there}", f"mount -o remount,bind,ro {there}"]

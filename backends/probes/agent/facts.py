@@ -50,6 +50,7 @@ def look(asked: "dict[str, object]") -> "dict[str, object]":
         "limits": {name: resource.getrlimit(getattr(resource, of))[0] for name, of in LIMITS.items() if hasattr(resource, of)},
         "settings": {name.replace("/", "."): read("/proc/sys/" + name, 100).split() for name in SETTINGS},
         "zone": [time.timezone, os.environ.get("TZ") or "/".join(os.path.realpath("/etc/localtime").split("/")[-2:])],
+        "interconnect": interconnect(),
         "links": sorted(os.listdir("/sys/class/infiniband"))[:32] if os.path.isdir("/sys/class/infiniband") else [],
         "packages": packages(),
         "images": {str(name): image(str(name)) for name in images} if isinstance(images, list) else {},
@@ -160,20 +161,75 @@ def writable(path: str) -> "list[object]":
     return [there, os.access(path or "/", os.W_OK | os.X_OK), path or "/"]
 
 
+def interconnect() -> "dict[str, object]":
+    """How GPUs are joined to each other and to other hosts, as the tools and the kernel print it."""
+    ports = []
+    for path in sorted(glob.glob("/sys/class/infiniband/*/ports/*"))[:MOST]:
+        words = path.split("/")
+        ports.append([words[-3] + "/" + words[-1], read(path + "/state", 100).strip(), read(path + "/rate", 100).strip()])
+    libraries = set()  # type: set[str]
+    for place in ("/usr/lib/*", "/usr/lib64", "/usr/local/lib", "/usr/local/cuda/lib64"):
+        libraries.update(path.rpartition(".so.")[2] for path in glob.glob(place + "/libnccl.so.*.*"))
+    return {
+        "topology": said(["nvidia-smi", "topo", "-m"]),
+        "links": said(["nvidia-smi", "nvlink", "-s"]),
+        "ports": ports,
+        "nccl": sorted(libraries)[:20],
+        "lost": lost_interfaces(),
+    }
+
+
+def said(argv: "list[str]") -> str:
+    """What a tool prints, where it is there and ends well."""
+    if not which(argv[0]):
+        return ""
+    try:
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=15)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout[:65536].decode("utf-8", "replace") if done.returncode == 0 else ""
+
+
+def lost_interfaces() -> "list[str]":
+    """NCCL's and Gloo's variables that name no interface or device of this host. NCCL's documentation: names are prefixes, `=` before them wants
+    them whole, `^` leaves them out; a device may be followed by its port."""
+    there = {
+        "NCCL_SOCKET_IFNAME": "/sys/class/net",
+        "GLOO_SOCKET_IFNAME": "/sys/class/net",
+        "NCCL_IB_HCA": "/sys/class/infiniband",
+    }
+    given, out = variables(), []
+    for name, folder in sorted(there.items()):
+        value = given.get(name, "")
+        names = [word.partition(":")[0] for word in value.lstrip("=").split(",") if word]
+        if not names or value.startswith("^"):
+            continue
+        present = os.listdir(folder) if os.path.isdir(folder) else []
+        whole = value.startswith("=") or name.startswith("GLOO")
+        if not any(one == word or (not whole and one.startswith(word)) for word in names for one in present):
+            out.append(name)
+    return out
+
+
 def environment(salt: bytes) -> "dict[str, str]":
-    """What every session gets: /etc/environment and our own, each value a keyed hash."""
+    """What every session gets, each value a keyed hash."""
+    host = os.uname().nodename
+    return {
+        name: hmac.new(salt, value.replace(host, "HOST").encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:16]
+        for name, value in sorted(variables().items())[: 5 * MOST]
+        if name not in OF_A_SESSION and not name.startswith(("SSH_", "XDG_", "LC_", "BASH_FUNC"))
+    }
+
+
+def variables() -> "dict[str, str]":
+    """/etc/environment and our own."""
     found = {}  # type: dict[str, str]
     for line in read("/etc/environment").splitlines():
         name, equals, value = line.strip().partition("=")
         if equals and name and not name.startswith("#"):
             found[name.replace("export ", "").strip()] = value.strip().strip("\"'")
     found.update(os.environ)
-    host = os.uname().nodename
-    return {
-        name: hmac.new(salt, value.replace(host, "HOST").encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:16]
-        for name, value in sorted(found.items())[: 5 * MOST]
-        if name not in OF_A_SESSION and not name.startswith(("SSH_", "XDG_", "LC_", "BASH_FUNC"))
-    }
+    return found
 
 
 if __name__ == "__main__":

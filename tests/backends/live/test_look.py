@@ -20,7 +20,16 @@ HELD = {
     "Config": {"Env": ["CUDA_VERSION=12.4.1", "PYTORCH_VERSION=2.4.1"]},
 }
 OTHER = {**HELD, "Id": "sha256:bb", "RepoDigests": ["corp/chat@sha256:bb"]}
+TOPOLOGY = "\tGPU0\tGPU1\tCPU Affinity\nGPU0\t X \t{0}\t0-7\nGPU1\t{0}\t X \t0-7\n"
 MEMORY = "MemTotal:       {} kB\nMemAvailable:   {} kB\n"
+
+
+def port(device: str, state: str, rate: str) -> tuple[str | tuple[str, str], ...]:
+    """A port of InfiniBand as the kernel shows it."""
+    place = f"infiniband/{device}/ports/1"
+    return f"infiniband/{device}", (f"{place}/state", state), (f"{place}/rate", rate)
+
+
 PLAN = "version: 1\nname: move\nlegacy: {{provider: old, hosts: [{legacy}]}}\ntarget: {{provider: new, hosts: [{target}]}}\n"
 
 
@@ -57,7 +66,7 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
         images={image: HELD},
         tools=("nvidia-ctk",),
         env={"HF_HOME": "/models", "REGION": "old"},
-        folders={"/sys/class": ("infiniband/mlx5_0",)},
+        folders={"/sys/class": port("mlx5_0", "4: ACTIVE\n", "400 Gb/sec (4X NDR)\n")},
         files={"/proc/meminfo": MEMORY.format(4 << 20, 2 << 20), "/proc/sys/vm/max_map_count": "262144\n"},
     )
     (tmp_path / "kept").mkdir()
@@ -78,20 +87,30 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
     )
     second = Planted(
         files={"/proc/meminfo": MEMORY.format(4 << 20, 2 << 20), "/proc/sys/vm/max_map_count": "262144\n"},
-        folders={"/sys/class": ("infiniband/mlx5_0",)},
+        folders={
+            "/sys/class": (
+                *port("mlx5_0", "4: ACTIVE\n", "200 Gb/sec (4X HDR)\n"),
+                *port("mlx5_1", "1: DOWN\n", "10 Gb/sec (4X SDR)\n"),
+            )
+        },
         packages=TORCH,
         images={"corp/other:v1": HELD},
         tools=("nvidia-ctk",),
-        env={"HF_HOME": "/models", "REGION": "old"},
+        env={"HF_HOME": "/models", "REGION": "old", "NCCL_SOCKET_IFNAME": "ens99"},
     )
     (tmp_path / "data").mkdir()
     async with contextlib.AsyncExitStack() as stack:
-        old, _ = await stack.enter_async_context(planted_host(tmp_path / "old", before))
+        old, usual = await stack.enter_async_context(planted_host(tmp_path / "old", before))
+        (usual.folder / "topo").write_text(TOPOLOGY.format("NV18"))
         new, smi = await stack.enter_async_context(planted_host(tmp_path / "new", first))
         second_host, busy = await stack.enter_async_context(planted_host(tmp_path / "second", second))
         smi.say(row(0, name="NVIDIA A100-PCIE-40GB").replace("81559", "40960").replace("590.48.01", "470.82.01"))
         (smi.folder / "heading").write_text("| NVIDIA-SMI 470.82.01   Driver Version: 470.82.01   CUDA Version: 11.4     |\n")
         busy.say(row(0), row(1).replace(", 59,", ", 40000,"))
+        (busy.folder / "topo").write_text(TOPOLOGY.format("SYS"))
+        (busy.folder / "nvlink").write_text(
+            "GPU 0: H100 (UUID: a)\n\t Link 0: 26 GB/s\nGPU 1: H100 (UUID: b)\n\t Link 0: <inactive>\n"
+        )
         third = f"{{name: new-3, address: 127.0.0.1, port: {gone}, user: nobody}}"
         stores = {
             "from": f"{{url: 'file://{tmp_path}/data/'}}",
@@ -123,6 +142,7 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
         ("environment_differs", ("new-1", "new-2")),  # each has its programs elsewhere, so another PATH
         *[("package_differs", ("new-1",))] * 2,
         ("gpu_busy", ("new-2",)),
+        *[(code, ("new-2",)) for code in ("interconnect_down", "interconnect_slow", "nccl_interface", "nvlink_down", "topology")],
         ("image_missing", ("new-2",)),
         ("registry", ()),
         ("package_missing", ("new-2",)),
