@@ -1,21 +1,26 @@
-"""Can the hosts themselves come to the stores that their work reads and writes? A firewall is seen from where it stands."""
+"""Can the hosts themselves come to the stores, endpoints and other hosts that their work needs? A firewall is seen from where it stands."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from backends.escape import plain
 from backends.live.found import Found
 from backends.live.host_judge import Seen, runs_there
-from backends.plan.models import Dataset, Plan, Store
+from backends.plan.document import Path
+from backends.plan.models import Dataset, Host, Plan, Store, Workload
 from backends.probes.endpoints import EndpointSeen, look_from
+from backends.probes.hosts import LOCAL
 from backends.ssh.pool import SshPool
 from backends.stores.open import parse_url
 from backends.vocabulary import SideName
 
 TIMEOUT = 5.0
+SSH_PORT = 22
+PEERS = 8  # other hosts of a workload that each one asks for
 
 
 def endpoint_of(name: str, spec: Store) -> str | None:
@@ -38,51 +43,100 @@ def store_of(dataset: Dataset, side: SideName) -> str:
     return dataset.from_ if side == "legacy" else dataset.to
 
 
-def wanted(plan: Plan, seen: Seen) -> dict[str, str]:
-    """The endpoints that a host has to come to, and the store that each is of."""
-    out: dict[str, str] = {}
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Somewhere that a host has to come to. `what` goes on after `does not come to`; `is_peer`: another host of the same work."""
+
+    url: str
+    what: str
+    path: Path
+    is_peer: bool = False
+
+
+def wanted(plan: Plan, seen: Seen) -> list[Way]:
+    """The stores that its work is in, what its work names, and for a host of target the others that do the same work; each URL once."""
+    out: dict[str, Way] = {}
     datasets = {d.name: d for d in plan.datasets}
-    for _, workload in runs_there(plan, seen):
+    for i, workload in runs_there(plan, seen):
         for name in dict.fromkeys((*workload.datasets, *workload.writes)):
             dataset = datasets.get(name)
             store = store_of(dataset, seen.side) if dataset is not None else ""
             if store in plan.stores and (url := endpoint_of(store, plan.stores[store])) is not None:
-                out.setdefault(url, store)
-    return out
+                out.setdefault(url, Way(url, f"the store {store}", ("stores", store)))
+        if seen.side != "target":
+            continue
+        for j, given in enumerate(workload.reaches):
+            url = _at_address(given, plan)
+            out.setdefault(url, Way(url, plain(given, 120), ("workloads", i, "reaches", j)))
+        for host in _neighbours(plan, workload, seen):
+            url = f"tcp://{_bracketed(host.address)}:{host.port or SSH_PORT}"
+            what = f"other hosts of {workload.name}, which spans them"
+            out.setdefault(url, Way(url, what, ("workloads", i, "runs_on", "target"), is_peer=True))
+    return list(out.values())
+
+
+def _at_address(url: str, plan: Plan) -> str:
+    """A host of the plan in a URL, by its address."""
+    parts = urlsplit(url)
+    addresses = {host.name.lower(): host.address for host in plan.target.hosts}
+    address = addresses.get(parts.hostname or "")
+    if address is None:
+        return url
+    port = f":{parts.port}" if parts.port is not None else ""
+    return parts._replace(netloc=f"{_bracketed(address)}{port}").geturl()
+
+
+def _neighbours(plan: Plan, workload: Workload, seen: Seen) -> list[Host]:
+    """Those after it in the plan's order, round and round, at most `PEERS`: of two hundred hosts not each asks for each."""
+    names = list(workload.runs_on.target)
+    at = names.index(seen.host.name)
+    hosts = {host.name: host for host in plan.target.hosts}
+    after = [*names[at + 1 :], *names[:at]][:PEERS]
+    return [hosts[name] for name in after if name in hosts and hosts[name].address != LOCAL]
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 async def try_ports(plan: Plan, seen: Seen, pool: SshPool) -> list[Found]:
-    """From the host, one after another. Never raises for what is found."""
-    urls = wanted(plan, seen)
-    if not urls:
+    """From the host. Never raises for what is found. A host without python3 is told of elsewhere."""
+    ways = {way.url: way for way in wanted(plan, seen)}
+    if not ways or seen.facts is None:
         return []
-    found = await look_from(pool, seen.host.name, list(urls), TIMEOUT)
-    return [one for told in found for one in _judge(seen, urls[told.url], told)]
+    found = await look_from(pool, seen.host.name, list(ways), TIMEOUT)
+    return [one for told in found for one in judge_way(seen, ways[told.url], told)]
 
 
-def _judge(seen: Seen, store: str, told: EndpointSeen) -> Iterator[Found]:
-    name, path = seen.host.name, ("stores", store)
-    if told.status is None and not told.ok:  # any answer at all is a way that is open
-        evidence = f"{plain(told.url, 200)}: {told.error}"
-        yield Found(
-            "error",
-            "port",
-            f"does not come to the store {store}",
-            evidence,
-            "firewall, security group, route, name or proxy",
-            path,
-            seen.side,
-            name,
+_WHY = {
+    "refused": ("port_refused", "it is refused", "what serves there and on which port; else a firewall that rejects"),
+    "dropped": (
+        "port_dropped",
+        "nothing comes back",
+        "a firewall, security group or network list that drops it: let that host through",
+    ),
+    "no_way": ("port_no_way", "there is no way", "routes, peering or VPN of that host's network; else a firewall that says so"),
+    "no_name": ("port_no_name", "its name is not known there", "DNS of that host, or the name"),
+}
+
+
+def judge_way(seen: Seen, way: Way, told: EndpointSeen) -> Iterator[Found]:
+    """What one connection from a host shows. Any answer at all is a way that is open; of a peer a refusal is one too, since it came from there. Pure."""
+    name = seen.host.name
+    evidence = f"{plain(told.url, 200)}: {told.error}"
+    is_open = told.ok or told.status is not None or (told.kind == "wrong" and way.path[0] != "stores")
+    if way.is_peer:
+        if told.kind in ("dropped", "no_way"):
+            code, why, cure = _WHY[told.kind]
+            cure = f"{cure}; NCCL and launchers choose ports of their own, all between those hosts"
+            yield Found("warning", code, f"does not come to {way.what}: {why}", evidence, cure, way.path, seen.side, name)
+        return
+    if not is_open:
+        code, why, cure = _WHY.get(
+            told.kind or "", ("port", "it does not answer as it should", "its certificate, a proxy between, what serves there")
         )
+        yield Found("error", code, f"does not come to {way.what}: {why}", evidence, cure, way.path, seen.side, name)
     warning = told.warning(time.time())
     if warning is not None:
-        yield Found(
-            "warning",
-            "certificate",
-            f"sees a certificate of the store {store} that ends soon",
-            warning,
-            "renew it",
-            path,
-            seen.side,
-            name,
-        )
+        message = f"sees a certificate of {way.what} that ends soon"
+        yield Found("warning", "certificate", message, warning, "renew it", way.path, seen.side, name)

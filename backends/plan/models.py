@@ -175,6 +175,7 @@ class Workload(Part):
     runs_on: RunsOn = RunsOn()
     datasets: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    reaches: tuple[Text, ...] = ()  # URLs that its hosts of target must come to; a host of the plan by its name
     quiesce: Quiesce | None = None
     load: Load | None = None
     validate_: TrialRun | None = Field(default=None, alias="validate")

@@ -12,7 +12,7 @@ import orjson
 
 from backends.errors import CutoverError
 from backends.escape import plain
-from backends.probes.agent.ask import ask
+from backends.probes.agent.ask import AT_ONCE, KINDS, ask
 from backends.probes.agent_link import BOOT, program
 from backends.ssh.pool import SshPool
 
@@ -22,7 +22,7 @@ PHASES = ("resolve", "connect", "tls", "first_byte", "total")
 
 @dataclass(frozen=True, slots=True)
 class EndpointSeen:
-    """`seen_from` is None for the engine's machine. `seconds` by phase; `certificate_ends` in unix seconds."""
+    """`seen_from` is None for the engine's machine. `seconds` by phase; `certificate_ends` in unix seconds; `kind` of the error, one of `KINDS`."""
 
     url: str
     seen_from: str | None
@@ -32,6 +32,7 @@ class EndpointSeen:
     seconds: dict[str, float]
     addresses: tuple[str, ...]
     certificate_ends: float | None
+    kind: str | None = None
 
     def warning(self, now: float) -> str | None:
         """A certificate that ends soon, in words."""
@@ -48,10 +49,10 @@ async def look(urls: Sequence[str], timeout: float) -> list[EndpointSeen]:
 
 
 async def look_from(pool: SshPool, host: str, urls: Sequence[str], timeout: float) -> list[EndpointSeen]:
-    """From a host, by its own `python3`, one after the other; a host that cannot be asked has that as every endpoint's error."""
+    """From a host, by its own `python3`, some at once; a host that cannot be asked has that as every endpoint's error."""
     argv = ["python3", "-ISuc", BOOT, f"{timeout:g}", json.dumps(list(urls))]
     try:
-        result = await pool.run(host, argv, input=program("ask"), timeout=(timeout + 1) * len(urls) + 10)
+        result = await pool.run(host, argv, input=program("ask"), timeout=(timeout + 1) * -(-len(urls) // AT_ONCE) + 10)
     except CutoverError as error:
         return [_failed(url, host, error.message) for url in urls]
     values = {}
@@ -84,4 +85,5 @@ def _seen(url: str, host: str | None, value: dict[str, Any]) -> EndpointSeen:
         else {},
         addresses=tuple(plain(str(a), 60) for a in addresses[:16]) if isinstance(addresses, list) else (),
         certificate_ends=float(ends) if isinstance(ends, (int, float)) and 0 < ends < 1e12 else None,
+        kind=kind if (kind := value.get("kind")) in KINDS else None,
     )

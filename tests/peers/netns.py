@@ -30,6 +30,10 @@ class Namespace:
         """What starts a program in it, and becomes that program."""
         return ["ip", "netns", "exec", self.name]
 
+    async def route_by_us(self) -> None:
+        """Whatever is elsewhere is sent to this machine, which forwards nothing."""
+        await _ip("-n", self.name, "route", "add", "default", "via", self.ours)
+
     async def drop(self) -> None:
         """From now on nothing that the host sends arrives, and nothing tells us so."""
         await _ip("-n", self.name, "route", "add", "blackhole", f"{self.ours}/32")

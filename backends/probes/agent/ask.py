@@ -4,6 +4,7 @@
 literal headers of HPACK, RFC 7541, only); `tcp://HOST:PORT`; `dns://SERVER[:PORT]/NAME[?AAAA]` one UDP question (RFC 1035).
 """
 
+import errno
 import json
 import os
 import socket
@@ -11,11 +12,15 @@ import ssl
 import struct
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import SplitResult, urlsplit
 
 MOST = 1 << 16
 SERVING = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
 TYPES = {"A": 1, "AAAA": 28}
+KINDS = ("wrong", "no_name", "silent", "dropped", "tls", "refused", "no_way")
+NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM, errno.EINVAL)  # routes and firewalls that say so
+AT_ONCE = 16
 
 
 class Wrong(Exception):
@@ -23,8 +28,8 @@ class Wrong(Exception):
 
 
 def ask(url: str, timeout: float) -> "dict[str, object]":
-    """What was seen: `ok`, `error`, `kind` of it, `status`, `seconds` of each phase, `addresses`, `certificate_ends` (unix seconds)."""
-    out = {"url": url, "ok": False, "error": None, "status": None, "addresses": [], "certificate_ends": None}  # type: dict[str, object]
+    """What was seen: `ok`, `error`, `kind` of it (of `KINDS`), `status`, `seconds` of each phase, `addresses`, `certificate_ends` (unix seconds)."""
+    out = {"url": url, "ok": False, "error": None, "kind": None, "status": None, "addresses": [], "certificate_ends": None}  # type: dict[str, object]
     seconds = {}  # type: dict[str, float]
     out["seconds"] = seconds
     began = time.monotonic()
@@ -33,17 +38,19 @@ def ask(url: str, timeout: float) -> "dict[str, object]":
         _ask(parts.scheme, parts, began + timeout, seconds, out)
         out["ok"] = True
     except Wrong as error:
-        out["error"] = str(error)
+        out["error"], out["kind"] = str(error), "wrong"
     except socket.gaierror:
-        out["error"] = "no such name"
+        out["error"], out["kind"] = "no such name", "no_name"
     except (socket.timeout, TimeoutError):  # noqa: UP041 - two of them before Python 3.10
-        out["error"] = "no answer within %g s" % timeout  # noqa: UP031
+        out["error"], out["kind"] = "no answer within %g s" % timeout, "silent" if "connect" in seconds else "dropped"  # noqa: UP031
     except ssl.SSLError as error:
-        out["error"] = "TLS failed: " + str(getattr(error, "verify_message", "") or error.reason or error)
+        out["error"], out["kind"] = "TLS failed: " + str(getattr(error, "verify_message", "") or error.reason or error), "tls"
     except ConnectionRefusedError:
-        out["error"] = "refused"
+        out["error"], out["kind"] = "refused", "refused"
     except (OSError, ValueError) as error:
         out["error"] = str(getattr(error, "strerror", None) or error or type(error).__name__)
+        number = getattr(error, "errno", None)
+        out["kind"] = "dropped" if number == errno.ETIMEDOUT else "no_way" if number in NO_WAY else None
     seconds["total"] = time.monotonic() - began
     return out
 
@@ -263,6 +270,7 @@ def _after_name(data: bytes, at: int) -> int:
 
 
 if __name__ == "__main__":
-    for asked in json.loads(sys.argv[2]):
-        sys.stdout.write(json.dumps(ask(asked, float(sys.argv[1]))) + "\n")
-        sys.stdout.flush()
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for seen in threads.map(lambda url: ask(url, float(sys.argv[1])), json.loads(sys.argv[2])):
+            sys.stdout.write(json.dumps(seen) + "\n")
+            sys.stdout.flush()

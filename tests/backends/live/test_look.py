@@ -126,7 +126,10 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
             + trust(tmp_path, old, new, second_host)
             + f"stores: {{{', '.join(f'{k}: {v}' for k, v in stores.items())}}}\n"
             "datasets: [{name: data, from: from, to: kept}, {name: more, from: from, to: bucket}]\n"
-            + WORKLOAD.replace("TARGETS", "new-1, new-2").replace("DATASETS", "more").replace(IMAGE, image)
+            + WORKLOAD.replace("TARGETS", "new-1, new-2")
+            .replace("DATASETS", "more")
+            .replace(IMAGE, image)
+            .replace("[more]", "[more]\n    reaches: ['tcp://nowhere.invalid:5432']")
             + "routes:\n  - {name: chat, workload: chat, command: {set: ['true', '{weight}'], get: [echo, '25']}, steps: [5, 100], "
             f"probe: {{target: 'http://127.0.0.1:{nobody}/'}}}}\n"
             "secrets: [{name: db, from: '${file:secret}', to: '${file:nowhere}'}]\n"
@@ -148,7 +151,8 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
         ("package_missing", ("new-2",)),
         ("drivers_mixed", ()),
         ("host_unreachable", ("new-3",)),
-        ("port", ("new-1", "new-2")),
+        ("port_refused", ("new-1", "new-2")),
+        ("port_no_name", ("new-1", "new-2")),
         ("store_write", ()),
         *[("secret", ())] * 2,
         ("secret_missing", ()),
