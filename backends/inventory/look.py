@@ -80,7 +80,7 @@ async def _look(pool: SshPool, host: SshHost) -> HostSeen:
     try:
         facts = await ask_facts(pool, host.name, secrets.token_bytes(16), (), ())
         asked = json.dumps({"pids": list(held)})
-        result = await pool.run(host.name, ["python3", "-ISuc", BOOT, asked], input=program("host", "work"), timeout=LIMIT)
+        result = await pool.run(host.name, ["python3", "-BISuc", BOOT, asked], input=program("host", "work"), timeout=LIMIT)
     except CutoverError as error:
         return HostSeen(host, view, None, error=error.message)
     for line in result.stdout.splitlines():

@@ -87,7 +87,7 @@ class HostFacts:
 async def ask_facts(pool: SshPool, host: str, salt: bytes, images: Sequence[str], paths: Sequence[str]) -> HostFacts:
     """Raises `NoFacts`, and what the connection raises."""
     asked = json.dumps({"salt": salt.hex(), "images": list(images), "paths": list(paths)})
-    result = await pool.run(host, ["python3", "-ISuc", BOOT, asked], input=program("host", "facts"), timeout=LIMIT)
+    result = await pool.run(host, ["python3", "-BISuc", BOOT, asked], input=program("host", "facts"), timeout=LIMIT)
     for line in result.stdout.splitlines():
         try:
             value = orjson.loads(line)

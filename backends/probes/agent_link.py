@@ -47,7 +47,7 @@ def program(*parts: str) -> bytes:
 
 def agent_argv(period: float, paths: Sequence[str]) -> list[str]:
     """The command: isolated from the host's own Python settings, unbuffered."""
-    return ["python3", "-ISuc", BOOT, f"{period:g}", json.dumps(list(paths))]
+    return ["python3", "-BISuc", BOOT, f"{period:g}", json.dumps(list(paths))]
 
 
 async def follow_agent(

@@ -50,7 +50,7 @@ async def look(urls: Sequence[str], timeout: float) -> list[EndpointSeen]:
 
 async def look_from(pool: SshPool, host: str, urls: Sequence[str], timeout: float) -> list[EndpointSeen]:
     """From a host, by its own `python3`, some at once; a host that cannot be asked has that as every endpoint's error."""
-    argv = ["python3", "-ISuc", BOOT, f"{timeout:g}", json.dumps(list(urls))]
+    argv = ["python3", "-BISuc", BOOT, f"{timeout:g}", json.dumps(list(urls))]
     try:
         result = await pool.run(host, argv, input=program("ask"), timeout=(timeout + 1) * -(-len(urls) // AT_ONCE) + 10)
     except CutoverError as error:

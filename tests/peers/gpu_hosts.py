@@ -83,7 +83,7 @@ class _Host(asyncssh.SSHServerSession[bytes]):
 
     def exec_requested(self, command: str) -> bool:
         self._command = command
-        return command.startswith("python3 -ISuc") or command in SMALL
+        return command.startswith("python3 -BISuc") or command in SMALL
 
     def session_started(self) -> None:
         if self._command in SMALL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -29,6 +30,15 @@ exec {python} "$options" "{before}
 $code" "$@"
 """
 
+# All of this machine's disk below a layer that takes what is written; the pseudo file systems as they are.
+LAYERED = """
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
+for place in proc sys dev; do mount --rbind /$place /mnt/root/$place; done
+exec chroot /mnt/root "$@"
+"""
+
 
 @dataclass
 class Planted:
@@ -48,6 +58,7 @@ class Planted:
     images: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
+    notes_writes: bool = False  # every write of the host goes into a layer of its own: `written`
 
 
 def need_namespaces() -> None:
@@ -73,12 +84,21 @@ async def planted_host(folder: Path, planted: Planted, bin_folder: Path | None =
         _program(place / "python3", PYTHON.format(python="/usr/bin/python3", before=planted.before))
     _install(folder / "sshd" / "home" / "venv" / "lib" / "python3.11" / "site-packages", planted)
     script = folder / "inside.sh"
-    script.write_text("\n".join(_inside(folder, planted)) + '\nexec "$@"\n')
+    script.write_text("\n".join(_inside(folder, planted)) + (LAYERED if planted.notes_writes else '\nexec "$@"\n'))
     within = ["unshare", "--mount", "--propagation", "private", "sh", "-e", str(script)]
     if planted.arch is not None:
         within = ["setarch", planted.arch, *within]
     async with openssh(folder / "sshd", env={**smi.env, **planted.env}, within=within) as server:
         yield server, smi
+
+
+async def written(server: OpenSsh) -> dict[str, str]:
+    """What a host that `notes_writes` has written since it began: each path with the time of its last change; removals are there too."""
+    argv = ["nsenter", f"--mount=/proc/{server.pid}/ns/mnt", "find", "/mnt/upper", "-mindepth", "1", "-printf", "%P\\t%C@ %Y\\n"]
+    child = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+    out, _ = await asyncio.wait_for(child.communicate(), 20)
+    assert child.returncode == 0
+    return dict(line.split("\t", 1) for line in out.decode().splitlines())
 
 
 def _program(path: Path, text: str) -> None:

@@ -159,5 +159,6 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
         ("route_carries", ()),
         ("probe", ()),
     ]  # fmt: skip
+    assert len(planted) >= 25
     assert codes(looked) == sorted(planted)
     assert all(p.problem.line > 0 and p.evidence and p.problem.hint for p in looked.problems)
