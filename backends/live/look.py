@@ -16,6 +16,7 @@ from backends.live.host_judge import Seen, judge_host
 from backends.live.images import ask_images, images_of, judge_images, pulled_by
 from backends.live.pair_judge import judge_pairs
 from backends.live.ports import try_ports
+from backends.live.quotas import try_quota
 from backends.live.registry import Offered
 from backends.live.routes import try_delegation, try_probes, try_route
 from backends.live.scope import Scope
@@ -70,6 +71,7 @@ async def look_live(checked: CheckedPlan, pool: SshPool, scope: Scope | None = N
         for i in scope.routes:
             rest.append(group.create_task(try_route(plan, i, pool, children, base), name=f"route {plan.routes[i].name}"))
             rest += [group.create_task(try_delegation(plan, i)), group.create_task(try_probes(plan, i))]
+        rest += [group.create_task(try_quota(plan, i, pool, children, base), name=f"quota {i}") for i in scope.quotas]
         if scope.secrets:
             rest.append(group.create_task(try_secrets(plan, base), name="secrets"))
         images = group.create_task(_images(plan, seeing, base), name="images")

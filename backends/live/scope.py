@@ -12,18 +12,19 @@ from backends.vocabulary import SIDES, SideName
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Names of hosts and stores, numbers of routes, and whether secrets are resolved. Images are asked for as hosts lack them."""
+    """Names of hosts and stores, numbers of routes and quotas, and whether secrets are resolved. Images are asked for as hosts lack them."""
 
     hosts: frozenset[str] = frozenset()
     stores: frozenset[str] = frozenset()
     routes: frozenset[int] = frozenset()
     secrets: bool = False
+    quotas: frozenset[int] = frozenset()
 
     @classmethod
     def whole(cls, plan: Plan) -> Scope:
         """All there is."""
         hosts = frozenset(host.name for side in SIDES for host in plan.side(side).hosts)
-        return cls(hosts, frozenset(uses(plan)), frozenset(range(len(plan.routes))), True)
+        return cls(hosts, frozenset(uses(plan)), frozenset(range(len(plan.routes))), True, frozenset(range(len(plan.quotas))))
 
 
 def scope_of(plan: Plan, found: LiveProblem) -> Scope:
@@ -45,6 +46,8 @@ def scope_of(plan: Plan, found: LiveProblem) -> Scope:
         return Scope(stores=frozenset({name}), hosts=at)  # of a tree over SSH its host says who may write
     if path[:1] == ("routes",) and len(path) > 1 and isinstance(path[1], int):
         return Scope(routes=frozenset({path[1]}))
+    if path[:1] == ("quotas",) and len(path) > 1 and isinstance(path[1], int):
+        return Scope(quotas=frozenset({path[1]}))
     if path[:1] == ("workloads",) and len(path) > 1 and isinstance(path[1], int) and path[1] < len(plan.workloads):
         runs_on = plan.workloads[path[1]].runs_on
         return Scope(hosts=frozenset((*runs_on.legacy, *runs_on.target)))

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, StringConstraints, Wit
 from backends.plan.backups import Backup
 from backends.plan.parts import Argv, Number, Part, Text, Truth, Whole
 from backends.plan.queues import GatewayRoute, SlurmRoute
+from backends.plan.quotas import Quota
 from backends.plan.units import Duration, Limit, Rate, Share, Size, TierBound
 from backends.plan.ways import Quiesce
 from backends.vocabulary import Phase
@@ -549,6 +550,7 @@ class Plan(Part):
     approve_within: Duration = 900.0
     notify: tuple[Notify, ...] = ()
     secrets: tuple[SecretCopy, ...] = ()
+    quotas: tuple[Quota, ...] = ()  # what target's authorities have to grant
     docker_config: Text | None = None  # with the logins to registries; default: Docker's own of who runs `check --live`
     reconfigure: Reconfigure | None = None
     metrics_file: str | None = None

@@ -14,6 +14,7 @@ from backends.plan.rules.judging import check_judging
 from backends.plan.rules.lease import check_lease
 from backends.plan.rules.load import check_load
 from backends.plan.rules.names import Names, check_names
+from backends.plan.rules.quotas import check_quotas
 from backends.plan.rules.reaches import check_reaches
 from backends.plan.rules.reconfigure import check_reconfigure
 from backends.plan.rules.records import check_records
@@ -43,6 +44,7 @@ def check_rules(plan: Plan, values: dict[str, Any], findings: Findings) -> None:
         check_judging,
         check_load,
         check_reaches,
+        check_quotas,
         check_windows,
         check_hands,
         check_reconfigure,

@@ -111,6 +111,8 @@ def test_a_recheck_asks_what_the_finding_came_from(checked: CheckedPlan, plan: P
     assert asked("gpu_health") == Scope(hosts=frozenset({"a2"}))
     assert asked("store_denied") == Scope(stores=frozenset({"new"}))
     assert asked("route_unready") == Scope(routes=frozenset({0}))
+    quota = Found("error", "quota", "quota gpus grants too little", "16, 32 are needed", "ask for more", ("quotas", 1), "target")
+    assert scope_of(plan, looked(checked, (quota,)).problems[0]) == Scope(quotas=frozenset({1}))
 
 
 def test_a_tree_over_ssh_is_asked_of_its_host() -> None:
