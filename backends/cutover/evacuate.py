@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from backends.cutover.expected import expected_of
 from backends.cutover.forward import quiesce_limit, weight_limit
-from backends.cutover.migration import Migration
+from backends.cutover.migration import Migration, Token
 from backends.cutover.states import TABLE
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.side import CheckSide
@@ -60,7 +60,12 @@ NONE = Lag(objects=0, bytes=0, seconds=0.0)
 
 def forced(plan: Plan, m: Migration) -> list[str]:
     """Datasets that an evacuation would hand over by force."""
-    return [d for w in plan.workloads for d in w.writes if m.token(d).writer != "target"]
+    return [d for w in plan.workloads for d in w.writes if m.token(d).writer != "target" and not _is_targets(m.token(d))]
+
+
+def _is_targets(token: Token) -> bool:
+    """Was it on its way back to legacy and never came there? Then target has it again as it had it: nothing of legacy's is left behind."""
+    return token.writer == "none" and token.epoch % 2 == 1
 
 
 def _steps(plan: Plan, m: Migration) -> list[Step]:
@@ -83,8 +88,11 @@ def _handover(m: Migration, workload: Workload) -> list[Step]:
     if not moving:
         missing = (workload.name, "target") not in m.started
         return [Resume(workload.name, "target", limit=quiesce_limit(workload))] if missing else []
-    steps: list[Step] = [Fence(workload.name, side="legacy", direction="safety", limit=min(quiesce_limit(workload), FENCE_LIMIT))]
-    for dataset in moving:
+    forced = [d for d in moving if not _is_targets(m.token(d))]
+    steps: list[Step] = [SetToken(d, "target", m.token(d).epoch, direction="safety") for d in moving if d not in forced]
+    if forced:
+        steps.append(Fence(workload.name, side="legacy", direction="safety", limit=min(quiesce_limit(workload), FENCE_LIMIT)))
+    for dataset in forced:
         epoch = m.token(dataset).epoch
         steps.append(SetToken(dataset, "none", epoch, direction="safety"))
         steps.append(SetToken(dataset, "target", epoch + 1, direction="safety"))

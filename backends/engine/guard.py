@@ -170,6 +170,8 @@ class Guard:
         if m.state is not State.ROLLBACK_BLOCKED or not m.away:
             self._again_in = AGAIN
             return
+        if engine.world.side("legacy").health is Health.DEAD:
+            return  # there is nowhere to lead them
         if self._again_at is None:
             self._again_at = now + self._again_in
         if now < self._again_at or m.away <= self.route_errors.keys() or engine.is_moving or engine.recovering:

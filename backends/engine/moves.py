@@ -20,7 +20,7 @@ from backends.engine.apart import RoutesAway, StepFailed
 from backends.engine.desk import Desk
 from backends.engine.failpoints import failpoint
 from backends.errors import CutoverError, RefusedByRule
-from backends.vocabulary import Phase, State
+from backends.vocabulary import Health, Phase, State
 
 
 async def change_state(engine: Desk, state: State, phase: Phase | None = None, **data: Any) -> None:
@@ -220,7 +220,8 @@ async def carry_back(engine: Desk, plan: RollbackPlan, *, actor: str, reason: st
         return State.ROLLBACK_BLOCKED
     except (StepFailed, RefusedByRule) as error:
         await engine.runner.end(f"blocked: {error.message}")
-        await block(engine, error.message)
+        is_dead = engine.world.side("legacy").health is Health.DEAD
+        await block(engine, f"{error.message}; rollback again when it answers, or evacuate" if is_dead else error.message)
         return State.ROLLBACK_BLOCKED
     unsettled = engine.migration.unfenced or bool(engine.migration.unsettled)
     end = State.RECONCILING if unsettled else State.ROLLED_BACK

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import traceback
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Literal, Protocol
 
 from backends.cutover.events import Event, Kind
@@ -25,7 +25,7 @@ from backends.engine.clock import boot_clock, boot_id
 from backends.engine.failpoints import failpoint
 from backends.errors import CutoverError, RefusedByRule
 from backends.traffic.base import ForeignChange, RouteError
-from backends.vocabulary import SIDES, SideName
+from backends.vocabulary import SIDES, Health, SideName
 
 POLL = 0.2  # seconds between two looks at the world
 RETRY = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -166,17 +166,41 @@ class Runner:
         on the way back its limit begins anew."""
         point, loop = f"{step.kind}.{step.direction}", asyncio.get_running_loop()
         while True:
-            due = loop.time() + step.limit
+            due, died = loop.time() + step.limit, list[str]()
             try:
-                async with asyncio.timeout_at(due):
+                async with asyncio.timeout_at(due) as limit, self._until_death(step, limit, died):
                     await self._send(step, trail)
                     failpoint(f"{point}.after-send")
                     await self._recorder.record(Kind.SENT, _brief(op))
                     failpoint(f"{point}.after-sent")
                     return await self._observe(step, trail)
             except TimeoutError:
+                if died:
+                    return Seen(False, died[0])
                 if step.direction == "forward" or loop.time() - due < STANDSTILL:
                     return Seen(False, f"not seen within {step.limit:.0f} s" + (f": {trail[-1]}" if trail else ""))
+
+    @contextlib.asynccontextmanager
+    async def _until_death(self, step: Step, limit: asyncio.Timeout, died: list[str]) -> AsyncIterator[None]:
+        """On the way back, and after a commit point, a step may wait long. It ends as soon as the side is seen dead that it needs: what is then
+        wrong goes into `died`."""
+        side = step.needs
+        if side is None or step.direction == "forward":
+            yield
+            return
+
+        async def watch() -> None:
+            while (seen := self._world.side(side)).health is not Health.DEAD:  # noqa: ASYNC110 - what others have last seen
+                await asyncio.sleep(POLL)
+            died.append(f"{side} is dead: {seen.reason}")
+            limit.reschedule(0.0)
+
+        watching = asyncio.get_running_loop().create_task(watch(), name=f"{side} lives: {step.text}")
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
 
     async def _send(self, step: Step, trail: list[str]) -> None:
         """Forward: once. Backward and safety: again until the step's own limit ends it."""

@@ -184,6 +184,45 @@ def test_a_target_that_dies_under_a_graceful_rollback_is_told_at_once(it: Effect
 
 
 @of("graceful rollback")
+@fault_case(
+    "legacy dies in the last reverse round of a rollback", "blocked at once with what would unblock it; evacuate is possible"
+)
+def test_a_legacy_that_dies_in_the_last_reverse_round_blocks_at_once_and_target_goes_on(it: EffectsEngine) -> None:
+    """cutover.md, sections 2 and 3."""
+    it.at(it_in_flight("graceful rollback", "last_round.backward.before-intent"), lambda: it.world.die("legacy"))
+    began = it.loop.now
+    assert it.rollback() is State.ROLLBACK_BLOCKED
+    assert it.loop.now - began < 30, "not the 600 s that a last round may take"
+    assert "legacy is dead" in it.events()[-1].data["reason"]
+    assert "rollback again when it answers, or evacuate" in it.events()[-1].data["reason"]
+    assert it.do(it.engine.evacuate(actor="test", reason="test")) is State.DUAL, it.tail()
+    assert it.writers == {"legacy": False, "target": True}
+    assert not it.m.forced, "legacy never had the token: nothing that it alone holds is left behind"
+    it.world.live_again("legacy")
+    it.wait(20)
+    it.do(it.engine.resume(actor="test", reason="test"))
+    assert it.rollback() is State.ROLLED_BACK, "what target wrote since comes home by the last rounds, as before"
+    it.settle()
+
+
+@of("graceful rollback")
+@fault_case("legacy dies while an authority is waited for", "no client is sent there when it answers")
+def test_no_client_is_sent_to_a_legacy_that_died_while_the_authority_was_waited_for(it: EffectsEngine) -> None:
+    """SR3, and cutover.md, section 3."""
+    route = it.world.routes_["chat"]
+    route.gone = True
+    rolling = it.loop.create_task(it.engine.rollback(mode="graceful", actor="test", reason="test"))
+    it.run(asyncio.sleep(4))
+    it.world.die("legacy")
+    it.run(asyncio.sleep(9))
+    route.gone = False
+    it.run(asyncio.sleep(30))
+    assert rolling.done()
+    assert rolling.result() is State.ROLLBACK_BLOCKED
+    assert it.weights["chat"] == 100
+
+
+@of("graceful rollback")
 @fault_case("the disk is full during a rollback", "home; what went elsewhere is merged, and folds to the live state")
 def test_what_is_merged_later_is_what_was_lived_through(it: EffectsEngine) -> None:
     it.at(it_in_flight("graceful rollback", "weight.backward.before-intent"), lambda: setattr(it.journal, "full", True))

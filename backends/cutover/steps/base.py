@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol, cast
 
 from backends.cutover.migration import Direction
 from backends.cutover.world import World
+from backends.vocabulary import SideName
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Step(Protocol):
         """Time limit of the whole effect, reading back included."""
         ...
 
+    @property
+    def needs(self) -> SideName | None:
+        """The side without which it cannot come about, or must not: once that is seen dead nothing is waited for."""
+        ...
+
     def args(self) -> dict[str, Any]: ...
 
     async def send(self, world: World) -> None: ...
@@ -53,6 +59,10 @@ class Fields:
     """What most steps have in common: their dataclass fields are their args, and there is nothing to send."""
 
     __slots__ = ()
+
+    @property
+    def needs(self) -> SideName | None:
+        return None
 
     def args(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(cast(Any, self))}

@@ -10,6 +10,7 @@ from typing import ClassVar
 from backends.cutover.migration import Direction
 from backends.cutover.steps.base import Fields, Seen
 from backends.cutover.world import World
+from backends.vocabulary import SideName
 
 LOOK = 0.2  # seconds between two looks at who is left
 
@@ -33,6 +34,12 @@ class SetWeight(Fields):
     @property
     def seconds(self) -> float:
         return 1.0
+
+    @property
+    def needs(self) -> SideName | None:
+        if self.direction == "forward":
+            return None
+        return "legacy" if self.direction == "backward" else "target"
 
     async def send(self, world: World) -> None:
         await world.routes[self.route].set(self.weight, self.expected)
@@ -89,6 +96,10 @@ class Expel(Fields):
     def limit(self) -> float:
         return self.wait + 20.0
 
+    @property
+    def needs(self) -> SideName | None:
+        return "legacy"  # where else would they go
+
     async def send(self, world: World) -> None:
         route = world.routes[self.route]
         with contextlib.suppress(TimeoutError):
@@ -124,6 +135,10 @@ class Drain(Fields):
     @property
     def seconds(self) -> float:
         return self.expected_seconds
+
+    @property
+    def needs(self) -> SideName | None:
+        return "legacy"
 
     async def observe(self, world: World) -> Seen:
         route = world.routes[self.route]

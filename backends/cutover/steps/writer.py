@@ -69,6 +69,10 @@ class Resume(Fields):
     def seconds(self) -> float:
         return 2.0
 
+    @property
+    def needs(self) -> SideName | None:
+        return self.side
+
     async def send(self, world: World) -> None:
         pinned = world.migration.pinned.get((self.workload, self.side), {})
         await world.controls[self.workload].resume(self.side, pinned)
@@ -130,6 +134,10 @@ class LastRound(Fields):
     @property
     def seconds(self) -> float:
         return self.expected_seconds
+
+    @property
+    def needs(self) -> SideName | None:
+        return "legacy" if self.reverse else None
 
     async def observe(self, world: World) -> Seen:
         end = await world.round_to_zero(self.dataset, reverse=self.reverse)
