@@ -147,7 +147,7 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         route = m.route(op.args["route"])
         route.desired = route.confirmed = op.args["weight"]
         route.in_flight, route.foreign, route.failed = False, None, None
-        route.since, route.since_at = event.observed, event.at.timestamp()
+        route.since = event.observed
         if op.direction == "forward":
             m.last_shift = event.observed
     elif op.kind in ("drain", "expel"):

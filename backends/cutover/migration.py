@@ -39,12 +39,12 @@ class Signature:
 
 @dataclass(slots=True)
 class RouteFold:
-    """`desired` is what we last meant, `confirmed` what was last seen to be so; `since` the observed time of that."""
+    """`desired` is what we last meant, `confirmed` what was last seen to be so; `since` the observed time of that, from
+    which windows of triggers start anew."""
 
     desired: int = 0
     confirmed: int = 0
     since: float = 0.0
-    since_at: float = 0.0  # unix time; windows of triggers start anew here
     in_flight: bool = False
     foreign: str | None = None
     failed: int | None = None  # what our last change, which failed, had meant: it may yet come about

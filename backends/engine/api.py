@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,7 +133,7 @@ class Api:
     async def _host(self, request: web.Request) -> web.Response:
         """One host with all that is known of it: the snapshot of a large fleet leaves most of that out."""
         name = request.match_info["name"]
-        view = self._engine.world.fleet.view(name, time.time())
+        view = self._engine.world.fleet.view(name, self._engine.stamp())
         if view is None:
             raise UsageError(f"the plan has no host {plain(name, 80)}", hint="GET /v1/snapshot names them")
         return web.Response(body=view.model_dump_json().encode() + b"\n", content_type="application/json")

@@ -31,11 +31,19 @@ class ObservedClock:
     def __init__(self, observed_before: float = 0.0) -> None:
         self._before = observed_before
         self._start = boot_clock()
-        self._wall = time.time()
+        self._wall = self._began = time.time()
 
     def now(self) -> float:
         """Observed seconds of the migration."""
         return self._before + (boot_clock() - self._start)
+
+    def stamp(self) -> float:
+        """Unix seconds by the wall clock as it was when this clock began, counted on by the boot clock: no jump moves them."""
+        return self._began + (boot_clock() - self._start)
+
+    def stamp_of(self, observed: float) -> float:
+        """An observed time as such a stamp: so long ago as has been observed since."""
+        return self._began - (self._before - observed)
 
     def uptime(self) -> float:
         """Seconds since this clock began."""

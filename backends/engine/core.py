@@ -128,6 +128,12 @@ class Engine:
     def observed_now(self) -> float:
         return self.clock.now()
 
+    def stamp(self) -> float:
+        return self.clock.stamp()
+
+    def stamp_of(self, observed: float) -> float:
+        return self.clock.stamp_of(observed)
+
     # Decisions
 
     def soaks(self) -> dict[str, SoakView]:
@@ -136,7 +142,7 @@ class Engine:
         for route in self.plan.routes:
             held = self.migration.route(route.name)
             elapsed = max(0.0, self.clock.now() - held.since) if held.confirmed > 0 else 0.0
-            samples = self.judge.samples_since(route.workload, held.since_at)
+            samples = self.judge.samples_since(route.workload, self.stamp_of(held.since))
             needed = route.soak.samples if samples is not None else 0
             out[route.name] = SoakView(elapsed=elapsed, at_least=route.soak.at_least, samples=samples or 0, samples_needed=needed)
         return out

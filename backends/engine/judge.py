@@ -78,7 +78,7 @@ class Judge:
             started = time.monotonic()
             await asyncio.gather(*(self._poll(feed) for feed in self._unique))
             if not self._engine.recovering:
-                await self.judge(time.time())
+                await self.judge(self._engine.stamp())
             self._engine.touch()
             await asyncio.sleep(max(0.05, self.period - (time.monotonic() - started)))
 
@@ -90,7 +90,7 @@ class Judge:
             feed.error = f"no answer within {POLL_LIMIT:.0f} s"
 
     async def judge(self, now: float) -> None:
-        """One look at everything."""
+        """One look at everything; `now` is a stamp."""
         for trigger in self.triggers:
             result = self._judge_trigger(trigger, now)
             self._results[trigger.name] = result
@@ -133,10 +133,10 @@ class Judge:
         return any(min(r.desired, r.confirmed) < 100 for r in routes)
 
     def _exposure(self, workload: str) -> tuple[float, bool]:
-        """When the present weight began (unix time), and whether any weight is on target."""
+        """When the present weight began (a stamp), and whether any weight is on target."""
         routes = [self._engine.migration.route(r.name) for r in self._engine.plan.routes if r.workload == workload]
-        since = max((r.since_at for r in routes), default=0.0)
-        return since, any(max(r.desired, r.confirmed) > 0 for r in routes)
+        since = max((r.since for r in routes), default=0.0)
+        return self._engine.stamp_of(since) if since else 0.0, any(max(r.desired, r.confirmed) > 0 for r in routes)
 
     async def _tell(
         self, kind: Kind, name: str, verdict: Verdict, value: float | None, limit: float | None, reason: str, phase: str = "",
@@ -159,7 +159,7 @@ class Judge:
         if verdict is Verdict.BREACH:
             runs_on = next(w.runs_on for w in self._engine.plan.workloads if w.name == measure.workload)
             before, after = (
-                [view for name in names if (view := self._engine.world.fleet.view(name, time.time())) is not None]
+                [view for name in names if (view := self._engine.world.fleet.view(name, self._engine.stamp())) is not None]
                 for names in (runs_on.legacy, runs_on.target)
             )
             told["causes"] = causes_of_breach(measure, legacy, target, before, after)

@@ -2,14 +2,15 @@
 
 The plan's `probe.legacy` and `probe.target` are asked once a period; a side without one is judged by its SSH hosts, which proves
 less and says so. One odd answer is no death: three in a row are. Silence of our own link is never death.
+A proof grows older by the boot clock: while the machine sleeps too.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 
 from backends.cutover.world import HEALTH_AGE, SideHealth
+from backends.engine.clock import boot_clock
 from backends.errors import CutoverError
 from backends.plan.models import Plan
 from backends.probes.endpoint import probe_url
@@ -37,7 +38,7 @@ class SideWatch:
 
     def health(self) -> SideHealth:
         """What is known now."""
-        age = time.monotonic() - self._alive_at if self._alive_at is not None else None
+        age = boot_clock() - self._alive_at if self._alive_at is not None else None
         if self._strikes >= STRIKES:
             return SideHealth(Health.DEAD, age, self._reason)
         if age is None or age > HEALTH_AGE:
@@ -53,7 +54,7 @@ class SideWatch:
     async def look_now(self) -> SideHealth:
         """Ask until the answer is sure: at once when it is alive, after a few strikes when not."""
         for _ in range(STRIKES):
-            started = time.monotonic()
+            started = boot_clock()
             await self._ask()
             seen = self.health()
             if seen.health is Health.DEAD or (self._alive_at is not None and self._alive_at >= started):
@@ -68,7 +69,7 @@ class SideWatch:
         if told is not None and not told.is_alive:
             self._strikes, self._reason = self._strikes + 1, told.detail
         elif told is not None and not self._urls:
-            self._alive_at, self._strikes, self._reason = time.monotonic(), 0, told.detail
+            self._alive_at, self._strikes, self._reason = boot_clock(), 0, told.detail
         elif self._urls:
             await self._ask_urls()
         elif self._hosts:
@@ -94,7 +95,7 @@ class SideWatch:
         answers = await asyncio.gather(*(probe_url(url, timeout) for url, timeout in self._urls))
         bad = [a for a in answers if a.kind != "ok"]
         if not bad:
-            self._alive_at, self._strikes, self._reason = time.monotonic(), 0, "its probe answers"
+            self._alive_at, self._strikes, self._reason = boot_clock(), 0, "its probe answers"
             return
         worst = next((a for a in bad if a.kind in DEAD_KINDS), bad[0])
         self._strikes = self._strikes + 1 if worst.kind in DEAD_KINDS else 0
@@ -107,7 +108,7 @@ class SideWatch:
             except CutoverError as error:
                 self._reason = error.message
                 return
-        self._alive_at, self._strikes = time.monotonic(), 0
+        self._alive_at, self._strikes = boot_clock(), 0
         self._reason = "its hosts answer (the plan gives no probe of its data plane)"
 
 

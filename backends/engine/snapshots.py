@@ -54,7 +54,7 @@ EVENTS = 60
 
 def snapshot_of(engine: Engine) -> Snapshot:
     """Everything, now."""
-    m, plan, now = engine.migration, engine.plan, time.time()
+    m, plan, now = engine.migration, engine.plan, engine.stamp()
     blind = engine.judge.is_blind()
     window = {State.DUAL: plan.windows.dual, State.RETIRING: plan.windows.retire}.get(m.state)
     return Snapshot(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -55,6 +56,8 @@ class Keeper(Protocol):
 
     def observed_now(self) -> float: ...
 
+    def stamp(self) -> float: ...
+
 
 class LiveWorld:
     """Opened with `async with`; everything in it is closed at the end."""
@@ -73,7 +76,7 @@ class LiveWorld:
         hosts = ssh_hosts(plan)
         self.children = Children(state_dir / "children.json")
         self.ssh = SshPool(with_choice(ssh_settings(plan, base), state_dir), [host for _, host in hosts])
-        self.fleet = GpuFleet(self.ssh, hosts, paths=watched_paths(plan), dcgm=dcgm_pages(plan))
+        self.fleet = GpuFleet(self.ssh, hosts, paths=watched_paths(plan), dcgm=dcgm_pages(plan), clock=keeper.stamp)
         self._reader = FileReader(self.ssh)
         self._web = Web()
         self.session = TransferSession(plan, base, state_dir, self.ssh, delete_barred=self._delete_barred)
@@ -112,10 +115,10 @@ class LiveWorld:
     def follow(self, source: Source, pinned: Iterable[float]) -> Followed:
         """One side's figures of a measure, followed from now on."""
         if source.prometheus is not None:
-            return PrometheusFeed(source, self._web, base=self.base, pinned=pinned)
+            return PrometheusFeed(source, self._web, base=self.base, pinned=pinned, clock=self._keeper.stamp, wall=time.time)
         if source.mlflow is not None:
-            return MlflowFeed(source, self._web, base=self.base, pinned=pinned)
-        return Feed(source, self._reader, pinned=pinned)
+            return MlflowFeed(source, self._web, base=self.base, pinned=pinned, clock=self._keeper.stamp, wall=time.time)
+        return Feed(source, self._reader, pinned=pinned, clock=self._keeper.stamp, wall=time.time)
 
     @property
     def routes(self) -> Mapping[str, Route]:

@@ -42,8 +42,9 @@ class Feed(Followed):
         *,
         pinned: Iterable[float] = (),
         clock: Callable[[], float] = time.time,
+        wall: Callable[[], float] | None = None,
     ) -> None:
-        super().__init__(source, pinned=pinned, clock=clock)
+        super().__init__(source, pinned=pinned, clock=clock, wall=wall)
         self.series.shift = source.shift
         self.restarts = 0
         self._reader = reader
@@ -55,6 +56,7 @@ class Feed(Followed):
         self._tail = b""
         self._offset = 0
         self._caught_up = False
+        self._reads_on = False  # what comes is new, and not a file that is read from its beginning
         self._placeless: list[Row] = []
 
     @property
@@ -88,7 +90,7 @@ class Feed(Followed):
             fresh = chunk.data[len(self._tail) :]
             await self._take(fresh, chunk)
             if self._offset >= chunk.size or not fresh:
-                self._caught_up = True
+                self._caught_up = self._reads_on = True
                 return
 
     def _start_anew(self, chunk: Chunk) -> None:
@@ -101,6 +103,7 @@ class Feed(Followed):
     def _read_from_start(self) -> None:
         self._intake = self._new_intake()
         self._beginning, self._tail, self._offset = b"", b"", 0
+        self._reads_on = False
 
     def _new_intake(self) -> Intake:
         pattern = compile_pattern(self._pattern) if self._pattern is not None else None
@@ -153,6 +156,7 @@ class Feed(Followed):
 
     def _add(self, rows: list[Row], arrived: float) -> None:
         self._look_for_memory(arrived)
+        rows = self._on_ours(rows, arrived, is_new=self._reads_on)
         samples = samples_of(rows, self.source.by, arrived)
         if len(samples) < len(rows) and len(self._placeless) < 8:
             self._placeless.extend(rows[:8])

@@ -9,13 +9,23 @@ from collections.abc import Callable, Iterable
 from backends.errors import CutoverError
 from backends.escape import plain
 from backends.plan.models import Source
+from backends.validation.rows import Row
 from backends.validation.series import Series
+from backends.validation.source_clock import SourceClock
 
 
 class Followed(ABC):
-    """`error` says what went wrong with the last poll, None when nothing did; `note` what was odd."""
+    """`error` says what went wrong with the last poll, None when nothing did; `note` what was odd. Samples, ages and windows are by `clock`, unix
+    seconds that may not jump where `wall` does."""
 
-    def __init__(self, source: Source, *, pinned: Iterable[float] = (), clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        pinned: Iterable[float] = (),
+        clock: Callable[[], float] = time.time,
+        wall: Callable[[], float] | None = None,
+    ) -> None:
         self.source = source
         self.series = Series(source.by, pinned=pinned)
         self.error: str | None = None
@@ -23,10 +33,16 @@ class Followed(ABC):
         self.last_poll_ok: float | None = None
         self.first_poll: float | None = None
         self._clock = clock
+        self._own = SourceClock(clock, wall or clock)
 
     @abstractmethod
     async def _follow(self) -> None:
         """Read what is new; raises `CutoverError`."""
+
+    def _on_ours(self, rows: list[Row], came: float, *, is_new: bool) -> list[Row]:
+        """These rows with their times by our clock. `is_new`: they were written since the last look; what is read once more was not."""
+        place = self._own.on_ours if is_new else self._own.as_known
+        return [row._replace(time=place(row.time, came)) if row.time is not None else row for row in rows]
 
     @property
     def is_caught_up(self) -> bool:

@@ -35,8 +35,9 @@ class MlflowFeed(Followed):
         base: Path | None = None,
         pinned: Iterable[float] = (),
         clock: Callable[[], float] = time.time,
+        wall: Callable[[], float] | None = None,
     ) -> None:
-        super().__init__(source, pinned=pinned, clock=clock)
+        super().__init__(source, pinned=pinned, clock=clock, wall=wall)
         self.series.shift = source.shift
         self._web = web
         self._base = base or Path()
@@ -78,23 +79,24 @@ class MlflowFeed(Followed):
 
     async def _read_on(self, run: Tracking) -> bool:
         """Read so many pages; is that all that there is?"""
+        is_new = self._caught_up
         for _ in range(_PAGES):
             rows, following = await history_page(self._web, run, self._metric, self._page, _SIZE)
             if len(rows) < len(self._known) or not all(map(_same, rows, self._known)):
                 self.note = "the history was written anew: read anew"
                 self.series.clear()
-                self._page, self._known = "", []
+                self._page, self._known, is_new = "", [], False
                 continue
-            self._add(rows[len(self._known) :])
+            self._add(rows[len(self._known) :], is_new=is_new)
             self._known = rows
             if not following:
                 return True
             self._page, self._known = following, []
         return False
 
-    def _add(self, rows: list[Row]) -> None:
+    def _add(self, rows: list[Row], *, is_new: bool) -> None:
         now = self._clock()
-        samples = samples_of(rows, self.source.by, now)
+        samples = samples_of(self._on_ours(rows, now, is_new=is_new), self.source.by, now)
         if rows and not samples:
             raise axis_absent(self._metric, self.source.by, rows[:8])
         for sample in samples:

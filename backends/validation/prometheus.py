@@ -60,6 +60,17 @@ async def query_range(web: Web, server: Server, query: str, start: float, end: f
     return points
 
 
+async def server_time(web: Web, server: Server) -> float:
+    """Unix seconds by the server's own clock."""
+    status, answer = await web.ask(server.api("query"), form={"query": "time()"}, token=server.token, where=server.where)
+    data = answer.get("data") if isinstance(answer, dict) else None
+    result = data.get("result") if isinstance(data, dict) and data.get("resultType") == "scalar" else None
+    told = to_number(result[1]) if isinstance(result, list) and len(result) == 2 else None
+    if told is None or not math.isfinite(told):
+        raise SourceUnreadable(f"the answer ({status}) does not say what time it is there", where=server.where)
+    return told
+
+
 def _series(status: int, answer: Any, where: str) -> list[tuple[str, Points]]:
     if not isinstance(answer, dict) or "status" not in answer:
         hint = "is it the address of a Prometheus, with its prefix?"

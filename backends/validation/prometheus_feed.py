@@ -4,6 +4,7 @@
   at an instant arrives a moment later. After a pause the instants between are asked for as well.
 - Counters for an error rate (`query` the failures, `total` the requests): what both have grown by between two instants is so
   many requests, so many of them failed, spread evenly over that time. An interval in which a counter fell (a restart) is left out.
+- When our wall clock has jumped the server is asked what time it is: its instants may not be ours any more.
 - A query that gives nothing is no error: a target without clients has no figures yet. `note` tells what may be wrong with it.
 """
 
@@ -19,8 +20,9 @@ from backends.escape import plain
 from backends.plan.models import Source
 from backends.secrets.resolve import resolve
 from backends.validation.followed import Followed
-from backends.validation.prometheus import MOST_POINTS, Points, Server, absent, grid, query_range
+from backends.validation.prometheus import MOST_POINTS, Points, Server, absent, grid, query_range, server_time
 from backends.validation.series import Sample
+from backends.validation.source_clock import AHEAD
 from backends.validation.web import Web, shown_url
 
 EVERY = 15.0
@@ -42,23 +44,27 @@ class PrometheusFeed(Followed):
         base: Path | None = None,
         pinned: Iterable[float] = (),
         clock: Callable[[], float] = time.time,
+        wall: Callable[[], float] | None = None,
     ) -> None:
-        super().__init__(source, pinned=pinned, clock=clock)
+        super().__init__(source, pinned=pinned, clock=clock, wall=wall)
         self._web = web
         self._base = base or Path()
         self._step = source.every or EVERY
         self._last: float | None = None  # the last instant that was asked for
         self._counters = Counters()
         self._asked_why = False
+        self._ahead = 0.0  # of the server's clock before ours
+        self._jumped = 0.0  # by how much our wall clock had been put when that was last looked at
 
     async def _follow(self) -> None:
-        end = grid(self._clock() - LATER, self._step)
+        server = await self._server()
+        await self._align(server)
+        end = grid(self._clock() + self._ahead - LATER, self._step)
         first = self._last is None
         start = end - min(HISTORY, MOST_POINTS * self._step) if self._last is None else self._last + self._step
         start = max(start, end - MOST_POINTS * self._step)
         if end < start:
             return
-        server = await self._server()
         samples = await self._ask(server, grid(start, self._step), end)
         self._last = end
         self._add(samples, first)
@@ -66,6 +72,16 @@ class PrometheusFeed(Followed):
             await self._why(server)
         else:
             self.note = None
+
+    async def _align(self, server: Server) -> None:
+        """After a jump of our wall clock the server's may have been put too, or ours put right: it is asked, and figures go on from there."""
+        jumped = self._own.jumped()
+        if abs(jumped - self._jumped) <= AHEAD:
+            return
+        self._ahead = await server_time(self._web, server) - self._clock()
+        self._jumped = jumped
+        if self._last is not None:
+            self._last, self._counters = grid(self._clock() + self._ahead - LATER, self._step), Counters()
 
     async def _server(self) -> Server:
         url = self.source.prometheus or ""
@@ -85,7 +101,9 @@ class PrometheusFeed(Followed):
 
     def _add(self, samples: list[Sample], first: bool) -> None:
         for sample in samples:
-            self.series.add(sample, arrived=min(self._clock(), sample.time + self._step) if first else self._clock())
+            at = sample.time - self._ahead
+            arrived = min(self._clock(), at + self._step) if first else self._clock()
+            self.series.add(Sample(at, at, sample.value), arrived=arrived)
 
     async def _why(self, server: Server) -> None:
         """Once: what may be wrong with a query that gives nothing."""

@@ -157,7 +157,7 @@ class EffectsEngine:
     def _patch(self) -> None:
         """Time, chance and death are the test's; everything else is the engine's own."""
         enter = self._patches.enter_context
-        for module in ("sides", "guard", "clock"):
+        for module in ("guard", "clock"):
             enter(patch(f"backends.engine.{module}.time", self.time))
         enter(patch("backends.engine.clock.datetime", self.time))
         enter(patch("backends.engine.sides.probe_url", self._probe))

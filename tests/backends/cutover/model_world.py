@@ -369,6 +369,12 @@ class _Clock:
     def wall_jump(self) -> float:
         return 0.0
 
+    def stamp(self) -> float:
+        return self._loop.now
+
+    def stamp_of(self, observed: float) -> float:
+        return self.stamp() - (self.now() - observed)
+
 
 class _Judge:
     def __init__(self) -> None:

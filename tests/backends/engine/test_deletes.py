@@ -20,6 +20,9 @@ class Keeper:
     def observed_now(self) -> float:
         return 0.0
 
+    def stamp(self) -> float:
+        return 0.0
+
 
 def plan_of(folder: Path) -> Plan:
     for side in ("old", "new"):

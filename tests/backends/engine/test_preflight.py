@@ -40,6 +40,9 @@ class SmallDesk:
     def observed_now(self) -> float:
         return 7.0
 
+    def stamp(self) -> float:
+        return 7.0
+
     def touch(self) -> None:
         """Nobody watches."""
 

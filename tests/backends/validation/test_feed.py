@@ -300,3 +300,40 @@ async def test_a_file_on_a_host_is_followed_over_sftp(tmp_path: Path, clock: Clo
         await feed.poll()
         assert feed.series.points() == [(1, 1), (2, 1), (3, 1)]
         assert feed.error is None
+
+
+async def test_a_file_that_is_read_anew_keeps_its_times_though_they_go_back(log: Path, clock: Clock) -> None:
+    """Only what was written since the last look is taken for as young as it came in."""
+    feed = feed_of(log, clock, by="time")
+    lines = [line(n, time=clock.now - 600 + n) for n in range(1, 200)]
+    log.write_text("".join(lines))
+    await feed.poll()
+    clock.now += 10
+    log.write_text("".join(lines[:50]))
+    await feed.poll()
+    assert feed.series.newest().time < clock.now - 500  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0, 90.0])
+async def test_a_source_whose_clock_jumps_goes_on_at_our_time(log: Path, clock: Clock, jump: float) -> None:
+    """cutover.md, section 7."""
+    feed = feed_of(log, clock, by="time")
+    log.write_text(line(1, time=clock.now))
+    await feed.poll()
+    for n in range(2, 6):
+        clock.now += 10
+        append(log, line(n, time=clock.now + jump))
+        await feed.poll()
+        assert feed.series.newest().time == clock.now  # type: ignore[union-attr]
+
+
+async def test_a_slow_request_that_tells_when_it_began_moves_no_clock(log: Path, clock: Clock) -> None:
+    feed = feed_of(log, clock, by="time")
+    log.write_text(line(1, time=clock.now))
+    await feed.poll()
+    for seconds in (0.0, 300.0, 0.0):
+        clock.now += 10
+        append(log, line(2, time=clock.now - seconds))
+        await feed.poll()
+    assert feed.series.newest().time == clock.now  # type: ignore[union-attr]
+    assert len(feed.series.window(clock.now - 1, clock.now)) == 1

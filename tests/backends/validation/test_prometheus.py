@@ -113,9 +113,9 @@ class Clock:
 
 
 @asynccontextmanager
-async def following(source: Source, clock: Clock) -> AsyncIterator[PrometheusFeed]:
+async def following(source: Source, clock: Clock, wall: Clock | None = None) -> AsyncIterator[PrometheusFeed]:
     async with Web() as web:
-        yield PrometheusFeed(source, web, clock=clock)
+        yield PrometheusFeed(source, web, clock=clock, wall=wall)
 
 
 async def test_a_feed_reads_its_past_at_once_and_then_what_is_new(served: str) -> None:
@@ -130,6 +130,23 @@ async def test_a_feed_reads_its_past_at_once_and_then_what_is_new(served: str) -
         await feed.poll()
         assert len(feed.series) == 6
         assert feed.age(clock.now) == 0
+
+
+async def test_after_a_jump_of_our_wall_clock_the_server_is_asked_what_time_it_is(served: str) -> None:
+    """cutover.md, section 7: we began an hour ahead of everybody, and were put right."""
+    began = time.time() + 3600.0
+    clock, wall = Clock(began), Clock(began)
+    async with following(Source(prometheus=served, query="time()", every="1s"), clock, wall) as feed:
+        await feed.poll()
+        clock.now, wall.now = began + 5, began + 5 - 3600.0
+        await feed.poll()
+        assert feed.error is None
+        clock.now, wall.now = began + 8, began + 8 - 3600.0
+        await feed.poll()
+        newest = feed.series.newest()
+    assert newest is not None
+    assert newest.value == pytest.approx(time.time(), abs=30), "an instant of the server's"
+    assert newest.time == pytest.approx(clock.now, abs=30), "at its time by ours"
 
 
 async def test_counters_become_requests_of_which_some_failed(served: str) -> None:
