@@ -16,10 +16,12 @@ from backends.plan.models import Route as RouteSpec
 from backends.plan.problems import Severity
 from backends.probes.endpoints import EndpointSeen, look
 from backends.ssh.pool import SshPool
+from backends.traffic.base import HasTtl, Route
 from backends.traffic.open import open_route
 from backends.vocabulary import SideName
 
 LIMIT = 30.0
+DEEPEST = 8  # labels above a record that its zone is looked for at
 
 
 async def try_route(plan: Plan, index: int, pool: SshPool, children: Children, base: Path) -> list[Found]:
@@ -31,6 +33,7 @@ async def try_route(plan: Plan, index: int, pool: SshPool, children: Children, b
             route = open_route(spec, base=base, children=children, pool=pool)
             try:
                 seen, findings = await route.read(), await route.preflight()
+                out += await _long_ttl(spec, index, route)
             finally:
                 await route.close()
     except TimeoutError:
@@ -57,20 +60,35 @@ async def try_route(plan: Plan, index: int, pool: SshPool, children: Children, b
     return out
 
 
-async def try_delegation(plan: Plan, index: int) -> list[Found]:
-    """Do resolvers come to the name servers that the route changes? For a route by dynamic updates that names resolvers."""
-    spec = plan.routes[index]
-    if spec.rfc2136 is None or not spec.rfc2136.resolvers:
+async def _long_ttl(spec: RouteSpec, index: int, route: Route) -> list[Found]:
+    """A TTL that is longer than the plan's. By RFC 2136 it is told by the route itself."""
+    if spec.ttl is None or spec.rfc2136 is not None or not isinstance(route, HasTtl):
         return []
+    try:
+        seconds, words = await route.ttl()
+    except CutoverError:
+        return []  # nothing is there yet, or it is told with the route
+    if seconds <= spec.ttl:
+        return []
+    message = f"is kept by resolvers for longer than the plan's {spec.ttl:g} s"
+    cure = f"the way into staging lowers it, and waits {seconds} s; earlier by hand"
+    return [_as_warning(_of(spec, index, "ttl", message, words, cure))]
+
+
+async def try_delegation(plan: Plan, index: int) -> list[Found]:
+    """Do resolvers come to the name servers that the route changes? For a route by DNS that names resolvers."""
+    spec = plan.routes[index]
+    by_dns = spec.rfc2136 or spec.powerdns or spec.route53
+    if by_dns is None or not by_dns.resolvers:
+        return []
+    own = await _own_servers(spec)
+    if own is None:
+        return []  # told with the route itself, or no authority is named
     from backends.traffic.nameserver import NameServer  # dnspython, for those who need it
 
-    zone = spec.rfc2136.zone.rstrip(".")
+    zone, servers = own
     out: list[Found] = []
-    try:
-        own = await NameServer.at(spec.rfc2136.server).record(zone, "NS")
-    except CutoverError:
-        return []  # told with the route itself
-    for resolver in spec.rfc2136.resolvers:
+    for resolver in by_dns.resolvers:
         try:
             given = await NameServer.at(resolver).record(zone, "NS", recursive=True)
         except CutoverError as error:
@@ -87,8 +105,8 @@ async def try_delegation(plan: Plan, index: int) -> list[Found]:
                 )
             )
             continue
-        if own.values and given.values and set(own.values) != set(given.values):
-            told = f"{plain(resolver, 60)} comes to {', '.join(given.values)}, the zone names {', '.join(own.values)}"
+        if servers and given.values and set(servers) != set(given.values):
+            told = f"{plain(resolver, 60)} comes to {', '.join(given.values)}, the zone names {', '.join(servers)}"
             out.append(
                 _of(
                     spec,
@@ -100,6 +118,30 @@ async def try_delegation(plan: Plan, index: int) -> list[Found]:
                 )
             )
     return out
+
+
+async def _own_servers(spec: RouteSpec) -> tuple[str, tuple[str, ...]] | None:
+    """The zone, and the name servers that it names itself, as its first authority says; None where nobody can say. The zone of Route 53 is
+    found from the record upwards: the plan has its id only."""
+    from backends.traffic.nameserver import NameServer
+
+    if spec.rfc2136 is not None:
+        at, names = spec.rfc2136.server, [spec.rfc2136.zone.rstrip(".")]
+    elif spec.powerdns is not None and spec.powerdns.authorities:
+        at, names = spec.powerdns.authorities[0], [spec.powerdns.zone.rstrip(".")]
+    elif spec.route53 is not None and spec.route53.authorities:
+        labels = spec.route53.record.rstrip(".").split(".")
+        at, names = spec.route53.authorities[0], [".".join(labels[i:]) for i in range(min(len(labels) - 1, DEEPEST))]
+    else:
+        return None
+    for name in names:
+        try:
+            found = await NameServer.at(at).record(name, "NS")
+        except CutoverError:
+            return None
+        if found.values:
+            return name, found.values
+    return None
 
 
 async def try_probes(plan: Plan, index: int) -> list[Found]:

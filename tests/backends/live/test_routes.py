@@ -16,6 +16,7 @@ from backends.ssh.pool import SshPool
 from tests.peers.certificate import make_certificate
 from tests.peers.knot import knot, knotd_path
 from tests.peers.name_server import LEGACY, TARGET, ZONE, Server, Zone
+from tests.peers.powerdns import powerdns, powerdns_missing
 
 RECORD = f"rfc2136: {{server: SERVER, zone: {ZONE}, record: chat, tsig: '${{env:LIVE_TSIG}}', legacy: {LEGACY}, target: {TARGET}, ttl: 60s, authorities: [SERVER], resolvers: [RESOLVER]}}"
 
@@ -61,6 +62,39 @@ async def test_a_record_as_the_plan_says_gives_no_problem_and_a_long_ttl_and_a_z
         assert f"ns9.{ZONE}" in found.evidence
         monkeypatch.setenv("LIVE_TSIG", long.key)
         assert await tried(by_dns(tmp_path, long, long), tmp_path) == [("error", "route_unready")]
+
+
+async def test_a_record_of_powerdns_that_is_kept_too_long_or_that_resolvers_do_not_come_to_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if powerdns_missing() or knotd_path() is None:
+        pytest.skip("server missing: pdns-server, pdns-backend-sqlite3, knot")
+    records = ((f"chat.{ZONE}", "A", LEGACY), (f"ns1.{ZONE}", "A", "127.0.0.1"))
+    other = Zone(servers=("ns9",), addresses=("ns9 IN A 127.0.0.1",))
+    async with powerdns(tmp_path / "pdns", records) as own, knot(tmp_path / "elsewhere", other) as elsewhere:
+        monkeypatch.setenv("LIVE_KEY", own.key)
+
+        def plan(ttl: str, resolver: Server) -> Plan:
+            by = f"{{api: '{own.api}', key: '${{env:LIVE_KEY}}', zone: {ZONE}, record: chat, legacy: {LEGACY}, target: {TARGET}, ttl: {ttl}, authorities: '{own.dns.at}', resolvers: '{resolver.at}'}}"
+            return plan_of(tmp_path, f"powerdns: {by}")
+
+        assert await tried(plan("60s", own.dns), tmp_path) == []
+        assert await tried(plan("30s", own.dns), tmp_path) == [("warning", "ttl")]
+        assert await try_delegation(plan("60s", own.dns), 0) == []
+        [found] = await try_delegation(plan("60s", elsewhere), 0)
+        assert (found.severity, found.code) == ("error", "delegation")
+        assert f"ns9.{ZONE}" in found.evidence
+
+
+async def test_the_zone_of_a_record_in_route_53_is_found_from_the_record_upwards(tmp_path: Path) -> None:
+    if knotd_path() is None:
+        pytest.skip("server missing: knotd (knot)")
+    other = Zone(servers=("ns9",), addresses=("ns9 IN A 127.0.0.1",))
+    async with knot(tmp_path / "own") as own, knot(tmp_path / "elsewhere", other) as elsewhere:
+        by = f"{{zone: Z0, record: a.b.chat.{ZONE}, legacy: {LEGACY}, target: {TARGET}, authorities: '{own.at}', resolvers: ['{own.at}', '{elsewhere.at}']}}"
+        [found] = await try_delegation(plan_of(tmp_path, f"route53: {by}"), 0)
+    assert found.code == "delegation"
+    assert f"changes a zone, {ZONE}, that resolvers do not come to" in found.message
 
 
 async def test_a_route_that_carries_clients_on_target_already_is_an_error(tmp_path: Path) -> None:
