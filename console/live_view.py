@@ -43,7 +43,7 @@ KEYS = (
 )
 _SEVERITIES: tuple[Severity | None, ...] = (None, "error", "warning", "note")
 _SIDES: tuple[SideName | Literal["neither"] | None, ...] = (None, "legacy", "target", "neither")
-_DETAIL = 8
+_DETAIL = 7
 _BEFORE = (
     "C asks both sides now: hosts and their GPUs, what runs there and what it needs, ways to the stores, rights on them, routes, images, secrets.",
     "Nothing is changed but one small object in each store that is written to, which is taken away again.",
@@ -129,12 +129,11 @@ class LiveView:
         self.asking = "both sides" if item is None else f"{item.found.problem.code} again"
         self._began, self.trouble = time.monotonic(), ""
         try:
-            looked = await self._look(checked, scope_of(plan, item.found) if item is not None else None)
+            scope = scope_of(plan, item.found) if item is not None else None
+            looked = await self._look(checked, scope)
             at = self._now()
-            if item is not None:
-                self.worklist = self.worklist.rechecked(plan, item.found.key, looked, at)
-            else:
-                self.worklist = self.worklist.looked(plan, looked, at)
+            self.worklist = self.worklist.looked(plan, looked, at, scope)
+            if scope is None:
                 self.looked, self._at = looked, at
         except CutoverError as error:
             self.trouble = f"{error.message}{f': {error.hint}' if error.hint else ''}"
@@ -158,7 +157,7 @@ class LiveView:
                 Strip([]),
                 Row(palette).add(none, palette.good if not self.worklist.items else palette.muted).strip(width),
             ]
-        detail = _DETAIL if height < 40 else _DETAIL + 4
+        detail = _DETAIL if height < 40 else _DETAIL + 5
         room = max(1, height - len(top) - 2 - detail)
         self._top = first_shown(self._top, self._cursor, room, len(shown))
         rows = [*self._rows(shown[self._top : self._top + room], chosen, palette, width)]

@@ -20,6 +20,16 @@ class Scope:
     secrets: bool = False
     quotas: frozenset[int] = frozenset()
 
+    def covers(self, other: Scope) -> bool:
+        """Is all of the other asked where this is?"""
+        parts = (
+            other.hosts <= self.hosts
+            and other.stores <= self.stores
+            and other.routes <= self.routes
+            and other.quotas <= self.quotas
+        )
+        return parts and (self.secrets or not other.secrets)
+
     @classmethod
     def whole(cls, plan: Plan) -> Scope:
         """All there is."""

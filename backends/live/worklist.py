@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from backends.live.found import LiveProblem
-from backends.live.scope import scope_of
+from backends.live.scope import Scope, scope_of
 from backends.plan.models import Plan
 from backends.plan.problems import Severity
 from backends.vocabulary import SideName
@@ -77,16 +77,18 @@ class Worklist:
         turned: dict[Standing, Standing] = {"open": "looked at", "looked at": "open", "gone": "gone"}
         return _ordered(replace(i, standing=turned[i.standing]) if i.found.key == key else i for i in self.items)
 
-    def looked(self, plan: Plan, looked: Looked, at: datetime) -> Worklist:
-        """After a look at everything. A mark stays while what was seen stays the same."""
-        now = {p.key: p for p in looked.problems}
-        items = [_again(plan, item, now.pop(item.found.key, None), looked, at) for item in self.items]
-        return _ordered([*items, *(Item(p, "open", at) for p in now.values())])
+    def looked(self, plan: Plan, looked: Looked, at: datetime, scope: Scope | None = None) -> Worklist:
+        """After a look at everything, or at `scope`: findings that come from elsewhere as well stay as they are. A mark stays while what was
+        seen stays the same."""
 
-    def rechecked(self, plan: Plan, key: str, looked: Looked, at: datetime) -> Worklist:
-        """After a look at what one finding came from; what else that look found is not told here."""
-        now = next((p for p in looked.problems if p.key == key), None)
-        return _ordered(_again(plan, i, now, looked, at) if i.found.key == key else i for i in self.items)
+        def is_asked(found: LiveProblem) -> bool:
+            return scope is None or scope.covers(scope_of(plan, found))
+
+        now = {p.key: p for p in looked.problems}
+        known = {item.found.key for item in self.items}
+        items = [_again(plan, item, now.get(item.found.key), looked, at) if is_asked(item.found) else item for item in self.items]
+        new = [p for key, p in now.items() if key not in known and is_asked(p)]
+        return _ordered([*items, *(Item(p, "open", at) for p in new)])
 
 
 def _again(plan: Plan, item: Item, now: LiveProblem | None, looked: Looked, at: datetime) -> Item:

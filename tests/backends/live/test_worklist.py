@@ -76,16 +76,30 @@ def test_who_does_not_answer_has_not_been_mended(checked: CheckedPlan, plan: Pla
     assert (found["limits"].standing, found["store_denied"].standing) == ("gone", "gone")
 
 
-def test_a_recheck_of_one_leaves_the_others_as_they_are(checked: CheckedPlan, plan: Plan) -> None:
+def test_a_recheck_tells_of_all_that_comes_from_what_was_asked_and_of_nothing_else(checked: CheckedPlan, plan: Plan) -> None:
     first = Worklist().looked(plan, looked(checked), AT)
+    [count] = [i.found for i in first.items if i.found.problem.code == "gpu_count"]
     new = Found("error", "clock", "has a clock that is ahead of ours", "+9 s", "chrony", ("target", "hosts", 0), "target", "b1")
-    again = first.rechecked(plan, key_of(first, "gpu_count"), looked(checked, (new,)), LATER)
-    assert {c for c, s in standings(again).items() if s == "gone"} == {"gpu_count"}
-    assert len(again.items) == len(first.items)
-    half = tuple(f for f in FOUND if f.code == "driver" and f.host == "b2")
-    again = first.rechecked(plan, key_of(first, "driver"), looked(checked, half), LATER)
-    [driver] = [i for i in again.items if i.found.problem.code == "driver"]
-    assert (driver.standing, driver.found.hosts, driver.asked_at) == ("open", ("b2",), LATER)
+    other = Found("error", "store_silent", "store old does not answer", "", "network", ("stores", "old"), "legacy")
+    seen = looked(checked, (new, other, *(f for f in FOUND if f.host == "b1" and f.code == "driver")))
+    again = first.looked(plan, seen, LATER, scope_of(plan, count))
+    now = standings(again)
+    assert {c for c, s in now.items() if s == "gone"} == {
+        "gpu_count",
+        "os",
+        "gpu_health",
+    }  # of b1, and of legacy's host beside it
+    assert now["clock"] == "open"
+    assert "store_silent" not in now
+    assert {c: s for c, s in now.items() if c in ("limits", "store_denied", "route_unready")} == dict.fromkeys(
+        ("limits", "store_denied", "route_unready"), "open"
+    )
+    driver = {i.found.hosts for i in again.items if i.found.problem.code == "driver"}
+    assert driver == {("b1", "b2")}  # b2 was not asked
+    both = next(i.found for i in again.items if i.found.problem.code == "driver")
+    half = looked(checked, tuple(f for f in FOUND if f.code == "driver" and f.host == "b2"))
+    [item] = [i for i in again.looked(plan, half, LATER, scope_of(plan, both)).items if i.found.problem.code == "driver"]
+    assert (item.standing, item.found.hosts, item.asked_at) == ("open", ("b2",), LATER)
 
 
 def test_a_filter_is_of_severity_side_host_and_any_word(checked: CheckedPlan, plan: Plan) -> None:
@@ -136,10 +150,7 @@ def test_whatever_is_done_nothing_is_lost_and_only_a_look_makes_a_finding_go(ste
             worklist = worklist.marked(key)
             assert (standings(worklist)[found.code] == "gone") == (before[found.code] == "gone")
         else:
-            worklist = (
-                worklist.looked(checked.plan, result, LATER)
-                if what == "look"
-                else worklist.rechecked(checked.plan, key, result, LATER)
-            )
+            one = next(i.found for i in worklist.items if i.found.key == key)
+            worklist = worklist.looked(checked.plan, result, LATER, None if what == "look" else scope_of(checked.plan, one))
             assert (standings(worklist)[found.code] == "gone") is not is_there
         assert {i.found.key for i in worklist.items} == keys
