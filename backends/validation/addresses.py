@@ -40,6 +40,11 @@ class Address:
         return resolve(text, base=Path())
 
 
+def is_far(source: str) -> bool:
+    """Is it a file on a host?"""
+    return source.startswith("ssh://")
+
+
 def address_of(source: str) -> Address | None:
     """The parts of such a source; None where it is a file. Raises `UsageError` on what it cannot be."""
     scheme, marks, rest = source.partition("://")

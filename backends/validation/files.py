@@ -20,7 +20,7 @@ from backends.errors import NotYetSupported
 from backends.escape import plain
 from backends.validation.errors import SourceUnreadable
 
-_TIMEOUT = 30.0
+TIMEOUT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,13 @@ class FileReader:
         if self._pool is None:
             raise SourceUnreadable("no SSH here to read it with", where=plain(url))
         try:
-            async with asyncio.timeout(_TIMEOUT):
+            async with asyncio.timeout(TIMEOUT):
                 sftp = await self._pool.sftp(host)
                 async with sftp.open(path, "rb") as file:
                     about = await file.stat()
                     data = await file.read(limit, offset) if (about.size or 0) > offset else b""
         except (asyncssh.Error, OSError, TimeoutError) as error:
-            raise _unreadable(error, plain(url)) from error
+            raise unreadable(error, plain(url)) from error
         modified = float(about.mtime) if about.mtime is not None else None
         if isinstance(data, str):  # cannot be: opened as bytes
             data = data.encode()
@@ -81,13 +81,14 @@ def remote_path(path: str) -> str:
     return path[3:] if path.startswith("/~/") else path
 
 
-def _unreadable(error: Exception, where: str) -> SourceUnreadable:
+def unreadable(error: Exception, where: str) -> SourceUnreadable:
+    """Why a file could not be read, in our words."""
     if isinstance(error, asyncssh.SFTPNoSuchFile | FileNotFoundError):
         return SourceUnreadable("there is no such file", where=where, hint="is the workload writing it there?")
     if isinstance(error, asyncssh.SFTPPermissionDenied | PermissionError):
         return SourceUnreadable("reading it is denied", where=where, hint="let the login read the file")
     if isinstance(error, TimeoutError):
-        return SourceUnreadable(f"no answer within {_TIMEOUT:g} s", where=where)
+        return SourceUnreadable(f"no answer within {TIMEOUT:g} s", where=where)
     return SourceUnreadable(f"cannot read it: {plain(str(error), 200)}", where=where)
 
 
@@ -103,5 +104,5 @@ def _read_local(path: Path, offset: int, limit: int) -> Chunk:
         finally:
             os.close(handle)
     except OSError as error:
-        raise _unreadable(error, plain(str(path))) from error
+        raise unreadable(error, plain(str(path))) from error
     return Chunk(data, about.st_size, f"{about.st_dev}:{about.st_ino}", about.st_mtime)

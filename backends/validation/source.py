@@ -6,19 +6,22 @@ import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 from backends.errors import CutoverError, NotYetSupported, UsageError
 from backends.escape import plain
 from backends.plan.models import Axis
-from backends.validation.addresses import Address, address_of
+from backends.validation.addresses import Address, address_of, is_far
 from backends.validation.columns import BlockReader, Columns
 from backends.validation.curve import Curve
 from backends.validation.errors import AxisAbsent, SourceUnreadable
 from backends.validation.fetch import FetchedRun, fetch_run
 from backends.validation.intake import Intake
 from backends.validation.rows import AXES, Row, axes_of, axis_absent, samples_of
+
+if TYPE_CHECKING:
+    from backends.validation.far import FarFiles
 
 _PIECE = 1 << 17  # what is parsed at once stays in the cache
 _LOOKED_AT = 1000  # rows that tell which axes a run has
@@ -30,13 +33,13 @@ class RunFile:
     Raises what `why_absent` says.
     """
 
-    def __init__(self, source: str, metric: str, pattern: re.Pattern[str] | None = None) -> None:
+    def __init__(self, source: str, metric: str, pattern: re.Pattern[str] | None = None, far: FarFiles | None = None) -> None:
         self.where = plain(source)
         self.metric = metric
         self._intakes: list[Intake] = []
         self._pattern = pattern
         self._by: Axis | None = None
-        self._rows = self._read(_paths(_local_path(source), self.where))
+        self._rows = self._read(_pieces_of(source, self.where, far))
         self._first: list[Row] = []
         for rows in self._rows:
             assert isinstance(rows, list)  # columns come only once `load` has asked for them
@@ -80,27 +83,41 @@ class RunFile:
             curve.notes.append("its places are not in order: sorted")
         return curve
 
-    def _read(self, paths: list[Path]) -> Iterator[list[Row] | Columns]:
+    def _read(self, files: list[Iterator[bytes]]) -> Iterator[list[Row] | Columns]:
         """Rows in pieces; raises at the end where there were none."""
-        for path in paths:
+        for file in files:
             intake = Intake(self.metric, where=self.where, pattern=self._pattern)
             self._intakes.append(intake)
-            try:
-                with path.open("rb") as file:
-                    blocks: BlockReader | None = None
-                    while piece := file.read(_PIECE):
-                        blocks = blocks or (intake.block_reader(self._by) if self._by is not None else None)
-                        if blocks is None:
-                            yield intake.take(piece)
-                        else:
-                            yield from intake.take_blocks(piece, blocks)
-            except OSError as error:
-                message = f"cannot read it: {error.strerror or 'an error of the system'}"
-                raise SourceUnreadable(message, where=self.where) from error
+            blocks: BlockReader | None = None
+            for piece in file:
+                blocks = blocks or (intake.block_reader(self._by) if self._by is not None else None)
+                if blocks is None:
+                    yield intake.take(piece)
+                else:
+                    yield from intake.take_blocks(piece, blocks)
             yield intake.end()
         ambiguous = [i for i in self._intakes if i.is_ambiguous]
         if ambiguous or not any(i.found for i in self._intakes):
             raise (ambiguous or self._intakes)[0].why_absent()
+
+
+def _pieces_of(source: str, where: str, far: FarFiles | None) -> list[Iterator[bytes]]:
+    """The bytes of each file of a source."""
+    if not is_far(source):
+        return [_local_pieces(path, where) for path in _paths(_local_path(source), where)]
+    if far is None:
+        raise SourceUnreadable("no SSH here to read it with", where=where)
+    return [far.pieces(file, _PIECE) for file in far.files(source)]
+
+
+def _local_pieces(path: Path, where: str) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                yield piece
+    except OSError as error:
+        message = f"cannot read it: {error.strerror or 'an error of the system'}"
+        raise SourceUnreadable(message, where=where) from error
 
 
 def _local_path(source: str) -> Path:
@@ -109,7 +126,7 @@ def _local_path(source: str) -> Path:
         return Path(source)
     if parts.scheme == "file":
         return Path(unquote(parts.path))
-    hint = "give a file, prometheus+http://…?query=… or mlflow+http://…?run=…; plans follow ssh:// files"
+    hint = "give a file, ssh://HOST/PATH, prometheus+http://…?query=… or mlflow+http://…?run=…"
     raise NotYetSupported(f"sources of kind `{plain(parts.scheme, 40)}` are not yet supported", where=plain(source), hint=hint)
 
 
@@ -124,10 +141,15 @@ def _paths(path: Path, where: str) -> list[Path]:
 
 
 def load_runs(
-    legacy: Sequence[str], target: Sequence[str], metric: str, by: Axis | None, pattern: re.Pattern[str] | None = None
+    legacy: Sequence[str],
+    target: Sequence[str],
+    metric: str,
+    by: Axis | None,
+    pattern: re.Pattern[str] | None = None,
+    far: FarFiles | None = None,
 ) -> tuple[list[Curve], list[Curve], Axis]:
     """Both sides' runs by one axis: `by`, else the first axis that all have (time last, since times never meet)."""
-    old, new = open_runs(legacy, metric, pattern), open_runs(target, metric, pattern)
+    old, new = open_runs(legacy, metric, pattern, far), open_runs(target, metric, pattern, far)
     axis = by or common_axis([*old, *new])
     return [r.load(axis) for r in old], [r.load(axis) for r in new], axis
 
@@ -146,12 +168,17 @@ class Run(Protocol):
         """All of it by this axis."""
 
 
-def open_runs(sources: Sequence[str], metric: str, pattern: re.Pattern[str] | None = None) -> list[Run]:
-    """One side's runs, each read as far as its axes are known; what a server keeps is fetched, several at once."""
+def open_runs(
+    sources: Sequence[str], metric: str, pattern: re.Pattern[str] | None = None, far: FarFiles | None = None
+) -> list[Run]:
+    """One side's runs, each read as far as its axes are known; what a server keeps is fetched, several at once. `far` reads what lies on
+    hosts."""
+    if far is not None:
+        sources = [each for source in sources for each in (far.expand(source) if is_far(source) else [source])]
     addresses = [address_of(source) for source in sources]
     asked = [a for a in addresses if a is not None]
     fetched = iter(asyncio.run(_fetch(asked, metric)) if asked else ())
-    return [RunFile(s, metric, pattern) if a is None else next(fetched) for s, a in zip(sources, addresses, strict=True)]
+    return [RunFile(s, metric, pattern, far) if a is None else next(fetched) for s, a in zip(sources, addresses, strict=True)]
 
 
 async def _fetch(addresses: list[Address], metric: str) -> list[FetchedRun]:

@@ -12,12 +12,10 @@ import click
 
 from backends.errors import UsageError
 from backends.escape import plain
-from console.commands.transfer_bar import plan_pool, run, with_ssh
+from console.commands.transfer_bar import optional_plan, pool_to, run, with_ssh
 from console.output import command_body, emit_json, json_option, say
 
 if TYPE_CHECKING:
-    from backends.plan.models import Plan
-    from backends.ssh.pool import SshPool
     from backends.validation.checkpoint.compare import Report, TensorResult
     from backends.validation.checkpoint.side import LocalSide, StoreSide
 
@@ -88,35 +86,16 @@ async def _compare(
     from backends.validation.checkpoint.compare import compare_checkpoints
     from backends.validation.checkpoint.opening import open_side
 
-    plan, base = _plan(plan_path)
+    plan, base = optional_plan(plan_path)
     sides: list[LocalSide | StoreSide] = []
     async with AsyncExitStack() as stack:
         is_ssh = any(name.startswith("ssh://") for name in names)
-        pool = await stack.enter_async_context(_pool(plan, base, ssh_files)) if is_ssh else None
+        pool = await stack.enter_async_context(pool_to(plan, base, *ssh_files)) if is_ssh else None
         for side, name in zip(("legacy", "target"), names, strict=True):
             opened = await open_side(side, name, plan=plan, base=base, ssh=pool)
             await stack.enter_async_context(opened)
             sides.append(opened)
         found.append(await compare_checkpoints(sides[0], sides[1], tolerance, ignored=ignored, progress=_Bar(stack).show))
-
-
-def _plan(path: Path | None) -> tuple[Plan | None, Path]:
-    if path is None:
-        return None, Path()
-    from backends.plan.load import load_plan
-
-    checked = load_plan(path)
-    return checked.plan, checked.base
-
-
-def _pool(plan: Plan | None, base: Path, ssh_files: tuple[str | None, str | None]) -> SshPool:
-    """To the plan's hosts; without a plan to whatever the ssh_config knows."""
-    if plan is not None:
-        return plan_pool(plan, base, *ssh_files)
-    from backends.ssh.models import SshSettings
-    from backends.ssh.pool import SshPool
-
-    return SshPool(SshSettings().over(*ssh_files), [])
 
 
 class _Bar:

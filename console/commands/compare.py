@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +15,12 @@ import click
 from backends.errors import CouldNot, NotGood, UsageError
 from backends.escape import plain
 from console.commands.compare_text import comparison_json, plan_json, print_comparison
+from console.commands.transfer_bar import optional_plan, pool_to, with_ssh
 from console.output import command_body, emit_json, json_option, say
 
 if TYPE_CHECKING:
     from backends.validation.curve import Curve
+    from backends.validation.far import FarFiles
 
 
 class _ManySources(click.Command):
@@ -43,7 +48,13 @@ class _ManySources(click.Command):
     epilog="Example: cutover compare --legacy old.jsonl --target new.jsonl --metric loss --at 10,50,100 --by epoch\n\n"
     "Several sources a side are several runs: then the verdict is a test of equivalence.",
 )
-@click.option("--legacy", multiple=True, required=True, metavar="SOURCE...", help="Legacy's file, or several runs.")
+@click.option(
+    "--legacy",
+    multiple=True,
+    required=True,
+    metavar="SOURCE...",
+    help="Legacy's file, here or at ssh://HOST/PATH, or several runs.",
+)
 @click.option("--target", multiple=True, metavar="SOURCE...", help="The target's file, or several runs.")
 @click.option("--metric", required=True, metavar="NAME", help="The metric: name, dotted.path, mllog key[NAME].")
 @click.option("--at", "at_text", metavar="10,50,100", help="The places; default: all that both sides have exactly.")
@@ -59,7 +70,9 @@ class _ManySources(click.Command):
 @click.option("--runs-needed", is_flag=True, help="Only legacy's runs: how many a side would decide.")
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw both curves into this file.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="The comparison as one page.")
+@click.option("--plan", type=click.Path(path_type=Path), help="Take the hosts of ssh:// sources from this plan.")
 @json_option
+@with_ssh
 @command_body
 def command(
     legacy: tuple[str, ...],
@@ -77,7 +90,10 @@ def command(
     runs_needed: bool,
     svg: Path | None,
     html: Path | None,
+    plan: Path | None,
     as_json: bool,
+    ssh_config: str | None,
+    known_hosts: str | None,
 ) -> int:
     """Compare one metric, legacy against target. Exit 0: PASS; 1: BREACH or INCONCLUSIVE; 4: unreadable."""
     from backends.validation.compare import Rule, compare_points
@@ -89,12 +105,14 @@ def command(
 
     at, allowed = _places(at_text), _share("--tolerance", tolerance)
     expression = compile_pattern(pattern) if pattern is not None else None
+    far = partial(_far, (*legacy, *target), plan, ssh_config, known_hosts)
     if runs_needed:
-        return _say_runs(legacy, target, metric, by, expression, at, allowed, as_json=as_json)
+        return _say_runs(legacy, target, metric, by, expression, at, allowed, far, as_json=as_json)
     if not target:
         raise UsageError("nothing to compare with: no --target", hint="give --target SOURCE, or --runs-needed for legacy alone")
     rule = Rule(allowed, _direction(metric, higher), one_sided, _share("--noise", noise) if noise is not None else None)
-    old, new, axis = load_runs(legacy, target, metric, by, expression)
+    with far() as files:
+        old, new, axis = load_runs(legacy, target, metric, by, expression, files)
     if shift is not None:
         _move(shift, old, new)
     found = compare_points(
@@ -119,6 +137,20 @@ def command(
     return 0 if found.verdict is Verdict.PASS else 1
 
 
+def _far(
+    sources: tuple[str, ...], plan: Path | None, ssh_config: str | None, known_hosts: str | None
+) -> AbstractContextManager[FarFiles | None]:
+    """What reads sources on hosts: those of the plan, where one was named, else the ssh_config's. None where no source lies on one."""
+    from backends.validation.addresses import is_far
+
+    if not any(map(is_far, sources)):
+        return nullcontext()
+    from backends.validation.far import FarFiles  # asyncssh takes 0.1 s to import
+
+    checked, base = optional_plan(plan)
+    return FarFiles(lambda: pool_to(checked, base, ssh_config, known_hosts))
+
+
 def _say_runs(
     legacy: tuple[str, ...],
     target: tuple[str, ...],
@@ -127,6 +159,7 @@ def _say_runs(
     expression: re.Pattern[str] | None,
     at: tuple[float, ...] | None,
     tolerance: float,
+    far: Callable[[], AbstractContextManager[FarFiles | None]],
     *,
     as_json: bool,
 ) -> int:
@@ -136,9 +169,10 @@ def _say_runs(
 
     if target or len(legacy) < 2:
         raise UsageError("--runs-needed takes two of legacy's runs or more, and no target")
-    runs = open_runs(legacy, metric, expression)
-    axis = by or common_axis(runs)
-    places = plan_runs([r.load(axis) for r in runs], tolerance, ALPHA, at)
+    with far() as files:
+        runs = open_runs(legacy, metric, expression, files)
+        axis = by or common_axis(runs)
+        places = plan_runs([r.load(axis) for r in runs], tolerance, ALPHA, at)
     if not places:
         raise NotGood("legacy's runs have no place in common", hint="choose another axis with --by")
     said = plan_words(places, axis, tolerance)

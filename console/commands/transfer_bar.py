@@ -94,6 +94,26 @@ def plan_pool(plan: Plan, base: Path, ssh_config: str | None, known_hosts: str |
     return SshPool(settings, [host for _, host in ssh_hosts(plan)])
 
 
+def optional_plan(path: Path | None) -> tuple[Plan | None, Path]:
+    """(the plan, its folder) where one was named."""
+    if path is None:
+        return None, Path()
+    from backends.plan.load import load_plan
+
+    checked = load_plan(path)
+    return checked.plan, checked.base
+
+
+def pool_to(plan: Plan | None, base: Path, ssh_config: str | None, known_hosts: str | None) -> SshPool:
+    """To the plan's hosts; without a plan to whatever the ssh_config knows."""
+    if plan is not None:
+        return plan_pool(plan, base, ssh_config, known_hosts)
+    from backends.ssh.models import SshSettings
+    from backends.ssh.pool import SshPool
+
+    return SshPool(SshSettings().over(ssh_config, known_hosts), [])
+
+
 class Bar:
     """The bar on stderr, and how to print while it stands: it steps aside. Without a terminal it is nothing."""
 
