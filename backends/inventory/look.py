@@ -78,7 +78,7 @@ async def _look(pool: SshPool, host: SshHost) -> HostSeen:
     [view] = await probe_hosts(pool, [("legacy", host)])
     held = _held(view)
     try:
-        facts = await ask_facts(pool, host.name, secrets.token_bytes(16), (), ())
+        facts = await ask_facts(pool, host.name, secrets.token_bytes(16))
         asked = json.dumps({"pids": list(held)})
         result = await pool.run(host.name, ["python3", "-BISuc", BOOT, asked], input=program("host", "work"), timeout=LIMIT)
     except CutoverError as error:

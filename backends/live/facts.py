@@ -18,6 +18,7 @@ from backends.ssh.pool import SshPool
 LIMIT = 40.0
 MOST = 1000
 UNLIMITED = 1 << 62
+ABSENT = "absent"
 NETWORK = (
     "nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "fuse.gcsfuse", "fuse.s3fs", "fuse.juicefs", "weka", "cifs",
 )  # fmt: skip
@@ -82,11 +83,14 @@ class HostFacts:
     images: Mapping[str, Image]
     ways: Mapping[str, Way]
     environment: Mapping[str, str]
+    files: Mapping[str, str]  # configuration, by path: a keyed hash, or `ABSENT`
 
 
-async def ask_facts(pool: SshPool, host: str, salt: bytes, images: Sequence[str], paths: Sequence[str]) -> HostFacts:
-    """Raises `NoFacts`, and what the connection raises."""
-    asked = json.dumps({"salt": salt.hex(), "images": list(images), "paths": list(paths)})
+async def ask_facts(
+    pool: SshPool, host: str, salt: bytes, *, images: Sequence[str] = (), paths: Sequence[str] = (), files: Sequence[str] = ()
+) -> HostFacts:
+    """`paths` are folders that stores lie in, `files` configuration. Raises `NoFacts`, and what the connection raises."""
+    asked = json.dumps({"salt": salt.hex(), "images": list(images), "paths": list(paths), "files": list(files)})
     result = await pool.run(host, ["python3", "-BISuc", BOOT, asked], input=program("host", "facts"), timeout=LIMIT)
     for line in result.stdout.splitlines():
         try:
@@ -124,6 +128,7 @@ def parse_facts(value: Mapping[str, Any]) -> HostFacts:
         packages=tuple(_packages(value.get("packages"))),
         images={str(k): _image(_dict(v)) for k, v in list(_dict(value.get("images")).items())[:MOST]},
         ways=dict(_ways(value.get("paths"))),
+        files={plain(k, 200): v for k, v in list(_dict(value.get("files")).items())[:MOST] if isinstance(v, str)},
         environment={plain(k, 80): v for k, v in list(_dict(value.get("environment")).items())[:MOST] if isinstance(v, str)},
     )
 

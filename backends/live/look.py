@@ -98,16 +98,13 @@ async def _see(plan: Plan, side: SideName, index: int, host: Host, pool: SshPool
     """The host with what it said; None where nothing comes back, with the reason as a finding."""
     at = SshHost(name=host.name, address=host.address, user=host.user, port=host.port, via=host.via)
     paths = watched_paths(plan).get(host.name, ("/",))
-    images = images_of(plan)
     if host.address == LOCAL:
         [view] = await probe_hosts(pool, [(side, at)], {host.name: paths})
         return Seen(side, index, host, view, None, "it is this machine, probed without SSH"), []
     try:
         async with asyncio.timeout(HOST_LIMIT):
             await pool.connect(host.name)
-            facts, view = await asyncio.gather(
-                _facts(pool, host.name, salt, images, paths_of(plan).get(host.name, ())), _view(pool, side, at, paths)
-            )
+            facts, view = await asyncio.gather(_facts(plan, pool, host.name, salt), _view(pool, side, at, paths))
             seen = Seen(side, index, host, view, facts if isinstance(facts, HostFacts) else None, str(facts))
             return seen, await try_ports(plan, seen, pool)
     except SshError as error:
@@ -147,9 +144,10 @@ async def _images(
     return await ask_images(plan, [one for one, _ in answers if one is not None], base)
 
 
-async def _facts(pool: SshPool, host: str, salt: bytes, images: list[str], paths: tuple[str, ...]) -> HostFacts | CutoverError:
+async def _facts(plan: Plan, pool: SshPool, host: str, salt: bytes) -> HostFacts | CutoverError:
+    files = list(dict.fromkeys(path for w in plan.workloads for path in w.config))
     try:
-        return await ask_facts(pool, host, salt, images, paths)
+        return await ask_facts(pool, host, salt, images=images_of(plan), paths=paths_of(plan).get(host, ()), files=files)
     except CutoverError as error:
         return error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from backends.listed import listed
-from backends.live.facts import UNLIMITED, HostFacts
+from backends.live.facts import ABSENT, UNLIMITED, HostFacts
 from backends.live.found import Found
 from backends.live.host_judge import Seen, compared_with
 from backends.live.interconnect import judge_joined
@@ -46,6 +46,7 @@ def _compare(host: Seen, facts: HostFacts, before: Sequence[HostFacts], views: S
     yield from _kernel(facts, before, found)
     yield from _software(facts, before, found)
     yield from _environment(facts, before, found)
+    yield from _config(facts, before, found)
     yield from _gpu_settings(host.view, views, found)
 
 
@@ -229,6 +230,26 @@ def _environment(facts: HostFacts, before: Sequence[HostFacts], found: Finding) 
             told,
             "see that none still leads to legacy",
         )
+
+
+def _config(facts: HostFacts, before: Sequence[HostFacts], found: Finding) -> Iterator[Found]:
+    lost, other = [], []
+    for path, mine in sorted(facts.files.items()):
+        theirs = {f.files.get(path) for f in before}
+        if theirs & {None, ABSENT}:
+            continue  # not all of legacy have it, or it could not be read there
+        if mine == ABSENT:
+            lost.append(path)
+        elif len(theirs) == 1 and mine not in theirs:
+            other.append(path)
+    if lost:
+        told = listed(lost, _SHOWN)
+        yield found(
+            "warning", "config_missing", "lacks configuration files that legacy has", told, "cutover reconfigure writes target's"
+        )
+    if other:
+        told = listed(other, _SHOWN)
+        yield found("note", "config_differs", "has other configuration files than legacy", told, "see that it is meant so")
 
 
 def _gpu_settings(view: HostView, before: Sequence[HostView], found: Finding) -> Iterator[Found]:

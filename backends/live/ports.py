@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from backends.live.found import Found
 from backends.live.host_judge import Seen, runs_there
 from backends.plan.document import Path
 from backends.plan.models import Dataset, Host, Plan, Store, Workload
+from backends.plan.references import parse_references, vault_name
 from backends.probes.endpoints import EndpointSeen, look_from
 from backends.probes.hosts import LOCAL
 from backends.ssh.pool import SshPool
@@ -65,6 +67,9 @@ def wanted(plan: Plan, seen: Seen) -> list[Way]:
                 out.setdefault(url, Way(url, f"the store {store}", ("stores", store)))
         if seen.side != "target":
             continue
+        for k, secret in enumerate(plan.secrets):
+            for url in manager_urls(secret.to, plan.target.region):
+                out.setdefault(url, Way(url, f"the manager of the secret {secret.name}", ("secrets", k, "to")))
         for j, given in enumerate(workload.reaches):
             url = _at_address(given, plan)
             out.setdefault(url, Way(url, plain(given, 120), ("workloads", i, "reaches", j)))
@@ -73,6 +78,22 @@ def wanted(plan: Plan, seen: Seen) -> list[Way]:
             what = f"other hosts of {workload.name}, which spans them"
             out.setdefault(url, Way(url, what, ("workloads", i, "runs_on", "target"), is_peer=True))
     return list(out.values())
+
+
+def manager_urls(text: str, region: str | None) -> list[str]:
+    """Where the managers are that references in a text are kept by; nothing of files, variables, and of AWS without a region."""
+    out = []
+    for reference in parse_references(text):
+        if reference.kind == "aws-secret":
+            arn = reference.name.split(":")
+            where = arn[3] if len(arn) > 6 else os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or region
+            given = os.environ.get("AWS_ENDPOINT_URL_SECRETS_MANAGER")
+            out += [given] if given else [f"https://secretsmanager.{where}.amazonaws.com/"] if where else []
+        elif reference.kind == "gcp-secret":
+            out.append(os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER") or "https://secretmanager.googleapis.com/")
+        elif reference.kind in ("azure-secret", "azure-keyvault"):
+            out.append(f"{vault_name(reference).vault}/")
+    return out
 
 
 def _at_address(url: str, plan: Plan) -> str:
@@ -124,7 +145,7 @@ def judge_way(seen: Seen, way: Way, told: EndpointSeen) -> Iterator[Found]:
     """What one connection from a host shows. Any answer at all is a way that is open; of a peer a refusal is one too, since it came from there. Pure."""
     name = seen.host.name
     evidence = f"{plain(told.url, 200)}: {told.error}"
-    is_open = told.ok or told.status is not None or (told.kind == "wrong" and way.path[0] != "stores")
+    is_open = told.ok or told.status is not None or (told.kind == "wrong" and way.path[0] == "workloads")
     if way.is_peer:
         if told.kind in ("dropped", "no_way"):
             code, why, cure = _WHY[told.kind]

@@ -23,6 +23,7 @@ MigrationName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
 Port = Annotated[Whole, Field(ge=1, le=65535)]
 Weight = Annotated[Whole, Field(ge=0, le=100)]
 Price = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
+ConfigPath = Annotated[str, StringConstraints(pattern=r"^(/|~/)[^\x00]{1,1000}$")]
 WorkloadClass = Literal["realtime", "batch", "training", "pipeline"]
 MeasureKind = Literal["loss", "throughput", "step_time", "latency", "error_rate", "memory", "value"]
 Axis = Literal["epoch", "step", "samples", "tokens", "time"]
@@ -176,6 +177,7 @@ class Workload(Part):
     runs_on: RunsOn = RunsOn()
     datasets: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    config: tuple[ConfigPath, ...] = ()  # files that its hosts have on both sides
     reaches: tuple[Text, ...] = ()  # URLs that its hosts of target must come to; a host of the plan by its name
     quiesce: Quiesce | None = None
     load: Load | None = None

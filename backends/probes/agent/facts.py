@@ -33,12 +33,17 @@ LIMITS = {"nofile": "RLIMIT_NOFILE", "memlock": "RLIMIT_MEMLOCK", "nproc": "RLIM
 OF_A_SESSION = {
     "HOME", "LOGNAME", "MAIL", "MOTD_SHOWN", "OLDPWD", "PWD", "SHELL", "SHLVL", "TERM", "USER", "_", "HOSTNAME", "DISPLAY", "COLUMNS", "LINES",
 }  # fmt: skip
+CONFIG = (
+    "/etc/nccl.conf", "~/.nccl.conf", "/etc/docker/daemon.json", "/etc/nvidia-container-runtime/config.toml", "/etc/containerd/config.toml",
+    "/etc/enroot/enroot.conf", "/etc/pip.conf", "~/.config/pip/pip.conf", "~/.condarc",
+)  # fmt: skip
 MOST = 200
 
 
 def look(asked: "dict[str, object]") -> "dict[str, object]":
-    """`asked` has `salt` (hex), `images` and `paths`, both lists of text."""
+    """`asked` has `salt` (hex), `images`, `paths` and `files`, lists of text."""
     salt = bytes.fromhex(str(asked["salt"]))
+    files = asked.get("files")
     images, paths = asked["images"], asked["paths"]
     shm = statvfs("/dev/shm")
     return {
@@ -56,6 +61,7 @@ def look(asked: "dict[str, object]") -> "dict[str, object]":
         "images": {str(name): image(str(name)) for name in images} if isinstance(images, list) else {},
         "paths": {str(path): writable(str(path)) for path in paths} if isinstance(paths, list) else {},
         "environment": environment(salt),
+        "files": {path: content(salt, path) for path in (*CONFIG, *(map(str, files) if isinstance(files, list) else ()))},
     }
 
 
@@ -159,6 +165,18 @@ def writable(path: str) -> "list[object]":
     while not os.path.isdir(path) and path not in ("", "/"):
         path = os.path.dirname(path.rstrip("/"))
     return [there, os.access(path or "/", os.W_OK | os.X_OK), path or "/"]
+
+
+def content(salt: bytes, path: str) -> "str | None":
+    """A file as a keyed hash; `absent`, or None where it cannot be read. The host's own name counts as nothing."""
+    host = os.uname().nodename.encode()
+    try:
+        with open(os.path.expanduser(path), "rb") as file:
+            return hmac.new(salt, file.read(1 << 20).replace(host, b"HOST"), hashlib.sha256).hexdigest()[:16]
+    except FileNotFoundError:
+        return "absent"
+    except OSError:
+        return None
 
 
 def interconnect() -> "dict[str, object]":

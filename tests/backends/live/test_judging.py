@@ -110,7 +110,22 @@ def test_a_chip_that_a_cuda_version_does_not_know_is_told(gpu: str, cuda: str, i
     )
 )
 def test_whatever_a_host_says_is_parsed_or_left_out(value: object) -> None:
-    keys = ("host", "user", "memory", "shm", "limits", "settings", "zone", "links", "packages", "images", "paths", "environment")
+    keys = (
+        "host",
+        "user",
+        "memory",
+        "shm",
+        "limits",
+        "settings",
+        "zone",
+        "links",
+        "packages",
+        "images",
+        "paths",
+        "environment",
+        "files",
+        "interconnect",
+    )
     facts = parse_facts(dict.fromkeys(keys, value))
     assert facts.memory is None or facts.memory >= 0
     assert parse_facts({"host": {"machine": "x\x1b[31m"}}).machine == "x\\x1b[31m"

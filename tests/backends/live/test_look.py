@@ -61,6 +61,8 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
     monkeypatch.delenv("NOT_SET", raising=False)
     closed, gone, nobody, unserved = free_ports(4)
     image = f"localhost:{unserved}/{IMAGE}"
+    served = tmp_path / "chat.yaml"
+    served.write_text("port: 8000\n")
     before = Planted(
         packages=(*TORCH, ("transformers", "4.44.0", None)),
         images={image: HELD},
@@ -75,6 +77,7 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
             "/etc/os-release": 'PRETTY_NAME="Other Linux 7"\n',
             "/proc/meminfo": MEMORY.format(900 << 10, 500 << 10),
             "/proc/sys/vm/max_map_count": "65530\n",
+            str(served): "port: 9000\n",
         },
         read_only=(tmp_path / "kept",),
         shm="8m",
@@ -102,6 +105,7 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
     async with contextlib.AsyncExitStack() as stack:
         old, usual = await stack.enter_async_context(planted_host(tmp_path / "old", before))
         (usual.folder / "topo").write_text(TOPOLOGY.format("NV18"))
+        (old.folder / "home" / "chat.conf").write_text("workers: 8\n")
         new, smi = await stack.enter_async_context(planted_host(tmp_path / "new", first))
         second_host, busy = await stack.enter_async_context(planted_host(tmp_path / "second", second))
         smi.say(row(0, name="NVIDIA A100-PCIE-40GB").replace("81559", "40960").replace("590.48.01", "470.82.01"))
@@ -129,7 +133,8 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
             + WORKLOAD.replace("TARGETS", "new-1, new-2")
             .replace("DATASETS", "more")
             .replace(IMAGE, image)
-            .replace("[more]", "[more]\n    reaches: ['tcp://nowhere.invalid:5432']")
+            .replace("[more]", "[more]\n    reaches: ['tcp://nowhere.invalid:5432']\n    config: [~/chat.conf, {served}]")
+            .replace("{served}", str(served))
             + "routes:\n  - {name: chat, workload: chat, command: {set: ['true', '{weight}'], get: [echo, '25']}, steps: [5, 100], "
             f"probe: {{target: 'http://127.0.0.1:{nobody}/'}}}}\n"
             "secrets: [{name: db, from: '${file:secret}', to: '${file:nowhere}'}]\n"
@@ -142,6 +147,8 @@ async def test_every_difference_that_was_planted_is_found_and_no_other(tmp_path:
             "os", "shared_memory", "time_zone",
         )],
         ("driver", ("new-1",)),
+        ("config_missing", ("new-1", "new-2")),
+        ("config_differs", ("new-1",)),
         ("environment_differs", ("new-1", "new-2")),  # each has its programs elsewhere, so another PATH
         *[("package_differs", ("new-1",))] * 2,
         ("gpu_busy", ("new-2",)),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backends.live import ports
-from backends.live.ports import wanted
+from backends.live.ports import manager_urls, wanted
 from backends.plan.errors import PlanInvalid
 from backends.plan.load import check_plan, load_plan
 from backends.plan.models import Plan
@@ -93,6 +93,32 @@ def test_a_host_of_the_plan_is_reached_at_its_address_and_peers_go_round(tmp_pat
         *[f"tcp://10.0.0.{i}:22" for i in range(6)],
     ]
     assert wanted(plan, seen_host("legacy", "h18")) == []
+
+
+def test_hosts_of_target_come_to_the_managers_that_keep_its_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    texts = (
+        "${aws-secret:arn:aws:secretsmanager:eu-west-1:1:secret:db}",
+        "${aws-secret:db}",
+        "${gcp-secret:proj/db}",
+        "${azure-keyvault:corp/db}",
+        "${file:db}",
+    )
+    secrets = ", ".join(f"{{name: s{i}, from: '${{env:X}}', to: '{text}'}}" for i, text in enumerate(texts))
+    plan = plan_of(tmp_path / "plan.yaml", {"h": "address: 10.0.0.1"}, [], f"secrets: [{secrets}]\n")
+    assert [(way.url, way.what) for way in wanted(plan, seen_host("target", "h"))] == [
+        ("https://secretsmanager.eu-west-1.amazonaws.com/", "the manager of the secret s0"),
+        ("https://secretmanager.googleapis.com/", "the manager of the secret s2"),
+        ("https://corp.vault.azure.net/", "the manager of the secret s3"),
+    ]
+    monkeypatch.setenv("AWS_REGION", "us-west-2")
+    assert manager_urls(texts[1], None) == ["https://secretsmanager.us-west-2.amazonaws.com/"]
 
 
 @pytest.mark.parametrize(

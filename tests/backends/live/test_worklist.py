@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -136,21 +137,29 @@ def test_a_tree_over_ssh_is_asked_of_its_host() -> None:
     assert scope_of(checked.plan, found) == Scope(stores=frozenset({"new"}), hosts=frozenset({"b1"}))
 
 
+CHECKED = parse_plan(PLAN, Path("plan.yaml"))
+
+
+@cache
+def seen(without_code: str) -> Looked:
+    """Read once: a look goes through the whole plan for its places."""
+    return looked(CHECKED, without(without_code))
+
+
 @given(st.lists(st.tuples(st.sampled_from(FOUND), st.sampled_from(["mark", "look", "recheck"]), st.booleans()), max_size=12))
 def test_whatever_is_done_nothing_is_lost_and_only_a_look_makes_a_finding_go(steps: list[tuple[Found, str, bool]]) -> None:
-    checked = parse_plan(PLAN, Path("plan.yaml"))
-    assert checked.plan is not None
-    worklist = Worklist().looked(checked.plan, looked(checked), AT)
+    assert CHECKED.plan is not None
+    worklist = Worklist().looked(CHECKED.plan, seen(""), AT)
     keys = {i.found.key for i in worklist.items}
     for found, what, is_there in steps:
         key = key_of(worklist, found.code)
-        result: Looked = looked(checked, FOUND if is_there else without(found.code))
+        result = seen("" if is_there else found.code)
         before = standings(worklist)
         if what == "mark":
             worklist = worklist.marked(key)
             assert (standings(worklist)[found.code] == "gone") == (before[found.code] == "gone")
         else:
             one = next(i.found for i in worklist.items if i.found.key == key)
-            worklist = worklist.looked(checked.plan, result, LATER, None if what == "look" else scope_of(checked.plan, one))
+            worklist = worklist.looked(CHECKED.plan, result, LATER, None if what == "look" else scope_of(CHECKED.plan, one))
             assert (standings(worklist)[found.code] == "gone") is not is_there
         assert {i.found.key for i in worklist.items} == keys
