@@ -53,11 +53,14 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A folder that a store lies in: is it there, may it be written, and which folder that was asked of."""
+    """A folder that a store lies in: is it there, may it be written, which folder that was asked of, and in bytes the size of its file system
+    and what is free of it."""
 
     is_there: bool
     may_write: bool
     asked: str
+    total: int | None = None
+    free: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ def parse_facts(value: Mapping[str, Any]) -> HostFacts:
         settings=dict(_settings(value.get("settings"))),
         packages=tuple(_packages(value.get("packages"))),
         images={str(k): _image(_dict(v)) for k, v in list(_dict(value.get("images")).items())[:MOST]},
-        ways=dict(_ways(value.get("paths"))),
+        ways=dict(ways_of(value.get("paths"))),
         files={plain(k, 200): v for k, v in list(_dict(value.get("files")).items())[:MOST] if isinstance(v, str)},
         environment={plain(k, 80): v for k, v in list(_dict(value.get("environment")).items())[:MOST] if isinstance(v, str)},
     )
@@ -181,11 +184,13 @@ def _image(value: Mapping[str, Any]) -> Image:
     )
 
 
-def _ways(value: Any) -> list[tuple[str, Way]]:
+def ways_of(value: Any) -> list[tuple[str, Way]]:
+    """What `agent.facts.writable` says of each path."""
     out = []
     for path, told in list(_dict(value).items())[:MOST]:
-        if isinstance(told, list) and len(told) == 3:
-            out.append((str(path), Way(told[0] is True, told[1] is True, plain(str(told[2]), 200))))
+        if isinstance(told, list) and len(told) == 5:
+            way = Way(told[0] is True, told[1] is True, plain(str(told[2]), 200), _whole(told[3]), _whole(told[4]))
+            out.append((str(path), way))
     return out
 
 

@@ -13,7 +13,7 @@ from backends.live.facts import Image, version_of
 from backends.live.found import Found
 from backends.live.host_judge import Seen, compared_with, runs_there
 from backends.live.image_name import image_name
-from backends.live.registry import Offered, ask_within
+from backends.live.registry import Offered, ask_registry
 from backends.plan.document import Path as Place
 from backends.plan.models import Plan, Workload
 from backends.plan.problems import Severity
@@ -65,10 +65,13 @@ def pulled_by(seen: Seen, offered: Mapping[str, Offered]) -> dict[str, Image]:
     return {name: image for name, image in found.items() if image is not None}
 
 
-async def ask_images(plan: Plan, seen: Sequence[Seen], base: Path) -> tuple[dict[str, Offered], list[Found]]:
-    """What registries offer of the images that are yet to be pulled, and those that they do not. Never raises for it."""
+async def ask_images(
+    plan: Plan, seen: Sequence[Seen], base: Path, seconds: float = LIMIT
+) -> tuple[dict[str, Offered], list[Found]]:
+    """What registries offer of the images that are yet to be pulled, and those that they do not, within so many seconds. Never raises for it."""
     config = docker_config(plan.docker_config, base)
     turn = asyncio.Semaphore(AT_ONCE)
+    until = asyncio.get_running_loop().time() + min(seconds, LIMIT)
 
     async def ask(text: str, place: Place) -> Offered | Found:
         name = image_name(text)
@@ -83,15 +86,15 @@ async def ask_images(plan: Plan, seen: Sequence[Seen], base: Path) -> tuple[dict
                 place,
                 "target",
             )
-        async with turn:
-            try:
+        try:
+            async with asyncio.timeout_at(until), turn:
                 login = await login_of(name.registry, config, is_given=plan.docker_config is not None)
-                return await ask_within(name, login, LIMIT)
-            except CutoverError as error:
-                cure = error.hint or "the registry, its name, the login"
-                return Found(
-                    "error", error.code, f"the image {plain(text, 120)} cannot be pulled", error.message, cure, place, "target"
-                )
+                return await ask_registry(name, login)
+        except TimeoutError:
+            code, told, cure = "registry", f"{name.host} does not tell of it in time", "the network, then again"
+        except CutoverError as error:
+            code, told, cure = error.code, error.message, error.hint or "the registry, its name, the login"
+        return Found("error", code, f"the image {plain(text, 120)} cannot be pulled", told, cure, place, "target")
 
     wanted = to_pull(plan, seen)
     async with asyncio.TaskGroup() as group:

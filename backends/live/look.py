@@ -10,7 +10,7 @@ from pathlib import Path
 
 from backends.children import Children
 from backends.errors import CutoverError
-from backends.live.facts import HostFacts, Way, ask_facts
+from backends.live.facts import HostFacts, Way, ask_facts, ways_of
 from backends.live.found import Found, LiveProblem, gathered
 from backends.live.host_judge import Seen, judge_host
 from backends.live.images import ask_images, images_of, judge_images, pulled_by
@@ -34,7 +34,9 @@ from backends.ssh.pool import SshPool
 from backends.stores.open import parse_url
 from backends.vocabulary import SIDES, SideName
 
-HOST_LIMIT = 55.0
+HOST_LIMIT = 50.0
+WHOLE = 58.0  # seconds that a look takes at most, whatever is silent
+LEAST_FOR_IMAGES = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ async def look_live(checked: CheckedPlan, pool: SshPool, scope: Scope | None = N
         rest += [group.create_task(try_quota(plan, i, pool, children, base), name=f"quota {i}") for i in scope.quotas]
         if scope.secrets:
             rest.append(group.create_task(try_secrets(plan, base), name="secrets"))
-        images = group.create_task(_images(plan, seeing, base), name="images")
+        images = group.create_task(_images(plan, seeing, base, began + WHOLE), name="images")
         ways = group.create_task(asyncio.to_thread(_local_ways, plan, scope.stores), name="trees of this machine")
     seen = [one for task in seeing if (one := task.result()[0]) is not None]
     found: list[Found] = [one for task in (*seeing,) for one in task.result()[1]]
@@ -137,11 +139,12 @@ async def _see(plan: Plan, side: SideName, index: int, host: Host, pool: SshPool
 
 
 async def _images(
-    plan: Plan, seeing: list[asyncio.Task[tuple[Seen | None, list[Found]]]], base: Path
+    plan: Plan, seeing: list[asyncio.Task[tuple[Seen | None, list[Found]]]], base: Path, until: float
 ) -> tuple[dict[str, Offered], list[Found]]:
-    """Registries are asked once the hosts have told what they hold."""
+    """Registries are asked once the hosts have told what they hold, in the time that is left."""
     answers = await asyncio.gather(*seeing) if images_of(plan) else []
-    return await ask_images(plan, [one for one, _ in answers if one is not None], base)
+    left = max(LEAST_FOR_IMAGES, until - time.monotonic())
+    return await ask_images(plan, [one for one, _ in answers if one is not None], base, left)
 
 
 async def _facts(plan: Plan, pool: SshPool, host: str, salt: bytes) -> HostFacts | CutoverError:
@@ -163,8 +166,8 @@ def _local_ways(plan: Plan, stores: frozenset[str]) -> dict[str, Way]:
     for name in stores:
         url = parse_url(name, plan.stores[name].url)
         if url.scheme == "file":
-            is_there, may_write, asked = writable("/" + url.path.rstrip("/"))
-            out[name] = Way(bool(is_there), bool(may_write), str(asked))
+            path = "/" + url.path.rstrip("/")
+            [(_, out[name])] = ways_of({path: writable(path)})
     return out
 
 

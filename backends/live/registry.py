@@ -226,17 +226,6 @@ class _Asking:
         return token
 
 
-async def ask_within(name: ImageName, login: Login | None, seconds: float) -> Offered:
-    """All the questions of one image in this time. Raises `RegistryError`."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await ask_registry(name, login)
-    except TimeoutError as error:
-        raise RegistryError(
-            f"{name.host} does not tell of {name.repository} within {seconds:g} s", hint="the network, then again"
-        ) from error
-
-
 def _linux(manifests: list[Any]) -> list[str]:
     """Digests of an index's images for Linux; attestations and the like have no platform of their own."""
     out = []

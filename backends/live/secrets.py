@@ -23,33 +23,24 @@ async def try_secrets(plan: Plan, base: Path) -> list[Found]:
     turn, salt = asyncio.Semaphore(AT_ONCE), Salt()
 
     async def reference(path: tuple[str | int, ...], text: str) -> Found | None:
-        async with turn:
-            try:
-                async with asyncio.timeout(LIMIT):
-                    await asyncio.to_thread(resolve, text, base=base)
-            except CutoverError as error:
-                return Found("error", "secret", "a secret of the plan does not resolve", error.message, error.hint or _CURE, path)
-            except TimeoutError:
-                return Found(
-                    "error",
-                    "secret",
-                    "a secret of the plan does not resolve",
-                    f"nobody answers within {LIMIT:.0f} s",
-                    _CURE,
-                    path,
-                )
+        message = "a secret of the plan does not resolve"
+        try:
+            async with asyncio.timeout(LIMIT), turn:
+                await asyncio.to_thread(resolve, text, base=base)
+        except CutoverError as error:
+            return Found("error", "secret", message, error.message, error.hint or _CURE, path)
+        except TimeoutError:
+            return Found("error", "secret", message, f"nobody answers within {LIMIT:.0f} s", _CURE, path)
         return None
 
     async def copy(index: int, wanted: SecretCopy) -> Found | None:
         path = ("secrets", index)
-        async with turn:
-            try:
-                async with asyncio.timeout(LIMIT):
-                    stands = await asyncio.to_thread(settle, wanted, salt, base=base)
-            except TimeoutError:
-                return Found(
-                    "error", "secret", f"secret {wanted.name} cannot be read", f"nobody answers within {LIMIT:.0f} s", _CURE, path
-                )
+        try:
+            async with asyncio.timeout(LIMIT), turn:
+                stands = await asyncio.to_thread(settle, wanted, salt, base=base)
+        except TimeoutError:
+            told = f"nobody answers within {LIMIT:.0f} s"
+            return Found("error", "secret", f"secret {wanted.name} cannot be read", told, _CURE, path)
         if stands.state == "equal":
             return None
         if stands.state == "missing":

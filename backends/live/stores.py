@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from backends.errors import CutoverError
@@ -122,24 +123,40 @@ async def _write(store: Store, name: str, side: SideName | None) -> list[Found]:
 
 
 def judge_ways(plan: Plan, host: str, ways: Mapping[str, Way]) -> Iterator[Found]:
-    """Trees over SSH, by the rights that the host itself tells: nothing is written there."""
-    for name, (side, writes) in uses(plan).items():
+    """Trees over SSH, by the rights and the room that the host itself tells: nothing is written there."""
+    for name in uses(plan):
         url = parse_url(name, plan.stores[name].url)
         way = ways.get("/" + url.path.rstrip("/"))
-        if url.scheme != "ssh" or url.place != host or way is None or not writes or way.may_write:
-            continue
-        evidence = f"the SSH user may not write to {way.asked}"
-        yield _of(name, side, "store_write", "does not let us write", evidence, "rights of the folder, or another user")
+        if url.scheme == "ssh" and url.place == host and way is not None:
+            yield from _judge_tree(
+                plan, name, way, f"the SSH user may not write to {way.asked}", "rights of the folder, or another user"
+            )
 
 
 def judge_local(plan: Plan, ways: Mapping[str, Way]) -> Iterator[Found]:
     """Trees of this machine; `ways` by the store's name."""
     for name, way in ways.items():
-        side, writes = uses(plan)[name]
-        if writes and not way.may_write:
-            yield _of(
-                name, side, "store_write", "does not let us write", f"we may not write to {way.asked}", "rights of the folder"
-            )
+        yield from _judge_tree(plan, name, way, f"we may not write to {way.asked}", "rights of the folder")
+
+
+def _judge_tree(plan: Plan, name: str, way: Way, evidence: str, cure: str) -> Iterator[Found]:
+    side, writes = uses(plan)[name]
+    if writes and not way.may_write:
+        yield _of(name, side, "store_write", "does not let us write", evidence, cure)
+    need = sum(d.size or 0 for d in plan.datasets if d.to == name)
+    if not need or way.free is None or way.total is None or way.free >= need:
+        return
+    told = f"{_gb(way.free)} of {_gb(way.total)} are free under {way.asked}, the datasets take {_gb(need)}"
+    cure = "a larger file system, or fewer datasets there"
+    if way.total < need or not way.is_there:
+        yield _of(name, side, "store_room", "has too little room for what it is to hold", told, cure)
+    else:  # some of it may be there already
+        found = _of(name, side, "store_room", "has room for it only if part of it is there already", told, cure)
+        yield replace(found, severity="warning")
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB"
 
 
 def _failed(name: str, side: SideName | None, message: str, error: CutoverError) -> Found:

@@ -160,11 +160,18 @@ def of_config(config: "dict[str, object]") -> "dict[str, object]":
 
 
 def writable(path: str) -> "list[object]":
-    """[is it there, may we write there, or where it is not there in the nearest folder above it that is]."""
+    """[is it there, may we write there, or where it is not there in the nearest folder above it that is, that folder, its file system's size, what of
+    it is free to us]."""
     there = os.path.isdir(path)
     while not os.path.isdir(path) and path not in ("", "/"):
         path = os.path.dirname(path.rstrip("/"))
-    return [there, os.access(path or "/", os.W_OK | os.X_OK), path or "/"]
+    path = path or "/"
+    try:
+        seen = os.statvfs(path)
+        room = [seen.f_blocks * seen.f_frsize, seen.f_bavail * seen.f_frsize]  # type: list[int | None]
+    except OSError:
+        room = [None, None]
+    return [there, os.access(path, os.W_OK | os.X_OK), path, *room]
 
 
 def content(salt: bytes, path: str) -> "str | None":

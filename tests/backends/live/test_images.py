@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from backends.live.cuda import judge_require
+from backends.live.images import ask_images
+from backends.plan.load import load_plan
 from tests.backends.live.sides import codes, host, look, trust
 from tests.peers.planted_host import Planted, planted_host
 from tests.peers.registry import registry
@@ -82,6 +85,27 @@ async def test_a_registry_that_refuses_the_login_is_told_once_for_all_hosts(tmp_
     assert codes(looked) == [("registry_denied", ())]
     assert looked.problems[0].problem.hint.startswith("docker login there")
     assert "another" not in repr(looked)
+
+
+async def test_a_registry_that_is_silent_keeps_nobody_longer_than_the_time_that_is_left(tmp_path: Path) -> None:
+    is_over = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await is_over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(hold, "127.0.0.1", 0) as server:
+        at = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        path = tmp_path / "plan.yaml"
+        work = ", ".join(f"{{name: w{i}, class: batch, framework: {{name: jax, image: '{at}/w{i}'}}}}" for i in range(20))
+        path.write_text(f"version: 1\nname: move\nlegacy: {{provider: old}}\ntarget: {{provider: new}}\nworkloads: [{work}]\n")
+        plan = load_plan(path).plan
+        assert plan is not None
+        offered, found = await ask_images(plan, [], tmp_path, 0.3)
+        is_over.set()
+    assert offered == {}
+    assert {(f.code, f.evidence) for f in found} == {("registry", f"{at} does not tell of it in time")}
+    assert len(found) == 20
 
 
 @pytest.mark.parametrize(

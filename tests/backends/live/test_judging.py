@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from backends.live.cards import difference
 from backends.live.cuda import judge_chip, judge_driver
-from backends.live.facts import UNLIMITED, parse_facts, version_of
+from backends.live.facts import UNLIMITED, Way, parse_facts, version_of
 from backends.live.found import Found, gathered
 from backends.live.host_judge import Seen, judge_host
 from backends.live.pair_judge import judge_pairs
+from backends.live.stores import judge_ways
 from backends.plan.load import check_plan
 from backends.plan.models import Host, Plan
 from backends.snapshot import GpuDetail, GpuView, HostView, MachineView
@@ -191,6 +192,28 @@ def test_a_gpu_that_is_not_well_is_an_error_and_says_what_helps(plan: Plan) -> N
     sick = new.view.gpus[0].model_copy(update={"alarm": "requires a reset: drain it"})
     found = list(judge_host(plan, Seen("target", 0, new.host, new.view.model_copy(update={"gpus": (sick,)}), new.facts)))
     assert [(f.severity, f.code, f.evidence) for f in found] == [("error", "gpu_health", "GPU 0 requires a reset: drain it")]
+
+
+@pytest.mark.parametrize(
+    ("is_there", "total", "free", "severities"),
+    [
+        (True, 9 * 10**12, 9 * 10**12, ["error"]),
+        (True, 20 * 10**12, 9 * 10**12, ["warning"]),
+        (False, 20 * 10**12, 9 * 10**12, ["error"]),
+        (True, 20 * 10**12, 12 * 10**12, []),
+        (True, None, None, []),
+    ],
+)
+def test_a_tree_has_to_have_room_for_its_datasets(
+    plan: Plan, is_there: bool, total: int | None, free: int | None, severities: list[str]
+) -> None:
+    moved = plan.datasets[1].model_copy(update={"size": 12 * 10**12})
+    sized = plan.model_copy(update={"datasets": (plan.datasets[0], moved)})
+    ways = {"/mnt/ckpt": Way(is_there, True, "/mnt", total, free)}
+    found = list(judge_ways(sized, "lam-b1", ways))
+    assert [(f.severity, f.code) for f in found] == [(s, "store_room") for s in severities]
+    assert all("the datasets take 12,000.0 GB" in f.evidence for f in found)
+    assert list(judge_ways(sized, "gcp-a1", ways)) == []  # legacy's side of it is not what it goes to
 
 
 def test_the_same_of_many_hosts_is_told_once(tmp_path: Path) -> None:
