@@ -54,6 +54,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "note": ("console.commands.note", "what was learnt, for the report"),
     "report": ("console.commands.report", "the after-action report"),
     "down": ("console.commands.down", "end the engine"),
+    "worker": ("console.commands.worker", "carry objects for another machine, as it says"),
 }
 
 

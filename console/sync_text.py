@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from backends.escape import plain
@@ -44,6 +44,7 @@ def as_object(result: RoundResult, view: DatasetView, trend: Trend) -> dict[str,
         "dry_run": result.dry_run,
         "hub_bytes": result.hub_bytes,
         "saved_bytes": result.saved_bytes,
+        "carried": {plain(host): carried for host, carried in result.carried.items()},
         "waiting": [{"folder": key_text(w.folder), "reason": plain(w.reason)} for w in result.waiting],
         "deletes": {
             "deletable": result.deletes.deletable,
@@ -123,6 +124,8 @@ def result_lines(result: RoundResult, trend: Trend) -> list[str]:
         facts.append(("moved", f"{size(result.bytes)} in {seconds(result.seconds)}{speed}"))
     if result.hub_bytes:
         facts.append(("hub", f"{size(result.hub_bytes)} sent, {size(result.saved_bytes)} saved"))
+    if len(result.carried) > 1:
+        facts.append(("carried", by_host(result.carried)))
     if result.resent_bytes:
         facts.append(("again", f"{size(result.resent_bytes)} of what an earlier run had begun"))
     if result.aborted_uploads:
@@ -139,6 +142,11 @@ def result_lines(result: RoundResult, trend: Trend) -> list[str]:
     if len(result.failures) > _NAMED_AT_MOST:
         lines.append(f"  … and {count(len(result.failures) - _NAMED_AT_MOST)} more; --json has all")
     return lines
+
+
+def by_host(carried: Mapping[str, int]) -> str:
+    """Who carried how much, in words."""
+    return ", ".join(f"{size(moved)} by {plain(host) if host else 'this machine'}" for host, moved in carried.items())
 
 
 def _delete_facts(result: RoundResult) -> list[tuple[str, str]]:

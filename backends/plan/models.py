@@ -104,6 +104,7 @@ class Transfer(Part):
     parallel: Annotated[Whole, Field(ge=1, le=1024)] | None = None  # None: as many as the stores' latency wants
     bandwidth: Rate | None = None
     workers: tuple[str, ...] = ()
+    worker_program: Annotated[Text, StringConstraints(min_length=1)] = "cutover"
     max_delete: Share = 0.01
 
 

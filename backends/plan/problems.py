@@ -71,10 +71,6 @@ class Findings:
     def note(self, path: Path, code: str, message: str, hint: str = "") -> None:
         self.add("note", path, code, message, hint)
 
-    def not_yet(self, path: Path, what: str, hint: str = "") -> None:
-        """A field that is known and that nothing acts on yet: refused rather than ignored."""
-        self.error(path, "not_yet_supported", f"{what}: known, but not yet supported", hint or "leave it out for now")
-
 
 def in_order(problems: list[Problem]) -> tuple[Problem, ...]:
     """By line, then by weight; what is said twice of one place is said once."""

@@ -15,9 +15,9 @@ from backends.stores.errors import ChecksumRefused, KeyRefused, ObjectMissing, S
 from backends.transfer.errors import Damaged, KeepsChanging
 from backends.transfer.models import Proof
 from backends.transfer.parts import PartCopy
-from backends.transfer.passage import Passage, check_source, now, prove
+from backends.transfer.passage import Passage, now
 from backends.transfer.server_copy import copy_by_server
-from backends.transfer.sums import common_checksum, sums_of
+from backends.transfer.sums import Sums, common_checksum
 from backends.transfer.worklist import Work
 
 WHOLE_UP_TO = 16 << 20
@@ -99,23 +99,18 @@ class Copier:
 
     async def _whole(self, listed: ObjectInfo, *, begun: bool) -> Proof:
         p = self._passage
-        async with p.streams:
-            read_at = now()
-            source, body = await p.fetch(p.source, listed)
-            sums = await sums_of(body)
-            check_source(sums, source, body)
-            if sums.size != source.size:
-                raise Damaged(f"{sums.size} bytes were read of {source.size}")
-            p.index.begin(p.dataset, p.target_side, source.key)
+
+        def sends(sums: Sums) -> None:
+            p.index.begin(p.dataset, p.target_side, listed.key)
             p.tally.sent += sums.size
             p.tally.resent += sums.size if begun else 0
-            target = await p.call(lambda: p.target.write(source.key, body, crc64nvme=sums.crc64nvme, like=source))
-            if not target.checksums and p.target.capabilities.stored_checksum:
-                target = await p.head(p.target, target) or target
-        proof = prove(sums, source, target, in_parts=False, body=body)
-        p.record(p.row(source, target, sums.crc64nvme, proof, read_at))
-        p.advance(source.key, source.size, source.size)
-        return proof
+
+        async with p.streams:
+            read_at = now()
+            done = await p.haul_whole(listed, sends)
+        p.record(p.row(done.source, done.target, done.sums.crc64nvme, done.proof, read_at))
+        p.advance(listed.key, done.source.size, done.source.size)
+        return done.proof
 
     async def _compare(self, listed: ObjectInfo, *, begun: bool) -> Outcome | None:
         """The outcome when both sides are equal or the source is gone; None when it is to be copied."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from backends.transfer.pace import Pace
+    from backends.transfer.workers.fleet import Fleet
 
 Proof = Literal["stored_checksums", "combined_parts", "manifest", "re_read", "size_only"]
 Direction = Literal["forward", "reverse"]
@@ -32,6 +34,7 @@ class RoundOptions:
     parallel: int = 10  # objects under way, at most
     bandwidth: float | None = None
     pace: Pace | None = None  # that of the session, shared by all its rounds; None: one of its own
+    fleet: Fleet | None = None  # the hosts that carry too, of this round only
     exclude: tuple[str, ...] = ()
     delete: bool = False  # the plan says `after-commit`
     delete_barred: str = "the migration is not committed"  # SR4: why nothing may be deleted now; "" where it may
@@ -156,6 +159,7 @@ class RoundResult:
     waiting: tuple[Waiting, ...] = ()  # unit: folder: part of the lag, no failures
     deletes: Deletes = Deletes()
     was_cut: bool = False  # another round was due before all was begun
+    carried: Mapping[str, int] = field(default_factory=dict)  # bytes by host where others carried too; this machine is ""
 
     @property
     def is_proven(self) -> bool:

@@ -185,17 +185,19 @@ class Lane:
 
 
 class Pace:
-    """What all rounds of a session share. `parallel`: how many requests may be under way; None: found out by the stores' latency.
+    """What all rounds of a session share. `parallel`: how many requests may be under way; None: found out by the stores' latency,
+    for each of the `machines` that carry.
 
     Parts of large objects are held in memory, so fewer of them are under way; few large objects are begun at once, so that they end
     one after the other and not all at the end.
     """
 
-    def __init__(self, parallel: int | None, bits_per_second: float | None) -> None:
+    def __init__(self, parallel: int | None, bits_per_second: float | None, machines: int = 1) -> None:
         self._is_found = parallel is None
+        self._machines = machines
         self.bandwidth = Bandwidth(bits_per_second)
-        self.streams = Streams(parallel or LEAST)
-        self.parts = Streams(parallel or _LEAST_PARTS)
+        self.streams = Streams(parallel or LEAST * machines)
+        self.parts = Streams(parallel or _LEAST_PARTS * machines)
         self.large = Streams(_large_for(self.parts.limit))
 
     def fit(self, latency: float) -> None:
@@ -203,9 +205,9 @@ class Pace:
         if not self._is_found:
             return
         wanted = min(MOST, max(LEAST, int(latency / _SECONDS_EACH)))
-        if wanted > self.streams.limit:
-            self.streams.reach(wanted)
-            self.parts.reach(min(_MOST_PARTS, max(_LEAST_PARTS, wanted // 2)))
+        if wanted * self._machines > self.streams.limit:
+            self.streams.reach(wanted * self._machines)
+            self.parts.reach(min(_MOST_PARTS, max(_LEAST_PARTS, wanted // 2)) * self._machines)
             self.large.reach(_large_for(self.parts.limit))
 
 

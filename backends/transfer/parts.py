@@ -10,16 +10,18 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from backends.stores.base import ObjectInfo, PartInfo
 from backends.stores.errors import ObjectMissing, ShortBody, SourceChanged, StoreUnreachable, UploadGone
 from backends.transfer.errors import Damaged
+from backends.transfer.haul import check_source, prove
 from backends.transfer.index import PartRow, Upload
 from backends.transfer.merge import first_error
 from backends.transfer.models import Proof
 from backends.transfer.pace import Streams
-from backends.transfer.passage import Passage, check_source, now, prove
-from backends.transfer.sums import Sums, sums_of
+from backends.transfer.passage import Passage, now
+from backends.transfer.sums import Sums
 
 LEAST_PART = 8 << 20
 MOST_PARTS = 10_000
@@ -134,18 +136,11 @@ class PartCopy:
         if p.source.capabilities.pours and p.target.capabilities.part_files:
             sums, part = await self._pour(number, offset, size)
         else:
-            sums, part = await self._carry(number, offset, size)
+            begun = partial(self._begun, number)
+            sums, part = await p.haul_part(self._source, upload.upload, number, offset, size, begun)
         p.index.note_part(p.dataset, p.target_side, self._source.key, number, sums, part)
         self._sums[number], self._parts[number] = sums, part
         self._show()
-
-    async def _carry(self, number: int, offset: int, size: int) -> tuple[Sums, PartInfo]:
-        p, key, upload = self._passage, self._source.key, self._upload.upload
-        body = await p.read(p.source, self._source, offset, size)
-        sums = await sums_of(body)
-        self._begun(number, sums)
-        part = await p.call(lambda: p.target.write_part(key, upload, number, offset, body, crc64nvme=sums.crc64nvme))
-        return sums, part
 
     async def _pour(self, number: int, offset: int, size: int) -> tuple[Sums, PartInfo]:
         """Each piece is summed and written as it comes, in the thread that received it."""

@@ -8,14 +8,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from backends.stores.base import Body, ObjectInfo, Store
-from backends.transfer.errors import Damaged
+from backends.stores.base import Body, ObjectInfo, PartInfo, Store
+from backends.transfer.haul import Hauled, haul_part, haul_whole
 from backends.transfer.index import Index, Row
 from backends.transfer.models import Direction, Progress, Proof, RoundOptions
 from backends.transfer.pace import Bandwidth, Lane, Pace, Patience
 from backends.transfer.sums import Sums, sums_of
 
 if TYPE_CHECKING:
+    from backends.transfer.workers.fleet import Fleet, Worker
     from backends.vocabulary import SideName
 
 T = TypeVar("T")
@@ -47,12 +48,15 @@ class Passage:
     progress: Progress
     tally: Tally = field(default_factory=Tally)
     pace: Pace | None = None  # by which parts and large objects are held back
+    fleet: Fleet | None = None  # the hosts that carry too
 
     @classmethod
     def of(cls, dataset: str, source: Store, target: Store, index: Index, options: RoundOptions, progress: Progress) -> Passage:
         pace = options.pace or Pace(options.parallel, options.bandwidth)
         lane = pace.streams.lane(dataset)
-        return cls(dataset, options.direction, source, target, index, lane, pace.bandwidth, progress, pace=pace)
+        return cls(
+            dataset, options.direction, source, target, index, lane, pace.bandwidth, progress, pace=pace, fleet=options.fleet
+        )
 
     def fit(self) -> None:
         """After the listings: the latency of both stores is known."""
@@ -68,8 +72,9 @@ class Passage:
         return "target" if self.direction == "forward" else "legacy"
 
     def tell_notes(self) -> None:
-        """Show what was found out about the stores by now."""
+        """Show what was found out about the stores by now, and about the hosts that carry."""
         told = [f"{store.name}: {note.text}" for store in (self.source, self.target) for note in store.notes]
+        told += self.fleet.told if self.fleet is not None else []
         self.progress.notes += [text for text in told if text not in self.progress.notes]
 
     def call(self, attempt: Callable[[], Awaitable[T]]) -> Coroutine[Any, Any, T]:
@@ -89,6 +94,36 @@ class Passage:
         """Exactly the object that was listed, whole, with what the store tells of it, at the pace."""
         await self.bandwidth.take(listed.size)
         return await self.call(lambda: store.fetch(listed))
+
+    async def haul_whole(self, listed: ObjectInfo, begun: Callable[[Sums], None]) -> Hauled:
+        """A whole object, carried by this machine or by another host. As `haul.haul_whole`."""
+        if self.fleet is None:
+            return await haul_whole(self, listed, begun)
+
+        async def there(worker: Worker) -> Hauled:
+            await self.bandwidth.take(listed.size)
+            begun(Sums(listed.size))
+            return await self.call(lambda: worker.whole(listed))
+
+        return await self.fleet.carry(listed.size, lambda: haul_whole(self, listed, begun), there)
+
+    async def haul_part(
+        self, source: ObjectInfo, upload: str, number: int, offset: int, size: int, begun: Callable[[Sums], None]
+    ) -> tuple[Sums, PartInfo]:
+        """A part of an object, as `haul_whole`. Of one that another host carries, `begun` is not told the sums."""
+
+        async def here() -> tuple[Sums, PartInfo]:
+            return await haul_part(self, source, upload, number, offset, size, begun)
+
+        if self.fleet is None:
+            return await here()
+
+        async def there(worker: Worker) -> tuple[Sums, PartInfo]:
+            await self.bandwidth.take(size)
+            begun(Sums(size))
+            return await self.call(lambda: worker.part(source, upload, number, offset, size))
+
+        return await self.fleet.carry(size, here, there)
 
     async def read_sums(self, store: Store, info: ObjectInfo) -> Sums:
         """Read the whole object, keep its checksums only."""
@@ -137,26 +172,6 @@ def kept_identity(source: ObjectInfo, read_at: float) -> str:
         return source.identity
     tick = 0.05 if source.mtime_ns is not None and source.mtime_ns % _SECOND else 2.0
     return "" if source.mtime.timestamp() > read_at - tick else source.identity
-
-
-def prove(sums: Sums, source: ObjectInfo, target: ObjectInfo, *, in_parts: bool, body: Body | None = None) -> Proof:
-    """The strongest proof that needs no second read. Raises `Damaged` where a checksum speaks against it."""
-    if target.size != sums.size:
-        raise Damaged(f"the target holds {target.size} bytes of {sums.size}")
-    check_source(sums, source, body)
-    held = sums.agrees(target.checksums, body)
-    if held is False:
-        raise Damaged("the target holds other bytes than were sent")
-    promised = sums.agrees(source.checksums, body)
-    if held and promised:
-        return "stored_checksums"
-    return "combined_parts" if in_parts and promised else "manifest"
-
-
-def check_source(sums: Sums, source: ObjectInfo, body: Body | None = None) -> None:
-    """Raises `Damaged` when the bytes read are not those of the source's own checksum."""
-    if sums.agrees(source.checksums, body) is False:
-        raise Damaged("the bytes read are not those of the source's own checksum")
 
 
 def now() -> float:

@@ -33,6 +33,7 @@ from backends.transfer.models import FAILURES_SHOWN, Deletes, Failure, Progress,
 from backends.transfer.parts import abort_leftovers
 from backends.transfer.passage import Passage
 from backends.transfer.units import Units
+from backends.transfer.workers.fleet import is_worth_it
 from backends.transfer.worklist import Left, WorkList
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Round:
         if not self._options.dry_run:
             self._progress.status = "copying"
             p.fit()
-            await self._carrying.run()
+            await self._carry()
             p.tell_notes()
             if not self._options.retry_failed:
                 aborted = await abort_leftovers(p, await self._uploads_to_keep())
@@ -123,6 +124,15 @@ class Round:
         self._progress.oldest_missing_at = left.oldest
         self._progress.status = "failed" if self._done.failures else "copying" if left.objects else "in sync"
         return self._result(left, aborted, time.monotonic() - started)
+
+    async def _carry(self) -> None:
+        """By the hosts of the plan too, where there is enough to copy that they come in time."""
+        fleet, left = self._passage.fleet, self._progress
+        if fleet is None or not is_worth_it(left.to_copy_objects, left.to_copy_bytes):
+            await self._carrying.run()
+            return
+        async with fleet:
+            await self._carrying.run()
 
     # listing
 
@@ -299,6 +309,7 @@ class Round:
             waiting=tuple(sorted(done.waiting, key=lambda w: w.folder)),
             deletes=self._deletes,
             was_cut=done.was_cut,
+            carried={} if p.fleet is None else p.fleet.carried,
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from backends.errors import NotYetSupported, UsageError
+from backends.errors import UsageError
 from backends.escape import plain
 from backends.plan.models import Dataset, Plan
 from backends.plan.models import Store as StoreSpec
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from backends.transfer.gap import KeptGap
     from backends.transfer.hub.copier import HubOptions
     from backends.transfer.verify import Problem, VerifyResult
+    from backends.transfer.workers.fleet import Fleet
 
 FOLLOW_SECONDS = 60.0  # where the plan's dataset has no `follow`
 MOST_OVER_HUB = 32  # objects under way on each leg, where the plan says nothing: each may hold a part in memory
@@ -67,7 +68,9 @@ class TransferSession:
         self.plan = plan
         self._state = state
         self._aside = state.absolute() / "aside"  # side places of stores that have nothing beside them
-        self._pace = Pace(plan.transfer.parallel, plan.transfer.bandwidth)
+        self._ssh = ssh
+        self._base = base
+        self._pace = Pace(plan.transfer.parallel, plan.transfer.bandwidth, 1 + len(plan.transfer.workers))
         self._open_store = opener or partial(open_store, ssh=ssh, base=base)
         self._stores: dict[str, Store] = {}
         self._turns: dict[str, asyncio.Lock] = {}
@@ -136,6 +139,8 @@ class TransferSession:
                 listing = self._listing_seconds.get(dataset, 0.0)
                 options = replace(options, copy_seconds=max(spec.follow or FOLLOW_SECONDS, _COPY_TO_LISTING * listing))
             shown = progress or Progress()
+            if self.plan.transfer.workers and not dry_run and spec.hub is None:
+                options = replace(options, fleet=self._fleet(spec, direction))
             if spec.hub is not None and direction == "forward":
                 from backends.transfer.hub.round import sync_round_by_hub  # with zstd: only where there is a hub
 
@@ -277,6 +282,13 @@ class TransferSession:
             accept_empty=accept_empty,
         )
 
+    def _fleet(self, spec: Dataset, direction: Direction) -> Fleet | None:
+        """The plan's workers, where they can reach both stores: a tree of this machine, or one behind its SSH, they cannot."""
+        from backends.transfer.workers.orders import fleet_of
+
+        ends = (spec.from_, spec.to) if direction == "forward" else (spec.to, spec.from_)
+        return fleet_of(self.plan, self._ssh, self._base, *ends)
+
     def _by_hub(self, spec: Dataset) -> HubOptions:
         from backends.transfer.hub.copier import HubOptions
 
@@ -291,8 +303,6 @@ class TransferSession:
         )
 
     def _sides(self, spec: Dataset) -> tuple[Store, Store]:
-        if self.plan.transfer.workers:
-            raise NotYetSupported("transfer.workers is not yet supported", where="transfer.workers")
         return self._store(spec.from_), self._store(spec.to)
 
     def side_of(self, dataset: str, side: SideName) -> Store:

@@ -77,8 +77,8 @@ async def _stoppable(main: Coroutine[Any, Any, None]) -> bool:
 
 @contextlib.asynccontextmanager
 async def open_pool(plan: Plan, base: Path, ssh_config: str | None, known_hosts: str | None) -> AsyncIterator[SshPool | None]:
-    """SSH as the plan says, and the command line over it; None, and nothing imported for it, where no store is reached by it."""
-    if not any(store.url.startswith("ssh:") for store in plan.stores.values()):
+    """SSH as the plan says, and the command line over it; None, and nothing imported for it, where nothing is reached by it."""
+    if not plan.transfer.workers and not any(store.url.startswith("ssh:") for store in plan.stores.values()):
         yield None
         return
     async with plan_pool(plan, base, ssh_config, known_hosts) as pool:

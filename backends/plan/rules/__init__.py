@@ -22,8 +22,8 @@ from backends.plan.rules.requirements import check_requirements
 from backends.plan.rules.routes import check_routes
 from backends.plan.rules.secrets import check_secrets
 from backends.plan.rules.stores import check_stores
-from backends.plan.rules.unsupported import check_supported
 from backends.plan.rules.windows import check_windows
+from backends.plan.rules.workers import check_workers
 from backends.plan.rules.writers import check_writers
 
 
@@ -49,6 +49,6 @@ def check_rules(plan: Plan, values: dict[str, Any], findings: Findings) -> None:
         check_hands,
         check_reconfigure,
         check_lease,
+        check_workers,
     ):
         check(plan, names, findings)
-    check_supported(plan, findings)

@@ -16,11 +16,12 @@ from backends.transfer.compress.seekable import Table, frame_sizes, tail
 from backends.transfer.compress.threads import Threads
 from backends.transfer.copier import WHOLE_UP_TO
 from backends.transfer.errors import Damaged
+from backends.transfer.haul import check_source
 from backends.transfer.hub.names import Codec, name_of
 from backends.transfer.hub.state import Arrived, HubState
 from backends.transfer.pace import Bandwidth
 from backends.transfer.parts import part_size_of
-from backends.transfer.passage import Passage, check_source, kept_identity, now
+from backends.transfer.passage import Passage, kept_identity, now
 from backends.transfer.sums import Sums, sums_of
 
 _TYPES: dict[Codec, str] = {"plain": "application/octet-stream", "zstd": "application/zstd"}

@@ -17,13 +17,14 @@ from backends.stores.base import Body, ObjectInfo, PartInfo
 from backends.stores.errors import ShortBody, SourceChanged, StoreUnreachable, UploadGone
 from backends.transfer.compress.seekable import Table, frame_sizes, tail
 from backends.transfer.errors import Damaged
+from backends.transfer.haul import check_source
 from backends.transfer.hub.first import FirstLeg
 from backends.transfer.hub.names import Codec
 from backends.transfer.hub.state import Arrived, HubPart, HubUpload
 from backends.transfer.index import Upload
 from backends.transfer.merge import first_error
 from backends.transfer.parts import end_upload, part_size_of
-from backends.transfer.passage import check_source, now
+from backends.transfer.passage import now
 from backends.transfer.sums import Sums, sums_of
 
 FRAMES_AHEAD = 4  # read and compressed before they are put together

@@ -265,11 +265,14 @@ def test_no_change_periods_are_on_a_calendar(span: str, code: str, field: str) -
     assert problem.field == field
 
 
-def test_what_is_not_built_is_refused_by_its_field() -> None:
-    told = [p.field for p in errors(judged(FULL.read_text())) if p.code == "not_yet_supported"]
-    assert told == [
-        "transfer.workers",
-    ]
+def test_a_worker_is_named_once() -> None:
+    assert the(judged(FULL.read_text().replace("workers: [old-1]", "workers: [old-1, old-1]")), "twice").field == "transfer.workers[1]"
+
+
+def test_workers_that_can_carry_nothing_are_told() -> None:
+    idle = [p for p in judged(FULL.read_text()).problems if p.code == "idle_workers"]  # by the hub, and between trees behind SSH
+    assert [(p.severity, p.field) for p in idle] == [("warning", "transfer.workers")]
+    assert "idle_workers" not in {p.code for p in judged(FULL.read_text().replace("    hub: hub\n", "")).problems}
 
 
 def test_each_code_is_one_word_that_scripts_can_rely_on() -> None:

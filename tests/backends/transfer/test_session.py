@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import CutoverError, NotYetSupported, UsageError
+from backends.errors import CutoverError, UsageError
 from backends.plan.models import Dataset, Plan, Side, Store, Transfer
 from backends.ssh.models import SshSettings
 from backends.ssh.pool import SshPool
@@ -67,11 +67,11 @@ async def test_rounds_of_one_dataset_wait_for_each_other(tmp_path: Path) -> None
     assert sum(r.copied for r in results) == 20
 
 
-async def test_what_a_plan_asks_that_is_not_built_is_refused(tmp_path: Path) -> None:
+async def test_workers_do_not_carry_a_tree_of_this_machine(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "d").model_copy(update={"transfer": Transfer(workers=("box",))})
+    (tmp_path / "d-old" / "a").write_bytes(b"1")
     async with session_of(plan, tmp_path) as session:
-        with pytest.raises(NotYetSupported, match="workers"):
-            await session.round("d")
+        assert (await session.round("d")).carried == {}
         with pytest.raises(UsageError, match="no dataset other"):
             await session.round("other")
 
