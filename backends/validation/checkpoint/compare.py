@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from backends.errors import CutoverError
 from backends.escape import plain
 from backends.validation.checkpoint.difference import Difference, Tolerance, compare_bytes
+from backends.validation.checkpoint.direct import SECTOR, room
 from backends.validation.checkpoint.hashes import known_equal
 from backends.validation.checkpoint.pairs import Known, Pair, Part, Piece, in_order, matched, parts_of, pieces
 from backends.validation.checkpoint.resume import WORDS, Resume, resume_parts
@@ -162,12 +163,12 @@ class _Work:
         return self._found
 
     async def _take(self, work: Iterator[Piece], threads: ThreadPoolExecutor) -> None:
-        places: list[bytearray | None] = [None, None]
+        places: list[memoryview | None] = [None, None]
         loop = asyncio.get_running_loop()
         for piece in work:
             places = list(_room(place, size, side) for place, size, side in zip(places, piece.size, self._sides, strict=True))
             reads = [
-                side.read(file, start, size, memoryview(place) if place is not None else None)
+                side.read(file, start, size, place)
                 for side, file, start, size, place in zip(self._sides, piece.files, piece.start, piece.size, places, strict=True)
             ]
             old, new = await asyncio.gather(*reads)
@@ -192,11 +193,11 @@ class _Work:
         return out
 
 
-def _room(place: bytearray | None, size: int, side: Side) -> bytearray | None:
+def _room(place: memoryview | None, size: int, side: Side) -> memoryview | None:
     """A buffer for what is read here; stores bring their own."""
     if side.is_far:
         return None
-    return place if place is not None and len(place) >= size else bytearray(size)
+    return place if place is not None and len(place) >= size + SECTOR else room(size)
 
 
 def _result(pair: Pair, found: Difference, tolerance: Tolerance) -> TensorResult:

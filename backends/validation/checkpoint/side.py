@@ -21,6 +21,7 @@ from backends.ssh.pool import SshPool
 from backends.stores.base import ObjectInfo, Store
 from backends.stores.checksum import crc32c, crc64nvme
 from backends.stores.errors import SourceChanged, StoreError
+from backends.validation.checkpoint.direct import LEAST, is_cached, open_direct, read_direct
 from backends.validation.errors import CheckpointRefused
 
 MOST_FILES = 100_000
@@ -43,7 +44,7 @@ class Side(Protocol):
     is_far: bool  # hashes are cheaper there than bytes here
 
     async def read(self, file: str, start: int, length: int, into: memoryview | None = None) -> Bytes:
-        """Exactly these bytes; `into` is a place that they may be put. Raises `CheckpointRefused` where the file has changed."""
+        """Exactly these bytes; `into` is a place that they may be put, made by `direct.room`. Raises `CheckpointRefused` where the file has changed."""
         ...
 
     async def hashes(self, file: str, ranges: Sequence[Range]) -> list[str] | None:
@@ -73,6 +74,7 @@ class LocalSide:
         self.files: dict[str, int] = {}
         self.bytes_read = 0
         self._open: dict[str, tuple[int, os.stat_result]] = {}
+        self._direct: dict[str, int | None] = {}
         self._root = path if path.is_dir() else path.parent
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="checkpoint")
         self.is_one = not path.is_dir()
@@ -88,22 +90,47 @@ class LocalSide:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._threads.shutdown(cancel_futures=True)
-        for handle, _ in self._open.values():
-            os.close(handle)
-        self._open = {}
+        for handle in [*(handle for handle, _ in self._open.values()), *self._direct.values()]:
+            if handle is not None:
+                os.close(handle)
+        self._open, self._direct = {}, {}
 
     def where(self, file: str) -> str:
         return plain(str(self._root / file))
 
     async def read(self, file: str, start: int, length: int, into: memoryview | None = None) -> Bytes:
         self.bytes_read += length
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, file, start, length, into)
+
+    def _read(self, file: str, start: int, length: int, into: memoryview | None) -> memoryview:
+        if into is not None and length >= LEAST:
+            body = self._read_past_the_cache(file, start, length, into)
+            if body is not None:
+                return body
         body = into[:length] if into is not None else memoryview(bytearray(length))
-        await asyncio.get_running_loop().run_in_executor(self._threads, self.read_now, file, start, body)
+        self.read_now(file, start, body)
+        return body
+
+    def _read_past_the_cache(self, file: str, start: int, length: int, into: memoryview) -> memoryview | None:
+        """None where it is in the cache, or cannot be had so."""
+        handle, _ = self._file(file)
+        if file not in self._direct:
+            self._direct[file] = open_direct(handle)
+        direct = self._direct[file]
+        if direct is None or is_cached(handle, start, length):
+            return None
+        try:
+            body = read_direct(direct, start, length, into)
+        except OSError as error:
+            raise CheckpointRefused(f"cannot read it: {error.strerror or error}", where=self.where(file)) from error
+        if body is not None and len(body) < length:
+            raise CheckpointRefused(f"has no byte {start + len(body):,} any more", where=self.where(file))
+        self._check(file)
         return body
 
     def read_now(self, file: str, start: int, body: memoryview) -> None:
         """Fill `body` from `start` on. Blocking."""
-        handle, before = self._file(file)
+        handle, _ = self._file(file)
         done = 0
         try:
             while done < len(body):
@@ -111,9 +138,14 @@ class LocalSide:
                 if not count:
                     raise CheckpointRefused(f"has no byte {start + done:,} any more", where=self.where(file))
                 done += count
-            now = os.fstat(handle)
         except OSError as error:
             raise CheckpointRefused(f"cannot read it: {error.strerror or error}", where=self.where(file)) from error
+        self._check(file)
+
+    def _check(self, file: str) -> None:
+        """Is it as it was opened?"""
+        handle, before = self._file(file)
+        now = os.fstat(handle)
         if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise CheckpointRefused(
                 "changed while it was read", where=self.where(file), hint="compare checkpoints that are whole"

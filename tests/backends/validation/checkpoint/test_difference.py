@@ -130,3 +130,38 @@ def test_two_kinds_are_held_against_each_other_by_value() -> None:
 def test_zero_of_either_sign_differs_in_bits_and_by_no_number() -> None:
     ours = found("F32", np.array([0.0], np.float32), np.array([-0.0], np.float32))
     assert (ours.differing, ours.max_abs, ours.ulp) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["F32", "BF16", "F16"])
+@given(data=st.data())
+@settings(max_examples=60)
+def test_single_precision_tells_what_double_does(kind: str, data: st.DataObject) -> None:
+    number = np.float32 if kind == "F32" else TYPES[kind]
+    scale = data.draw(st.sampled_from([1e-30, 1e-12, 1e-4, 1.0, 1e4, 1e25]))
+    chance = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    with np.errstate(over="ignore", under="ignore"):
+        a = (chance.standard_normal(3000) * scale).astype(number)
+        b = (a.astype(np.float64) * (1 + data.draw(st.sampled_from([0.0, 1e-6, 1e-2, 1.0])) * chance.random(3000))).astype(number)
+    for array, value in ((a, 0), (b, 0), (a, -0.0), (b, -1), (b, np.inf), (a, np.nan)):
+        if data.draw(st.booleans()):
+            array[data.draw(st.integers(0, 2999))] = value
+    old, new = (x.view(f"u{KINDS[kind].width}") for x in (a, b))
+    single = found(kind, old, new)
+    with np.errstate(all="ignore"):
+        double = difference._block(old, new, KINDS[kind], KINDS[kind], Tolerance())
+    for name in ("compared", "differing", "outside", "odd", "ulp", "from_zero", "nan", "inf", "max_abs"):
+        assert getattr(single, name) == getattr(double, name), name
+    assert single.max_rel == pytest.approx(double.max_rel, rel=1e-15)
+    assert single.cosine == (double.cosine and pytest.approx(double.cosine, abs=1e-6))
+    assert single.relative == (double.relative and pytest.approx(double.relative, rel=1e-5))
+
+
+def test_weights_of_a_network_are_compared_in_single_precision() -> None:
+    a = np.random.default_rng(1).standard_normal(5000).astype(np.float32) * np.float32(0.02)
+    a[7] = 0
+    old, new = (x.view(np.uint32) for x in (a, a * np.float32(1.001)))
+    with np.errstate(all="ignore"):
+        told = difference._narrow(old, new, KINDS["F32"], Tolerance(1e-2, 0.0, True), Difference())
+        assert told is not None
+        assert told.outside == 0
+        assert difference._narrow(old, new, KINDS["F32"], Tolerance(1e-4, 0.0, True), Difference()) is None
