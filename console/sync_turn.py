@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from backends.errors import CutoverError, UsageError
+from backends.errors import CutoverError, RefusedByRule, UsageError
+from backends.escape import plain
 from backends.plan.models import Plan
+from backends.transfer.merge import first_error
 from backends.transfer.models import Deletes, Failure, RoundResult, Waiting
 from backends.transfer.rounds import SyncReport, SyncRequest, chosen_datasets
+from console.output import tell
+
+if TYPE_CHECKING:
+    from backends.engine.lease import Lease
+    from backends.plan.load import CheckedPlan
+
+SshChoice = tuple[str | None, str | None]  # another ssh_config, other host keys
 
 
 def engine_runs(folder: Path) -> bool:
@@ -57,6 +66,72 @@ def our_turn(folder: Path, plan: Plan, request: SyncRequest) -> Iterator[Callabl
         yield barred
     finally:
         lock.release()
+
+
+@asynccontextmanager
+async def no_engine_elsewhere(folder: Path, checked: CheckedPlan, request: SyncRequest, ssh: SshChoice) -> AsyncIterator[None]:
+    """See that no engine of another bastion has the migration, which writes what this sync would write, and cut it off as soon as one has.
+
+    Raises `RefusedByRule` (LEASE). A place of the lease that cannot be asked refuses where a migration has begun here, else it is told.
+    """
+    from backends.engine.lease_place import place_of, where_of
+
+    plan = checked.plan
+    assert plan is not None
+    store, host = where_of(plan)
+    if request.dry_run or (store is None and host is None):
+        yield
+        return
+    from backends.cutover.fold import fold
+    from backends.engine.journal import hash_in, read_events
+    from backends.engine.lease import Holder, Lease, Standing
+    from backends.plan.models import Lease as LeaseSpec
+    from console.commands.transfer_bar import plan_pool
+
+    assert isinstance(plan.lease, LeaseSpec)
+    m = fold(await asyncio.to_thread(read_events, folder))
+
+    async def hash_at(seq: int) -> str | None:
+        return await asyncio.to_thread(hash_in, folder, seq)
+
+    async with plan_pool(plan, checked.base, *ssh) as pool:
+        place = place_of(plan, ssh=pool, base=checked.base)
+        assert place is not None
+        holder = await asyncio.to_thread(Holder.of, folder)
+        standing = Standing(m.seq, "", m.state.value, False)
+        lease = Lease(place, plan.name, plan.lease.duration, holder, standing=lambda: standing, hash_at=hash_at)
+        try:
+            await _look(lease, place.text, has_begun=bool(m.name))
+            async with _cut_off_by(lease.until_held()):
+                yield
+        finally:
+            await place.close()
+
+
+async def _look(lease: Lease, place: str, *, has_begun: bool) -> None:
+    try:
+        await lease.look()
+    except RefusedByRule as error:
+        error.hint = f"cutover sync there: that engine does the round; or {error.hint}" if error.hint else ""
+        raise
+    except (CutoverError, TimeoutError) as error:
+        said = f"the lease at {place} cannot be asked: {plain(str(error), 300) or 'no answer in time'}"
+        if has_begun:
+            hint = "cutover up, which waits for it; `lease: none` in the plan where no other bastion has this migration"
+            raise RefusedByRule("LEASE", f"{said}; nobody can say whether an engine elsewhere writes", hint=hint) from error
+        tell(f"cutover: {said}; if an engine elsewhere has this migration, stop")
+
+
+@asynccontextmanager
+async def _cut_off_by(watch: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """What is done meanwhile ends with the error of `watch`, where that raises one."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(watch, name="the lease, looked at")
+            yield
+            watching.cancel()
+    except BaseExceptionGroup as errors:
+        raise first_error(errors) from errors
 
 
 def hand_over(folder: Path, plan: Plan, request: SyncRequest, report: SyncReport, *, done: Callable[[RoundResult], None]) -> None:

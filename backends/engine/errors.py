@@ -15,6 +15,8 @@ LeaseElsewhere, the journal that knows what is to be undone lies there.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from backends.errors import CouldNot, RefusedByRule
 from backends.escape import plain
 
@@ -69,9 +71,11 @@ class LeaseUnusable(EngineError):
 class LeaseHeld(RefusedByRule):
     code = "lease_held"
 
-    def __init__(self, name: str, who: str, where: str) -> None:
+    def __init__(self, name: str, who: str, where: str, until: datetime | None = None) -> None:
+        """`until`: by the holder's clock, unless it goes on renewing it."""
         hint = f"cutover down there; or, where nobody can reach it, cutover up PLAN --take-over {name}"
-        super().__init__("LEASE", f"the engine of {who} has this migration", where=where, hint=hint)
+        lasts = f", until {until:%H:%M:%S} UTC and for as long as it renews that" if until is not None else ""
+        super().__init__("LEASE", f"the engine of {who} has this migration{lasts}", where=where, hint=hint)
 
 
 class LeaseElsewhere(RefusedByRule):

@@ -227,6 +227,11 @@ def _rows(state: Path) -> list[tuple[Any, ...]]:
         raise JournalBroken(f"the journal cannot be read: {error}", where=str(path), hint=_CURE) from error
 
 
+def hash_in(state: Path, seq: int) -> str | None:
+    """The hash of an event of a journal that nobody has open; None where it has none of this number."""
+    return next((str(row[-1]) for row in _rows(state) if row[0] == seq), None)
+
+
 def migration_name(state: Path) -> str:
     """The name of the migration that a folder's journal holds, without reading it whole; empty where it does not say."""
     path = journal_of(state)

@@ -20,7 +20,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -162,16 +162,7 @@ class Lease:
     async def _take(self) -> None:
         async with asyncio.timeout(ASK_LIMIT):
             await self._place.prepare()
-        lying = await self._read()
-        found = self._parsed(lying)
-        living = False
-        if found is not None and not self._is_mine(found) and not found.released and not self._by_name:
-            lying, living = await self._watch(found, lying)
-            found = self._parsed(lying)
-            if living and found is not None:
-                raise self._held_by(found)
-        if found is not None:
-            await self._see_journal(found)
+        lying, found = await self._free()
         taken_over = found is not None and not self._is_mine(found)
         began = boot_clock()
         self._epoch = (found.epoch if found is not None else 0) + (1 if taken_over else 0)
@@ -185,6 +176,20 @@ class Lease:
             self.taken_from = found.who
             if not found.released and self._by_name:
                 self._not_before = began + found.seconds
+
+    async def _free(self) -> tuple[Lying | None, Record | None]:
+        """What lies there, no living engine elsewhere having it, and our journal being the one that it tells of."""
+        lying = await self._read()
+        found = self._parsed(lying)
+        living = False
+        if found is not None and not self._is_mine(found) and not found.released and not self._by_name:
+            lying, living = await self._watch(found, lying)
+            found = self._parsed(lying)
+            if living and found is not None:
+                raise self._held_by(found)
+        if found is not None:
+            await self._see_journal(found)
+        return lying, found
 
     async def _watch(self, found: Record, lying: Lying | None) -> tuple[Lying | None, bool]:
         """Look at another's lease for its whole length: what lies there at the end, and whether its holder lives."""
@@ -215,8 +220,33 @@ class Lease:
             raise LeaseElsewhere(self._name, found.who, found.state, found.seq)
 
     def _held_by(self, found: Record | None) -> LeaseHeld:
-        who = plain(found.who, 300) if found is not None else "another engine"
-        return LeaseHeld(self._name, who, self._place.text)
+        if found is None:
+            return LeaseHeld(self._name, "another bastion", self._place.text)
+        until = found.at + timedelta(seconds=found.seconds) if found.at is not None else None
+        return LeaseHeld(self._name, plain(found.who, 300), self._place.text, until)
+
+    # Looking, without taking
+
+    async def look(self) -> None:
+        """See that no engine elsewhere has it. Raises as `take`, and `CutoverError` or `TimeoutError` where the place cannot be asked."""
+        await self._free()
+
+    async def until_held(self) -> None:
+        """Look again and again, until an engine elsewhere has it: raises `LeaseHeld`. A place that cannot be asked says nothing."""
+        before: str | None = None
+        while True:
+            await asyncio.sleep(self._seconds / 3)
+            try:
+                lying = await self._read()
+                found = self._parsed(lying)
+            except (CutoverError, TimeoutError):
+                continue
+            if found is None or lying is None or self._is_mine(found) or found.released:
+                before = None
+                continue
+            if before is not None and lying.version != before:
+                raise self._held_by(found)
+            before = lying.version
 
     # Keeping
 

@@ -165,18 +165,21 @@ class HostPlace:
 
 def place_of(plan: Plan, *, ssh: SshPool, base: Path) -> Place | None:
     """The one place where every engine of this plan looks; None where the plan has none, or wants none."""
+    store, host = where_of(plan)
+    if store is not None:
+        return StorePlace(plan, store, ssh=ssh, base=base)
+    return HostPlace(plan.name, host, ssh) if host is not None else None
+
+
+def where_of(plan: Plan) -> tuple[str | None, str | None]:
+    """The store or the host of the lease."""
     spec = plan.lease
     if not isinstance(spec, LeaseSpec):
-        return None
-    if spec.store is not None:
-        return StorePlace(plan, spec.store, ssh=ssh, base=base)
-    if spec.host is not None:
-        return HostPlace(plan.name, spec.host, ssh)
-    for store in _stores(plan):
-        return StorePlace(plan, store, ssh=ssh, base=base)
-    for host in _hosts(plan):
-        return HostPlace(plan.name, host, ssh)
-    return None
+        return None, None
+    if spec.store is not None or spec.host is not None:
+        return spec.store, spec.host
+    store = next(_stores(plan), None)
+    return store, next(_hosts(plan), None) if store is None else None
 
 
 def _stores(plan: Plan) -> Iterator[str]:

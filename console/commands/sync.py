@@ -82,7 +82,7 @@ def sync(
     """Run the rounds here, print what came of them; the exit code."""
     from backends.statedir import state_dir
     from backends.transfer.rounds import SyncReport, chosen_datasets, run_rounds
-    from console.sync_turn import engine_runs, hand_over, our_turn
+    from console.sync_turn import engine_runs, hand_over, no_engine_elsewhere, our_turn
 
     plan = checked.plan
     assert plan is not None
@@ -105,7 +105,11 @@ def sync(
         return _print_end(report, watch, as_json=as_json)
 
     async def main(barred: Callable[[str], str]) -> None:
-        async with open_pool(plan, checked.base, *ssh) as pool, watching(bar, watch):
+        async with (
+            no_engine_elsewhere(folder, checked, request, ssh),
+            open_pool(plan, checked.base, *ssh) as pool,
+            watching(bar, watch),
+        ):
             shown: dict[str, Any] = {"progress": watch.progress, "done": done, "failed": failed}
             await run_rounds(plan, checked.base, folder, pool, request, report, delete_barred=barred, **shown)
 
