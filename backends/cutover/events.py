@@ -58,6 +58,7 @@ class Kind(StrEnum):
     BACKUP_ENDING = "backup.ending"
     BACKUP_REMOVED = "backup.removed"
     LEASE = "lease"
+    LONG_ANSWER = "route.ttl"
 
 
 _ONWARD = ("preparing", "shifting", "committed", "retiring", "decommissioned")

@@ -15,6 +15,7 @@ from backends.cutover.migration import (
     Asked,
     BackupFold,
     Hold,
+    LongAnswerFold,
     Migration,
     Op,
     Override,
@@ -330,6 +331,11 @@ def _round(m: Migration, event: Event, data: dict[str, Any]) -> None:
     m.rounds[data["dataset"]] = {**data, "at": event.at}
 
 
+def _long_answer(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    until = None if data.get("given") else event.observed - float(data.get("ago", 0.0))
+    m.long_answers[data["route"]] = LongAnswerFold(float(data.get("ttl", 0.0)), bool(data.get("names_target")), until)
+
+
 def _seat(m: Migration, event: Event, data: dict[str, Any]) -> None:
     m.seat, m.seat_since, m.seat_uid = data.get("holder"), event.at, data.get("uid")
 
@@ -429,6 +435,7 @@ _HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
     Kind.TRIGGER: _verdict("triggers"),
     Kind.ROUND: _round,
     Kind.SIDE: _side,
+    Kind.LONG_ANSWER: _long_answer,
     Kind.SEAT: _seat,
     Kind.OVERRIDE: _override,
     Kind.OVERRIDE_ENDED: _override_ended,

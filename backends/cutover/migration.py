@@ -70,6 +70,19 @@ class TtlFold:
 
 
 @dataclass(slots=True)
+class LongAnswerFold:
+    """A TTL longer than the plan's that somebody had set, seconds: given out up to `until` (observed), None while it still was."""
+
+    ttl: float
+    names_target: bool
+    until: float | None = None
+
+    def left(self, now: float) -> float:
+        """Seconds for which such an answer may still be used; while it is given out, or nobody looks, its whole TTL."""
+        return self.ttl if self.until is None else self.ttl - (now - self.until)
+
+
+@dataclass(slots=True)
 class Token:
     """Who may write a dataset; `epoch` rises at each handover."""
 
@@ -201,6 +214,7 @@ class Migration:
     routes: dict[str, RouteFold] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
     ttls: dict[str, TtlFold] = field(default_factory=dict)  # of routes by DNS, once they were noted
+    long_answers: dict[str, LongAnswerFold] = field(default_factory=dict)  # by route, as last told
     quiesced: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that we stopped
     started: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that we started
     pinned: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (workload, side): what starting it brings back

@@ -179,5 +179,6 @@ _TELLERS: dict[str, Any] = {
     Kind.CLOCK_JUMP: _simple("the wall clock jumped by {seconds} s; no window moved", Level.HELD),
     Kind.NOTE: _simple("{text}"),
     Kind.LEASE: _simple("{text}", Level.HELD),
+    Kind.LONG_ANSWER: _simple("{text}", Level.HELD),
     Kind.MERGED: _simple("emergency journal merged: {count} events", Level.HELD),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from typing import Any
 
 from backends.cutover.events import Event, Kind
 from backends.cutover.forward import Move, quiesce_limit
@@ -243,6 +244,22 @@ class Guard:
             await self._read_route(name)
             await asyncio.sleep(self._engine.world.routes[name].look_every)
 
+    async def _tell_long_answer(self, name: str) -> None:
+        """A TTL that somebody raised outlives us in the journal: when it was first seen, and when it was last given out."""
+        engine, route = self._engine, self._engine.world.routes[name]
+        long, told = route.long_answer(), engine.migration.long_answers.get(name)
+        if long is None:
+            return
+        ago = long.ttl - long.left
+        data: dict[str, Any] = {"route": name, "ttl": long.ttl, "names_target": long.names_target}
+        if ago < 3 * route.look_every + ROUTE_LIMIT:
+            if told is None or told.until is not None or (told.ttl, told.names_target) != (long.ttl, long.names_target):
+                text = f"route {name}: its answers may be used for {long.ttl:.0f} s, longer than the plan's TTL"
+                await engine.record(Kind.LONG_ANSWER, data | {"given": True, "text": text})
+        elif told is None or told.until is None:
+            text = f"route {name}: no answer of {long.ttl:.0f} s is given out any more; those that were may be used for {long.left:.0f} s"
+            await engine.record(Kind.LONG_ANSWER, data | {"given": False, "ago": round(ago, 3), "text": text})
+
     async def _read_route(self, name: str) -> None:
         engine, route = self._engine, self._engine.world.routes[name]
         before = engine.migration.route(name).confirmed
@@ -257,6 +274,7 @@ class Guard:
             self.route_errors[name] = str(error) or "no answer in time"
             return
         self.route_errors.pop(name, None)
+        await self._tell_long_answer(name)
         self.seen[name] = (weight, time.monotonic())
         held = engine.migration.route(name)
         if held.foreign is not None and observed.is_at(held.confirmed):

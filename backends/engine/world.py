@@ -28,7 +28,7 @@ from backends.plan.models import Plan, Source
 from backends.probes.fleet import GpuFleet
 from backends.probes.hosts import dcgm_pages, ssh_hosts, ssh_settings, watched_paths
 from backends.ssh.pool import SshPool
-from backends.traffic.base import Route
+from backends.traffic.base import LongAnswer, Route
 from backends.traffic.open import open_route
 from backends.transfer.models import Direction, Progress, RoundResult
 from backends.transfer.restore import choose, restore, restored_words, stamp_of
@@ -95,6 +95,9 @@ class LiveWorld:
             self._stack.push_async_callback(route.close)
             if self.migration.armed is not None:
                 route.restore(self.migration.armed.pins.get(spec.name, {}))
+            long = self.migration.long_answers.get(spec.name)
+            if long is not None and (left := long.left(self.observed_now())) > 0:
+                route.recall(LongAnswer(long.ttl, left, long.names_target))
             self._routes[spec.name] = route
         for side in self.sides.values():
             side.routes = tuple(self._routes.values())

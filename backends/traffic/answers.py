@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backends.plan.records import Record
-from backends.traffic.base import Clients
+from backends.traffic.base import Clients, LongAnswer
 from backends.traffic.nameserver import NameServer, NameServerError, RecordSet
 from backends.traffic.seen_sides import ASKED_PARTIAL, ASKED_WHOLE, judge_sides
 
@@ -129,10 +129,15 @@ def target_share(record: Record, values: Sequence[str]) -> float:
 
 
 class Served:
-    """Until when an answer with an address of target, given out before, may still be used. Monotonic seconds."""
+    """Until when an answer with an address of target, given out before, may still be used, and one with a longer TTL than the plan's `ttl`.
+    Monotonic seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, ttl: float) -> None:
+        self._ttl = ttl
         self._until = 0.0
+        self._long_until = 0.0
+        self._long_ttl = 0.0
+        self._long_names_target = False
 
     def clients(self) -> Clients:
         """Who may still use it."""
@@ -140,10 +145,29 @@ class Served:
             return Clients(None, 0.0, "no answer that names target may be used any more")
         return Clients(None, self.left, f"an answer that names target may be used for {self.left:.0f} s more")
 
-    def note(self, is_on_target: bool, ttl: float | None) -> None:
+    def note(self, is_on_target: bool, ttl: float | None, *, by_authority: bool = True) -> None:
         """Somebody has just been, or could just have been, given this answer."""
-        if is_on_target and ttl is not None:
-            self._until = max(self._until, time.monotonic() + ttl)
+        if ttl is None:
+            return
+        until = time.monotonic() + ttl
+        if is_on_target:
+            self._until = max(self._until, until)
+        if by_authority and ttl > self._ttl and until >= self._long_until:
+            self._long_names_target = is_on_target or (self._long_names_target and self.long is not None)
+            self._long_until, self._long_ttl = until, ttl
+
+    @property
+    def long(self) -> LongAnswer | None:
+        left = self._long_until - time.monotonic()
+        return LongAnswer(self._long_ttl, left, self._long_names_target) if left > 0 else None
+
+    def recall(self, long: LongAnswer) -> None:
+        """What was seen before a restart."""
+        until = time.monotonic() + long.left
+        if until > self._long_until:
+            self._long_until, self._long_ttl, self._long_names_target = until, long.ttl, long.names_target
+        if long.names_target:
+            self._until = max(self._until, until)
 
     @property
     def left(self) -> float:
@@ -189,7 +213,7 @@ async def weighted_seen(answerers: Answerers, record: Record, weight: int, serve
         told += await answerers.ask_authorities()
     for one in told:
         if one.answer is not None:
-            served.note(target_share(record, one.answer.values) > 0, one.answer.ttl)
+            served.note(target_share(record, one.answer.values) > 0, one.answer.ttl, by_authority=one.is_authority)
     on_target = sum(target_share(record, t.answer.values) > 0 for t in resolvers if t.answer is not None)
     words = f"{on_target} of {len(resolvers)} resolvers answer with target" if resolvers else ""
     if not authorities:

@@ -85,6 +85,16 @@ class Clients:
 
 
 @dataclass(frozen=True, slots=True)
+class LongAnswer:
+    """An answer of DNS with a longer TTL than the plan's, which somebody else had set: for how many seconds (`left` of `ttl`) it may still be
+    used, and whether it names target. It is given out as long as `left` does not fall."""
+
+    ttl: float
+    left: float
+    names_target: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RouteHealth:
     """What a route's authority knows of a side by its own checks."""
 
@@ -123,6 +133,14 @@ class Route(Protocol):
         """What was pinned, when it is armed and when an engine starts."""
         ...
 
+    def long_answer(self) -> LongAnswer | None:
+        """What was last seen of a TTL that somebody else raised; None where no such answer may be used any more."""
+        ...
+
+    def recall(self, long: LongAnswer) -> None:
+        """What an engine before us had seen of that, when an engine starts."""
+        ...
+
     async def clients(self) -> Clients:
         """Who may still reach the target. Raises `RouteError`."""
         ...
@@ -152,6 +170,12 @@ class PlainRoute:
 
     def restore(self, pinned: Mapping[str, Any]) -> None:
         """Nothing was pinned."""
+
+    def long_answer(self) -> LongAnswer | None:
+        return None
+
+    def recall(self, long: LongAnswer) -> None:
+        """Nobody keeps an answer."""
 
     async def clients(self) -> Clients:
         return Clients()

@@ -23,7 +23,7 @@ from backends.plan.models import PowerdnsRoute as PowerdnsSpec
 from backends.plan.records import Record, RecordForm, canonical_value, parse_record
 from backends.secrets.resolve import resolve
 from backends.traffic.answers import Answerers, Served, weighted_seen
-from backends.traffic.base import Clients, Confirmation, Finding, ForeignChange, Observed, PlainRoute, RouteError
+from backends.traffic.base import Clients, Confirmation, Finding, ForeignChange, LongAnswer, Observed, PlainRoute, RouteError
 
 SECONDS = 10.0
 MAX_ANSWER = 16 << 20
@@ -62,7 +62,7 @@ class PowerdnsRoute(PlainRoute):
         self._server = f"{spec.api.rstrip('/')}/api/v1/servers/localhost"
         self._url = f"{self._server}/zones/{zone}"
         self._answerers = Answerers(self._record, None, spec.authorities, spec.resolvers)
-        self._served = Served()
+        self._served = Served(self._ttl)
         self._session: aiohttp.ClientSession | None = None
 
     async def read(self) -> Observed:
@@ -95,6 +95,12 @@ class PowerdnsRoute(PlainRoute):
     def restore(self, pinned: Mapping[str, Any]) -> None:
         """What was given out before we came is not known: as if it were a moment ago, with the longer of the TTLs."""
         self._served.note(True, max(self._ttl, pinned.get("ttl") or 0))
+
+    def long_answer(self) -> LongAnswer | None:
+        return self._served.long
+
+    def recall(self, long: LongAnswer) -> None:
+        self._served.recall(long)
 
     async def clients(self) -> Clients:
         return self._served.clients()

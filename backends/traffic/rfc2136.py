@@ -8,7 +8,6 @@ is no part of that comparison.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from backends.plan.models import Rfc2136Route as Rfc2136Spec
 from backends.plan.records import Record, parse_record, values_at
 from backends.secrets.resolve import resolve
 from backends.traffic.answers import Answerers, Kept, Served, Told, target_share
-from backends.traffic.base import Clients, Confirmation, Finding, ForeignChange, Observed, PlainRoute, RouteError
+from backends.traffic.base import Clients, Confirmation, Finding, ForeignChange, LongAnswer, Observed, PlainRoute, RouteError
 from backends.traffic.nameserver import NameServer, NameServerError, RecordSet, Unmet, Update
 from backends.traffic.tsig import TsigKey, parse_key
 
@@ -44,9 +43,8 @@ class Rfc2136Route(PlainRoute):
         self._values = values_at(self._record)
         self._server = NameServer.at(spec.server)
         self._answerers = Answerers(self._record, self._server, spec.authorities, spec.resolvers)
-        self._served = Served()
+        self._served = Served(self._ttl)
         self._kept = Kept(self._ttl)
-        self._long_until = 0.0  # until when an answer with a longer TTL than the plan's may be used
 
     async def read(self) -> Observed:
         return self._observed(await self._look())
@@ -92,6 +90,12 @@ class Rfc2136Route(PlainRoute):
     def restore(self, pinned: Mapping[str, Any]) -> None:
         """What was given out before we came is not known: as if it were a moment ago, with the longer of the TTLs."""
         self._served.note(True, max(self._ttl, pinned.get("ttl") or 0))
+
+    def long_answer(self) -> LongAnswer | None:
+        return self._served.long
+
+    def recall(self, long: LongAnswer) -> None:
+        self._served.recall(long)
 
     async def clients(self) -> Clients:
         return self._served.clients()
@@ -148,11 +152,10 @@ class Rfc2136Route(PlainRoute):
 
     def _given(self, found: RecordSet, *, by_authority: bool = True) -> None:
         """Somebody may have been told this a moment ago."""
-        self._served.note(any(v in self._record.target for v in found.values), found.ttl)
+        names_target = any(v in self._record.target for v in found.values)
+        self._served.note(names_target, found.ttl, by_authority=by_authority)
         if by_authority and found.ttl is not None:
             self._kept.note(found.values, found.ttl)
-            if found.ttl > self._ttl:
-                self._long_until = time.monotonic() + found.ttl
 
     def _observed(self, found: RecordSet) -> Observed:
         ttl = f" for {found.ttl} s" if found.ttl is not None else ""
@@ -202,10 +205,9 @@ class Rfc2136Route(PlainRoute):
         if found.ttl is not None and found.ttl > self._ttl:
             text = f"{self._record.name} is given out for {found.ttl} s, the plan says {self._ttl} s: somebody raised it"
             return Finding(False, text, f"lower it at the server, and wait {found.ttl} s")
-        left = self._long_until - time.monotonic()
-        if left > 0:
-            text = f"an answer with a longer TTL than the plan's may be used for {left:.0f} s more"
-            return Finding(False, text, f"wait {left:.0f} s")
+        if (long := self._served.long) is not None:
+            text = f"an answer with a longer TTL than the plan's may be used for {long.left:.0f} s more"
+            return Finding(False, text, f"wait {long.left:.0f} s")
         return Finding(True, f"no answer of {self._record.name} is kept for longer than {self._ttl} s")
 
     async def _agreement(self, found: RecordSet) -> Finding:

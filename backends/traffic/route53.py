@@ -17,7 +17,7 @@ from backends.plan.models import Route53Route as Route53Spec
 from backends.plan.records import full_record
 from backends.secrets.resolve import resolve
 from backends.traffic.answers import Answerers, Served, weighted_seen
-from backends.traffic.base import Clients, Confirmation, Finding, ForeignChange, Observed, PlainRoute, RouteError
+from backends.traffic.base import Clients, Confirmation, Finding, ForeignChange, LongAnswer, Observed, PlainRoute, RouteError
 from backends.traffic.route53_client import Access, Route53Client, Route53Error
 from backends.traffic.route53_records import Held, Raw, changes, held_of, same_name, wanted
 
@@ -41,7 +41,7 @@ class Route53Route(PlainRoute):
         self._ttl = max(1, round(spec.ttl))
         self._record = full_record(spec.record, spec.legacy, spec.target)
         self._answerers = Answerers(self._record, None, spec.authorities, spec.resolvers, has_serial=False)
-        self._served = Served()
+        self._served = Served(self._ttl)
         self._client: Route53Client | None = None
         self._change: str | None = None  # the last batch that Route 53 has not called INSYNC yet
         self._asked_at = 0.0
@@ -77,6 +77,12 @@ class Route53Route(PlainRoute):
     def restore(self, pinned: Mapping[str, Any]) -> None:
         """What was given out before we came is not known: as if it were a moment ago, with the longer of the TTLs."""
         self._served.note(True, max(self._ttl, pinned.get("ttl") or 0))
+
+    def long_answer(self) -> LongAnswer | None:
+        return self._served.long
+
+    def recall(self, long: LongAnswer) -> None:
+        self._served.recall(long)
 
     async def clients(self) -> Clients:
         return self._served.clients()

@@ -14,9 +14,10 @@ from backends.cutover.rules import Refusal
 from backends.cutover.steps.build import step_of
 from backends.cutover.steps.ttl import NoteTtl, SetTtl
 from backends.cutover.ttl import lowering_steps, ttl_gates
+from backends.traffic.base import LongAnswer
 from backends.verdict import Verdict
 from backends.vocabulary import Phase, State
-from tests.backends.cutover.model_world import ModelWorld, plan_of
+from tests.backends.cutover.model_world import ModelEngine, ModelWorld, plan_of
 from tests.backends.cutover.test_fold import op, story
 
 DNS = {"server": "127.0.0.1", "zone": "example.net", "record": "chat", "legacy": "192.0.2.1", "target": "192.0.2.2", "ttl": "60s"}
@@ -107,3 +108,26 @@ def test_a_route_that_came_into_the_plan_late_is_lowered_in_staging_before_anyth
     assert isinstance(refusal, Refusal)
     assert refusal.rule == "GATE"
     assert "until the last answer with the old one ends" in refusal.reason
+
+
+def test_a_ttl_that_others_raised_is_known_after_a_restart() -> None:
+    """The fold says for how long such an answer may still be used; while nobody looks it may still be given out."""
+    seen = {"route": "chat", "ttl": 3600.0, "names_target": True}
+    m = story(("route.ttl", seen | {"given": True}))
+    assert m.long_answers["chat"].left(5000.0) == 3600.0
+    story(("route.ttl", seen | {"given": False, "ago": 40.0}), migration=m)  # at 2 s
+    assert m.long_answers["chat"].left(1000.0) == 3600.0 - 1000.0 - 38.0
+
+
+def test_a_ttl_that_others_raised_is_told_when_first_seen_and_when_last_given_out() -> None:
+    it = ModelEngine()
+    left = [3600.0]
+    it.world.routes["chat"].long_answer = lambda: LongAnswer(3600.0, left[0], True)  # type: ignore[method-assign]
+    for seconds in (3600.0, 3599.0, 3500.0, 3400.0):
+        left[0] = seconds
+        it.do(it.engine.guard._read_route("chat"))
+    told = [e.data for e in it.events if e.kind == "route.ttl"]
+    assert [d["given"] for d in told] == [True, False]
+    assert "those that were may be used for 3500 s" in told[1]["text"]
+    assert round(it.m.long_answers["chat"].left(it.m.observed)) == 3500
+    it.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from backends.children import Children
 from backends.plan.models import Route as RouteSpec
-from backends.traffic.base import ForeignChange, RouteError
+from backends.traffic.base import ForeignChange, LongAnswer, RouteError
 from backends.traffic.nameserver import NameServer, Unmet, Update
 from backends.traffic.open import open_route
 from backends.traffic.rfc2136 import CannotSay, Rfc2136Route
@@ -395,6 +396,15 @@ async def test_a_ttl_that_somebody_raised_is_found_and_its_end_waited_for(
     found = (await chat.preflight())[3]
     assert found.good is False
     assert "may be used for 3" in found.text
+    long = chat.long_answer()
+    assert long is not None
+    again = route(authority)
+    again.recall(replace(long, left=1200.0))
+    assert "may be used for 1200 s more" in (await again.preflight())[3].text, "as an engine after us does"
+    assert (await again.clients()).has_left, "it named legacy"
+    again.recall(LongAnswer(3600, 900.0, True))
+    assert 890 < (await again.clients()).seconds <= 900
     now = asyncio.get_running_loop().time()
-    monkeypatch.setattr("backends.traffic.rfc2136.time.monotonic", lambda: now + 3601)
+    monkeypatch.setattr("backends.traffic.answers.time.monotonic", lambda: now + 3601)
     assert (await chat.preflight())[3].good is True
+    assert chat.long_answer() is None
