@@ -18,6 +18,7 @@ from backends.validation.measured import finite
 from backends.validation.series import Series
 from backends.validation.stats import binomial_upper, quantile, quantile_interval
 from backends.validation.trigger_requests import LEAST_FOR_RATE, known_quantile, named
+from backends.validation.wording import figure
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 LEAST_SAMPLES = 10
@@ -71,11 +72,11 @@ class Baseline:
             return f"{percent(self.value)} of {self.samples:,} requests failed"
         if self.by != "time":
             noise = f", two runs differ by up to {percent(self.noise)}" if self.noise is not None else ""
-            return f"{number(self.value)} at {self.by} {number(self.points[-1][0])}, {self.runs} run{'s' if self.runs > 1 else ''}{noise}"
-        width = f", 90 % of all between {number(self.spread[0])} and {number(self.spread[1])}" if self.spread else ""
+            return f"{figure(self.value)} at {self.by} {number(self.points[-1][0])}, {self.runs} run{'s' if self.runs > 1 else ''}{noise}"
+        width = f", 90 % of all between {figure(self.spread[0])} and {figure(self.spread[1])}" if self.spread else ""
         high = [name for name in self.quantiles if name != "p50"]
-        more = f", {high[-1]} {number(self.quantiles[high[-1]])}" if self.kind == "latency" and high else ""
-        return f"median {number(self.value)}{more}{width}, {self.samples:,} samples"
+        more = f", {high[-1]} {figure(self.quantiles[high[-1]])}" if self.kind == "latency" and high else ""
+        return f"median {figure(self.value)}{more}{width}, {self.samples:,} samples"
 
 
 def take(measure: Measure, runs: Sequence[Series], pinned: Sequence[float] = ()) -> Baseline | str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from backends.plan.models import Gate, Measure
 from backends.snapshot import PointView
 from backends.validation.baseline import Baseline
-from backends.validation.compare import compare_points, number, percent, relative
+from backends.validation.compare import compare_points, percent, relative
 from backends.validation.error_rule import LEAST_REQUESTS
 from backends.validation.measured import Measured, direction_of, finite, silence_of, span
 from backends.validation.question import DEFAULT_ERROR_RATE
@@ -20,6 +20,7 @@ from backends.validation.series import Sample, Series
 from backends.validation.stats import Interval, binomial_lower, binomial_upper, quantile, quantile_interval, ratio_interval
 from backends.validation.trigger_requests import known_quantile, named
 from backends.validation.warmup import warm_up
+from backends.validation.wording import figure
 from backends.verdict import Verdict
 
 SILENCE_FLOOR = 30.0  # seconds
@@ -90,8 +91,8 @@ def _by_baseline(
         recorded.extend(Sample(x, baseline.until or 0.0, value) for x, value in baseline.points)
         found = _at_points(spec, measure, recorded, target)
         return replace(found, reason=f"{found.reason}; against the baseline")
-    figure = baseline.figure(measure)
-    if figure is None or figure <= 0 or measure.kind in ("error_rate", "memory") or spec.at:
+    known = baseline.figure(measure)
+    if known is None or known <= 0 or measure.kind in ("error_rate", "memory") or spec.at:
         return None
     if silence_of("legacy", legacy, now, SILENCE_FLOOR) is None:
         return None
@@ -103,13 +104,11 @@ def _by_baseline(
     wanted = measure.quantile or 0.99 if measure.kind == "latency" else 0.5
     least = LEAST_REQUESTS if measure.kind == "latency" else LEAST_SAMPLES
     if len(ours) < least or known_quantile(wanted, [ours]) != wanted:
-        reason = (
-            f"{len(ours)} samples are too few for {named(wanted)}; legacy is silent, its baseline {number(figure)} stands for it"
-        )
+        reason = f"{len(ours)} samples are too few for {named(wanted)}; legacy is silent, its baseline {figure(known)} stands for it"
         return GateResult(Verdict.INCONCLUSIVE, None, limit, reason, waiting=True)
     bounds = quantile_interval(ours, wanted, 0.95)
-    ratio = Interval(bounds.low / figure - 1, bounds.high / figure - 1)
-    found = _bounded(measure, limit, missing, wanted, (figure, quantile(ours, wanted)), ratio)
+    ratio = Interval(bounds.low / known - 1, bounds.high / known - 1)
+    found = _bounded(measure, limit, missing, wanted, (known, quantile(ours, wanted)), ratio)
     return replace(found, reason=f"{found.reason}; against the baseline, legacy is silent")
 
 
@@ -179,7 +178,7 @@ def _tail_words(measure: Measure, ours: list[float], theirs: list[float]) -> str
     """The slow tail, told beside the median: a target that stutters has the same median."""
     q = 0.05 if direction_of(measure) else 0.95
     left, right = quantile(theirs, q), quantile(ours, q)
-    return f"slowest 5 % from {number(left)} to {number(right)} ({percent(relative(left, right), signed=True)})"
+    return f"slowest 5 % from {figure(left, right)} to {figure(right, left)} ({percent(relative(left, right), signed=True)})"
 
 
 def _ran_out(legacy: Measured, target: Measured, limit: float) -> GateResult | None:
@@ -205,7 +204,7 @@ def _bounded(measure: Measure, limit: float, missing: str, q: float, figures: tu
     if higher is None:
         best, worst = max(low, -high), max(abs(low), abs(high))
     what = named(q) if measure.kind == "latency" else "median"
-    words = f"{what} {number(figures[0])} → {number(figures[1])} ({percent(delta, signed=True)})"
+    words = f"{what} {figure(*figures)} → {figure(*reversed(figures))} ({percent(delta, signed=True)})"
     bounds = f"{words}, between {percent(low, signed=True)} and {percent(high, signed=True)}, {percent(limit)} allowed"
     if best > limit:
         return GateResult(Verdict.BREACH, delta, limit, f"target is worse: {bounds}")
@@ -218,7 +217,7 @@ def _bounded(measure: Measure, limit: float, missing: str, q: float, figures: tu
 
 def _peak(ours: float, theirs: float, limit: float, missing: str) -> GateResult:
     delta = relative(theirs, ours)
-    words = f"peak {number(theirs)} → {number(ours)} ({percent(delta, signed=True)}), {percent(limit)} allowed"
+    words = f"peak {figure(theirs, ours)} → {figure(ours, theirs)} ({percent(delta, signed=True)}), {percent(limit)} allowed"
     if delta > limit:
         return GateResult(Verdict.BREACH, delta, limit, words)
     if missing:

@@ -24,6 +24,7 @@ from backends.validation.question import (
     worse_by,
 )
 from backends.validation.stats import Interval, quantile, quantile_interval, ratio_interval
+from backends.validation.wording import figure
 from backends.verdict import Verdict
 
 LEAST_LONG = 10
@@ -57,7 +58,7 @@ def judge_level(q: Question) -> TriggerResult:
             return over
         if q.spec.worse_by is None and (q.spec.above is not None or q.measure.kind == "error_rate"):
             value = _middle(long, peak)
-            reason = f"{number(value)}, {number(above)} allowed"
+            reason = f"{figure(value, above)}, {number(above)} allowed"
             verdict = Verdict.PASS if q.filled else Verdict.INCONCLUSIVE
             return TriggerResult(verdict, value, above, unit, reason, ABSOLUTE, waiting=not q.filled)
     if not reference:
@@ -90,7 +91,7 @@ def _over(q: Question, long: list[float], short: list[float], above: float, peak
     low = value if peak else quantile_interval(sorted(long), 0.5).low
     if not (q.filled and low > above and _middle(short, peak) > above):
         return None
-    reason = f"{number(value)}, {number(above)} allowed"
+    reason = f"{figure(value, above)}, {number(above)} allowed"
     unit: Unit = "fraction" if q.measure.kind == "error_rate" else "value"
     return TriggerResult(Verdict.BREACH, value, above, unit, reason, ABSOLUTE)
 
@@ -103,7 +104,9 @@ def _against(
     delta = relative(theirs, ours)
     change = Interval(delta, delta) if peak else _change(long, reference, 0.95)
     still = relative(theirs, _middle(short, peak))
-    words = f"{number(ours)}, {compared_with} {number(theirs)}: {percent(delta, signed=True)}, {percent(limit)} allowed"
+    words = (
+        f"{figure(ours, theirs)}, {compared_with} {figure(theirs, ours)}: {percent(delta, signed=True)}, {percent(limit)} allowed"
+    )
     extreme = Interval(still, still) if peak else _change(short, reference, 0.999)
     if len(short) >= LEAST_LONG and _worse(extreme, higher) > FAST * limit:
         return TriggerResult(Verdict.BREACH, still, limit, "fraction", words, compared_with, fast=True)

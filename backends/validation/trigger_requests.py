@@ -21,6 +21,7 @@ from backends.validation.question import (
 )
 from backends.validation.stats import quantile, quantile_interval, ratio_interval
 from backends.validation.trigger_level import judge_level
+from backends.validation.wording import figure
 from backends.verdict import Verdict
 
 LEAST_FOR_RATE = 100  # of legacy, to know its error rate
@@ -140,7 +141,7 @@ def judge_latency(q: Question) -> TriggerResult:
         if absolute is None:
             reason = "nothing to compare with: no legacy requests, no baseline, no absolute limit"
             return TriggerResult(Verdict.INCONCLUSIVE, value, limit, unit, reason, ABSOLUTE)
-        reason = f"{named(chosen)} {number(quantile(long, chosen))} ms, {number(absolute)} ms allowed"
+        reason = f"{named(chosen)} {figure(quantile(long, chosen), absolute)} ms, {number(absolute)} ms allowed"
         return TriggerResult(Verdict.PASS, quantile(long, chosen), absolute, "value", reason, ABSOLUTE)
     allowed = 1 + worse_by(q)
     proven = _ratio_low(long, legacy, chosen, 0.95) > allowed
@@ -215,9 +216,9 @@ def _as_fast(result: TriggerResult) -> TriggerResult | None:
 
 
 def _above(q: Question, value: float, absolute: float, legacy: Legacy, chosen: float) -> TriggerResult:
-    reason = f"{named(chosen)} {number(value)} ms, {number(absolute)} ms allowed"
+    reason = f"{named(chosen)} {figure(value, absolute)} ms, {number(absolute)} ms allowed"
     if legacy.compared_with == LEGACY_NOW and quantile(legacy.values, chosen) > absolute:
-        reason = f"common cause: {reason}, legacy {number(quantile(legacy.values, chosen))} ms too"
+        reason = f"common cause: {reason}, legacy {figure(quantile(legacy.values, chosen), absolute)} ms too"
         return TriggerResult(Verdict.INCONCLUSIVE, value, absolute, "value", reason, ABSOLUTE)
     return TriggerResult(Verdict.BREACH, value, absolute, "value", reason, ABSOLUTE)
 
@@ -225,5 +226,5 @@ def _above(q: Question, value: float, absolute: float, legacy: Legacy, chosen: f
 def _slower(values: list[float], legacy: Legacy, chosen: float, q: Question) -> str:
     ours, theirs = quantile(values, chosen), _quantile_of(legacy, chosen)
     change = percent(ours / theirs - 1, signed=True)
-    words = f"{named(chosen)} {number(ours)} ms, {legacy.compared_with} {number(theirs)} ms"
+    words = f"{named(chosen)} {figure(ours, theirs)} ms, {legacy.compared_with} {figure(theirs, ours)} ms"
     return f"{words}: {change}, +{percent(worse_by(q))} allowed"
