@@ -261,8 +261,7 @@ def _failed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         found = data.get("found")
         # Where it could not be read, what was meant may be so: it stays `desired`, and a rollback undoes it.
         if found is not None:
-            route.fell(int(found))
-            route.desired = route.confirmed = int(found)
+            route.found(int(found), event.observed)
     elif op is not None and op.kind == "quiesce" and op.args["side"] == "legacy":
         _quiesced(m, op.args["workload"], "legacy")  # it may have stopped in part: whoever undoes this starts it
         m.doubts[op.args["workload"]] = event.observed + op.limit  # and it may yet stop: it is started again when that is over
@@ -275,12 +274,11 @@ def _foreign(m: Migration, event: Event, data: dict[str, Any]) -> None:
     if data.get("route"):
         route = m.route(data["route"])
         route.in_flight = False
-        found = data.get("found")
+        found, was_foreign = data.get("found"), route.foreign is not None
         route.leaving = route.leaving or bool(found)  # clients are on target, whoever has sent them there
         route.foreign = str(data.get("reason", "")) if found != route.confirmed or not data.get("adopted") else None
         if data.get("adopted") and found is not None:
-            route.fell(int(found))
-            route.confirmed = route.desired = int(found)
+            route.found(int(found), event.observed, was_foreign=was_foreign)
             route.foreign = None
 
 

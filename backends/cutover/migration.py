@@ -54,6 +54,13 @@ class RouteFold:
         """The weight is this from now on, as far as we know."""
         self.leaving = self.leaving or (weight == 0 and max(self.confirmed, self.desired) > 0)
 
+    def found(self, weight: int, now: float, *, was_foreign: bool = False) -> None:
+        """It was not we who brought it to this weight, or not as we meant: soak and windows begin anew here (cutover.md, section 6)."""
+        self.fell(weight)
+        if weight != self.confirmed or was_foreign:
+            self.since = now
+        self.desired = self.confirmed = weight
+
 
 @dataclass(slots=True)
 class TtlFold:

@@ -104,7 +104,9 @@ def _by_baseline(
     wanted = measure.quantile or 0.99 if measure.kind == "latency" else 0.5
     least = LEAST_REQUESTS if measure.kind == "latency" else LEAST_SAMPLES
     if len(ours) < least or known_quantile(wanted, [ours]) != wanted:
-        reason = f"{len(ours)} samples are too few for {named(wanted)}; legacy is silent, its baseline {figure(known)} stands for it"
+        reason = (
+            f"{len(ours)} samples are too few for {named(wanted)}; legacy is silent, its baseline {figure(known)} stands for it"
+        )
         return GateResult(Verdict.INCONCLUSIVE, None, limit, reason, waiting=True)
     bounds = quantile_interval(ours, wanted, 0.95)
     ratio = Interval(bounds.low / known - 1, bounds.high / known - 1)

@@ -124,6 +124,25 @@ def test_somebody_elses_weight_is_something_to_roll_back() -> None:
     assert not m.has_effects
 
 
+def test_windows_and_soak_begin_anew_at_a_weight_that_somebody_else_set() -> None:
+    """cutover.md, section 6: an operator who takes it over has not seen it soak."""
+    m = story(*op("weight", {"route": "chat", "weight": 25}, "op.confirmed"))
+    began = m.route("chat").since
+    story(("op.foreign", {"route": "chat", "reason": "chat holds 50, not 25", "found": 50}), migration=m)
+    assert m.route("chat").since == began, "not taken over: ours is still what counts"
+    story(("op.foreign", {"route": "chat", "reason": "taken", "found": 50, "adopted": True}), migration=m)
+    assert (m.route("chat").confirmed, m.route("chat").since) == (50, m.observed)
+    story(*op("weight", {"route": "chat", "weight": 75}, "op.failed", found=60), migration=m)
+    assert (m.route("chat").confirmed, m.route("chat").since) == (60, m.observed)
+
+
+def test_windows_begin_anew_at_our_own_weight_that_came_back_from_another() -> None:
+    m = story(*op("weight", {"route": "chat", "weight": 25}, "op.confirmed"))
+    story(("op.foreign", {"route": "chat", "reason": "chat holds 50, not 25", "found": 50}), migration=m)
+    story(("op.foreign", {"route": "chat", "reason": "25 again", "found": 25, "adopted": True}), migration=m)
+    assert m.route("chat").since == m.observed
+
+
 def test_a_fenced_target_no_longer_counts_as_started() -> None:
     m = Migration()
     m.started.add(("train", "target"))
