@@ -1,6 +1,7 @@
 """What target's authorities grant, held against what the plan says is needed, while there is time to ask for more.
 
-Kubernetes: `status.hard` and `status.used` of each ResourceQuota of the namespace (API reference, ResourceQuota v1). Slurm: `scontrol show partition`.
+Kubernetes: `status.hard` and `status.used` of each ResourceQuota of the namespace (API reference, ResourceQuota v1). Slurm: `scontrol show partition`,
+`sacctmgr show assoc`.
 AWS: Service Quotas' GetServiceQuota, else GetAWSDefaultServiceQuota where the account has no value of its own; what is in use there is not told by it.
 """
 
@@ -24,13 +25,14 @@ from backends.ssh.place import Places
 from backends.ssh.pool import SshPool
 
 LIMIT = 30.0
+_OF_ASSOCIATION = ("Account", "ParentName", "User", "GrpTRES", "MaxTRES", "MaxWall")
 _QUANTITY = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)(?:[eE]([+-]?[0-9]{1,2})|(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei))?")
 _SUFFIX = (
     {"m": 1e-3}
     | {s: 1e3 ** (i + 1) for i, s in enumerate("kMGTPE")}
     | {f"{s}i": 1024.0 ** (i + 1) for i, s in enumerate("KMGTPE")}
 )
-_SPAN = re.compile(r"(?:(\d{1,5})-)?(\d{1,4}):(\d\d):(\d\d)")
+_SPAN = re.compile(r"(?:(\d{1,5})-)?(\d{1,4}):(\d\d):(\d\d)", re.ASCII)
 
 
 class QuotaError(CouldNot):
@@ -64,7 +66,7 @@ async def _ask(spec: Quota, index: int, pool: SshPool, children: Children, base:
     if spec.kubernetes is not None:
         return judge_kubernetes(spec, index, await _resource_quotas(spec.kubernetes, base))
     if spec.slurm is not None:
-        return judge_partition(spec, index, await _partition(spec.slurm, pool, children, base))
+        return await _ask_slurm(spec, spec.slurm, index, Places((spec.slurm.host,), pool, children, base))
     assert spec.aws is not None
     granted = await asyncio.to_thread(_service_quotas, spec.aws, tuple(spec.needs))
     return _judge(spec, index, granted, "the account is granted", "ask for more by Service Quotas: an increase takes days")
@@ -120,9 +122,55 @@ def quantity(value: object) -> float | None:
 # Slurm
 
 
-async def _partition(spec: SlurmQuota, pool: SshPool, children: Children, base: Path) -> str:
-    places = Places((spec.host,), pool, children, base)
-    return await ask_slurm(places, ("scontrol", "-o", "show", "partition", spec.partition))
+async def _ask_slurm(spec: Quota, slurm: SlurmQuota, index: int, places: Places) -> Iterator[Found]:
+    found = list(judge_partition(spec, index, await ask_slurm(places, ("scontrol", "-o", "show", "partition", slurm.partition))))
+    if slurm.account is not None:
+        argv = ("sacctmgr", "--noheader", "--parsable2", "show", "assoc", f"format={','.join(_OF_ASSOCIATION)}")
+        found += judge_associations(spec, index, await ask_slurm(places, argv))
+    return iter(found)
+
+
+def judge_associations(spec: Quota, index: int, text: str) -> Iterator[Found]:
+    """`text` is what `sacctmgr -nP show assoc` printed in `_OF_ASSOCIATION`. What binds an account binds those below it: the parents' own limits of groups
+    count, each told by the account that it is of. sacctmgr: an empty limit is none."""
+    assert spec.slurm is not None
+    rows = [
+        dict(zip(_OF_ASSOCIATION, line.strip().split("|"), strict=True))
+        for line in text.splitlines()
+        if line.count("|") == len(_OF_ASSOCIATION) - 1
+    ]
+    accounts = {row["Account"]: row for row in reversed(rows) if not row["User"]}
+    if spec.slurm.account not in accounts:
+        told = f"sacctmgr shows no account {spec.slurm.account}"
+        yield _of(spec, index, "quota", "is of an account that is not there", told, "sacctmgr add account, or the account's name")
+        return
+    bound = [row for row in rows if row["User"] and (row["User"], row["Account"]) == (spec.slurm.user, spec.slurm.account)]
+    if spec.slurm.user is not None and not bound:
+        told = f"sacctmgr shows no user {spec.slurm.user} in account {spec.slurm.account}"
+        yield _of(spec, index, "quota", "is of a user who may not submit there", told, "sacctmgr add user, with the account")
+    name: str | None = spec.slurm.account
+    while name in accounts and accounts[name] not in bound:  # a ring of parents would be an answer that is none
+        bound.append(accounts[name])
+        name = accounts[name]["ParentName"]
+    for row in bound:
+        granted: dict[str, float | None] = {"hours": _hours(row["MaxWall"])}
+        for thing, tres in (("nodes", "node"), ("cpus", "cpu"), ("gpus", "gres/gpu")):
+            limits = [most for column in ("GrpTRES", "MaxTRES") if (most := _limit(row[column], tres)) is not None]
+            granted[thing] = min(limits, default=None)
+        whose = f"user {plain(row['User'], 60)} in account" if row["User"] else "account"
+        yield from _judge(
+            spec,
+            index,
+            granted,
+            f"{whose} {plain(row['Account'], 60)} is allowed",
+            "ask who keeps the cluster for a higher limit",
+        )
+
+
+def _limit(text: str, name: str) -> float | None:
+    """Of `cpu=64,gres/gpu=8`; None where it limits nothing of that name."""
+    parts = dict(part.split("=", 1) for part in text.split(",") if "=" in part)
+    return float(parts[name]) if re.fullmatch(r"\d{1,9}", parts.get(name, ""), re.ASCII) else None
 
 
 def judge_partition(spec: Quota, index: int, text: str) -> Iterator[Found]:

@@ -24,9 +24,12 @@ class KubernetesQuota(Part):
 
 
 class SlurmQuota(Part):
-    """The limits of a partition; `needs` are of `OF_PARTITIONS`. `host`: where Slurm's commands run; default: the engine's machine."""
+    """The limits of a partition, and of an account's associations (of a `user` in it, too); `needs` are of `OF_PARTITIONS`. `host`: where Slurm's
+    commands run; default: the engine's machine."""
 
     partition: SlurmName
+    account: SlurmName | None = None
+    user: SlurmName | None = None
     host: str | None = None
 
 

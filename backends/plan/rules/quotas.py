@@ -25,6 +25,9 @@ def check_quotas(plan: Plan, names: Names, findings: Findings) -> None:
             findings.error(
                 ("quotas", i, "needs"), "quota_needs", "found nothing that is needed, expected some of it", "needs: {…: 16}"
             )
+        if quota.slurm is not None and quota.slurm.user is not None and quota.slurm.account is None:
+            found = "found a user without the account that it works for"
+            findings.error(("quotas", i, "slurm", "user"), "quota_user", found, "account: NAME")
         if quota.slurm is not None and quota.slurm.host is not None:
             refer(("quotas", i, "slurm", "host"), quota.slurm.host, names.hosts, "hosts", findings)
         if quota.aws is not None and quota.aws.endpoint is not None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from backends.children import Children
 from backends.live.found import Found
-from backends.live.quotas import judge_kubernetes, judge_partition, quantity, try_quota
+from backends.live.quotas import judge_associations, judge_kubernetes, judge_partition, quantity, try_quota
 from backends.plan.load import check_plan, load_plan
 from backends.plan.models import Plan
 from backends.plan.quotas import Quota, SlurmQuota
@@ -99,6 +99,47 @@ async def test_a_partition_of_a_real_slurm_is_held_against_what_is_needed(cluste
     assert "none" in evidence
 
 
+# As sacctmgr 22.05 with slurmdbd printed it: ml below root, vision below ml, its user ops.
+ASSOCIATIONS = """root|||||
+root||root|||
+ml|root||gres/gpu=8,node=4||1-00:00:00
+vision|ml||cpu=64||1-00:00:00
+vision||ops||gres/gpu=4|1-00:00:00
+"""
+
+
+@pytest.mark.parametrize(
+    ("account", "user", "needs", "told_"),
+    [
+        ("vision", None, {"gpus": 8, "nodes": 4, "cpus": 64, "hours": 24}, []),
+        ("vision", None, {"gpus": 16}, ["account ml is allowed 8, 16 are needed"]),
+        (
+            "vision",
+            "ops",
+            {"gpus": 6, "cpus": 128},
+            ["user ops in account vision is allowed 4, 6 are needed", "account vision is allowed 64, 128 are needed"],
+        ),
+        ("ml", None, {"hours": 48, "cpus": 999}, ["account ml is allowed 24, 48 are needed"]),
+        ("root", None, {"gpus": 999}, []),
+        ("none", None, {"gpus": 1}, ["sacctmgr shows no account none"]),
+        ("ml", "ops", {"gpus": 1}, ["sacctmgr shows no user ops in account ml"]),
+    ],
+)
+def test_what_binds_an_account_binds_those_below_it(
+    account: str, user: str | None, needs: dict[str, float], told_: list[str]
+) -> None:
+    quota = Quota(name="q", slurm=SlurmQuota(partition="p", account=account, user=user), needs=needs)
+    assert [f.evidence for f in judge_associations(quota, 0, ASSOCIATIONS)] == told_
+
+
+@given(st.text(alphabet="ab|=\n,1gres/pu", max_size=200))
+def test_whatever_sacctmgr_prints_is_judged(text: str) -> None:
+    quota = Quota(name="q", slurm=SlurmQuota(partition="p", account="a", user="b"), needs={"gpus": 1.0})
+    assert all(f.code == "quota" for f in judge_associations(quota, 0, text))
+    ring = "a|b||gres/gpu=0||\nb|a||||\n"
+    assert len(list(judge_associations(quota, 0, ring))) == 2
+
+
 async def test_service_quotas_are_asked_and_its_default_where_the_account_has_no_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +174,7 @@ async def test_service_quotas_are_asked_and_its_default_where_the_account_has_no
         ("slurm: {partition: p}, aws: {}, needs: {nodes: 1}", "quota_kind", "quotas[0]"),
         ("slurm: {partition: p}, needs: {}", "quota_needs", "quotas[0].needs"),
         ("slurm: {partition: p}, needs: {node: 1}", "quota_thing", "quotas[0].needs.node"),
+        ("slurm: {partition: p, user: u}, needs: {nodes: 1}", "quota_user", "quotas[0].slurm.user"),
         ("slurm: {partition: p, host: h}, needs: {nodes: 1}", "unknown_host", "quotas[0].slurm.host"),
         ("aws: {}, needs: {vcpus: 1}", "quota_thing", "quotas[0].needs.vcpus"),
         ("aws: {endpoint: x}, needs: {L-417A185B: 1}", "quota_endpoint", "quotas[0].aws.endpoint"),
