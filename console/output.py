@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec
 
 import click
@@ -24,14 +24,31 @@ def wants_json(argv: list[str]) -> bool:
 
 def emit_json(value: Any) -> None:
     """Print one JSON object on stdout. NaN and infinities become null; bytes that are no UTF-8 are shown as escapes."""
+    sys.stdout.write(_json(value) + "\n")
+    sys.stdout.flush()
+
+
+def emit_json_with_rows(value: dict[str, Any], key: str, rows: Iterable[list[dict[str, Any]]]) -> None:
+    """The same of an object whose array `key` is too long to be held: `rows` come in lists, each of which is written as a line."""
+    import orjson
+
+    head, tail = _json(value | {key: []}).split(f'\n  "{key}": []', 1)  # within, there is no line that is as little indented
+    sys.stdout.write(f'{head}\n  "{key}": [')
+    between = ""
+    for some in filter(None, rows):
+        sys.stdout.write(f"{between}\n    {orjson.dumps(some).decode()[1:-1]}")
+        between = ","
+    sys.stdout.write(f"\n  ]{tail}\n")
+    sys.stdout.flush()
+
+
+def _json(value: Any) -> str:
     import orjson
 
     try:
-        out = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=_default)
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2, default=_default).decode()
     except orjson.JSONEncodeError:
-        out = orjson.dumps(_utf8(value), option=orjson.OPT_INDENT_2, default=_default)
-    sys.stdout.write(out.decode() + "\n")
-    sys.stdout.flush()
+        return orjson.dumps(_utf8(value), option=orjson.OPT_INDENT_2, default=_default).decode()
 
 
 def _utf8(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Two long runs, place by place: as `compare.py` judges a place, without an object for each.
 
 Millions of places would not fit in memory as judged ones. Chunks that are within the limit are passed over; of what is beyond it the
-worst are kept, and of the others the largest and some, evenly spread, for the table.
+worst are kept, and of the others the largest and some, evenly spread, for the table. `every_stretch` is for who wants them all.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import heapq
 import math
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from operator import sub, truediv
+from typing import NamedTuple
 
 from backends.validation.curve import Curve
 from backends.validation.rule import EDGE, Rule
@@ -19,6 +21,7 @@ LEAST = 20_000  # places from which on it is worth it
 _KEPT = 1_000  # places of each kind that are not PASS
 _SPREAD = 200
 _CHUNK = 1 << 16
+_STRETCH = 1 << 12
 
 
 @dataclass(slots=True)
@@ -61,6 +64,29 @@ def notable_places(old: Curve, new: Curve, rule: Rule) -> tuple[list[float], int
         places.add(xs[at_largest])
         places.update(xs[i * (len(xs) - 1) // (_SPREAD - 1)] for i in range(_SPREAD))
     return sorted(places), len(xs)
+
+
+class Stretch(NamedTuple):
+    """Neighbouring places that both runs have. `is_within`: each is a PASS by its delta."""
+
+    xs: array[float]
+    left: array[float]
+    right: array[float]
+    deltas: list[float]
+    is_within: bool
+
+
+def every_stretch(old: Curve, new: Curve, rule: Rule) -> Iterator[Stretch]:
+    """All places that both runs have, in order, for an answer that is too long to be held."""
+    xs, left, right = common_columns(old, new)
+    limit = rule.tolerance * (1 + EDGE)
+    for start in range(0, len(xs), _STRETCH):
+        before, after = left[start : start + _STRETCH], right[start : start + _STRETCH]
+        deltas = _deltas(before, after)
+        is_finite = math.isfinite(sum(deltas))  # one that is not makes the sum so
+        yield Stretch(
+            xs[start : start + _STRETCH], before, after, deltas, is_finite and min(deltas) >= -limit and max(deltas) <= limit
+        )
 
 
 def _deltas(left: array[float], right: array[float]) -> list[float]:

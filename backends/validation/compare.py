@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from backends.snapshot import PointView
-from backends.validation.bulk import LEAST, notable_places
+from backends.validation.bulk import LEAST, Stretch, notable_places
 from backends.validation.curve import Curve
 from backends.validation.doubts import counts_apart, ran_away, units_apart
 from backends.validation.rule import Judged, Rule, relative
@@ -176,10 +176,21 @@ def _judge_place(x: float, old: list[Series], new: list[Series], rule: Rule, pla
         return odd
     if len(left) + len(right) > 2:
         return judge_runs(x, left, right, rule, places)
-    delta = relative(left[0], right[0])
+    return _judge_pair(x, left[0], right[0], rule)
+
+
+def _judge_pair(x: float, left: float, right: float, rule: Rule) -> Judged:
+    """One run a side; both figures are finite."""
+    delta = relative(left, right)
     verdict, too_good, inside = rule.judge(delta)
     note = "legacy is 0: no relative difference" if math.isinf(delta) else ""
-    return Judged(x, left[0], right[0], delta, verdict, too_good, note, inside_noise=inside)
+    return Judged(x, left, right, delta, verdict, too_good, note, inside_noise=inside)
+
+
+def judge_stretch(stretch: Stretch, rule: Rule) -> list[Judged]:
+    """Its places one by one, as `compare_points` judges them."""
+    columns = zip(stretch.xs, stretch.left, stretch.right, strict=True)
+    return [_judge_odd(x, [a], [b]) or _judge_pair(x, a, b, rule) for x, a, b in columns]
 
 
 def _value(run: Series, x: float, interpolate: bool) -> float | None:

@@ -14,7 +14,7 @@ import click
 
 from backends.errors import CouldNot, NotGood, UsageError
 from backends.escape import plain
-from console.commands.compare_text import comparison_json, plan_json, print_comparison
+from console.commands.compare_text import comparison_json, emit_comparison, plan_json, print_comparison
 from console.commands.transfer_bar import optional_plan, pool_to, with_ssh
 from console.output import command_body, emit_json, json_option, say
 
@@ -131,7 +131,7 @@ def command(
         if path is not None:
             _write(path, draw(said, *(thinned(side[0].drawn(), 1200) for side in (old, new))))
     if as_json:
-        emit_json(said)
+        emit_comparison(said, found, rule, (old, new))
     else:
         print_comparison(found, metric, axis, rule, notes, (old, new))
     return 0 if found.verdict is Verdict.PASS else 1

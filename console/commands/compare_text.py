@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from backends.escape import plain
-from console.output import say
+from console.output import emit_json, emit_json_with_rows, say
 
 if TYPE_CHECKING:
     from backends.validation.compare import Comparison, Judged
@@ -44,6 +45,29 @@ def comparison_json(
     }
 
 
+def emit_comparison(said: dict[str, Any], found: Comparison, rule: Rule, runs: tuple[list[Curve], list[Curve]]) -> None:
+    """Print it on stdout; of a comparison so long that only notable places are held, every place as it is judged."""
+    if found.total == len(found.judged):
+        emit_json(said)
+    else:
+        emit_json_with_rows(said, "points", _every_point(runs[0][0], runs[1][0], rule))
+
+
+def _every_point(old: Curve, new: Curve, rule: Rule) -> Iterator[list[dict[str, Any]]]:
+    from backends.validation.bulk import every_stretch
+    from backends.validation.compare import judge_stretch
+
+    for stretch in every_stretch(old, new, rule):
+        if stretch.is_within:
+            rows = zip(stretch.xs, stretch.left, stretch.right, stretch.deltas, strict=True)
+            yield [
+                {"at": x, "legacy": a, "target": b, "delta": d, "verdict": "PASS", "too_good": False, "note": ""}
+                for x, a, b, d in rows
+            ]
+        else:
+            yield [point_of(j) for j in judge_stretch(stretch, rule)]
+
+
 def point_of(j: Judged) -> dict[str, Any]:
     verdict = j.verdict.value if j.verdict is not None else "INCONCLUSIVE"
     point: dict[str, Any] = {"at": j.at, "legacy": j.legacy, "target": j.target, "delta": j.delta, "verdict": verdict}
@@ -71,9 +95,7 @@ def print_comparison(
         words = f"  {plain(j.note)}" if j.note else ("  too good" if j.too_good else "")
         say(f"{number(j.at):>12}  {number(j.legacy):>12}  {number(j.target):>12}  {delta:>9}  {verdict}{words}")
     if found.total > _SHOWN:
-        say(
-            f"{'':>12}  of {found.total} places; --json has {'them all' if found.total == len(found.judged) else 'the notable ones'}"
-        )
+        say(f"{'':>12}  of {found.total} places; --json has them all")
     picture = draw_curves(
         *(thinned(side[0].drawn()) for side in runs),
         unicode="utf" in (sys.stdout.encoding or "").lower(),

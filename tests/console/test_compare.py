@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -55,6 +56,18 @@ def test_the_json_is_the_contracts(legacy: str, target: str) -> None:
     assert [p["verdict"] for p in body["points"]] == ["PASS", "BREACH", "PASS"]
     assert body["points"][1]["delta"] == pytest.approx(0.016)
     assert {"at", "legacy", "target", "delta", "verdict"} <= set(body["points"][0])
+
+
+@pytest.mark.parametrize("spike", [1.0, 1.1, math.nan])
+def test_the_json_of_a_very_long_comparison_has_every_place(tmp_path: Path, spike: float) -> None:
+    old = write(tmp_path / "old.jsonl", dict.fromkeys(range(25_000), 1.0))
+    new = write(tmp_path / "new.jsonl", dict.fromkeys(range(25_000), 1.002) | {9_999: spike})
+    body = json.loads(compare(old, new, "--json").stdout)
+    assert [p["at"] for p in body["points"]] == list(range(25_000))
+    assert body["points"][9_998]["verdict"] == "PASS"
+    assert body["points"][9_998]["delta"] == pytest.approx(0.002)
+    assert body["points"][9_999]["verdict"] == body["verdict"] == ("PASS" if spike == 1 else "BREACH")
+    assert list(body)[-1] == "explanation"
 
 
 def test_the_text_has_a_table_and_both_curves(legacy: str, target: str) -> None:

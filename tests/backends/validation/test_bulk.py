@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.validation import bulk
-from backends.validation.compare import Comparison, compare_points
+from backends.validation.bulk import every_stretch
+from backends.validation.compare import Comparison, compare_points, judge_stretch
 from backends.validation.curve import Curve
+from backends.validation.rule import Rule
 from backends.validation.series import Sample, Series
 from backends.verdict import Verdict
 
@@ -49,6 +51,9 @@ def test_a_long_run_gets_the_verdict_of_a_short_one(
     assert fast.verdict is slow.verdict
     assert fast.total == slow.total
     assert {j.at: repr(j) for j in fast.judged}.items() <= {j.at: repr(j) for j in slow.judged}.items()
+    rule = Rule(0.005, higher, one_sided)
+    every = [j for s in every_stretch(curve(old), curve(new), rule) for j in judge_stretch(s, rule)]
+    assert repr(every) == repr(list(slow.judged))
     bad = {j.at for j in slow.judged if j.verdict is not Verdict.PASS}
     assert bad <= {j.at for j in fast.judged}
     assert repr(fast.value) == repr(slow.value)
