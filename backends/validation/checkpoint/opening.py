@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backends.errors import UsageError
 from backends.escape import plain
-from backends.plan.models import Plan
-from backends.plan.models import Store as StoreSpec
-from backends.ssh.pool import SshPool
-from backends.stores.open import open_store, parse_url
 from backends.validation.checkpoint.side import LocalSide, StoreSide, store_side
+
+if TYPE_CHECKING:
+    from backends.plan.models import Plan
+    from backends.plan.models import Store as StoreSpec
+    from backends.ssh.pool import SshPool
 
 
 async def open_side(name: str, text: str, *, plan: Plan | None, base: Path, ssh: SshPool | None) -> LocalSide | StoreSide:
@@ -25,6 +27,8 @@ async def open_side(name: str, text: str, *, plan: Plan | None, base: Path, ssh:
                 f"{name}: there is no {plain(text, 300)}", hint="a file or folder, or s3://, gs://, az://, ssh://HOST/PATH"
             )
         return await asyncio.to_thread(LocalSide, path)
+    from backends.stores.open import open_store, parse_url
+
     parsed = parse_url(name, text)
     trimmed = text.rstrip("/")
     head, _, last = trimmed.rpartition("/")
@@ -43,5 +47,7 @@ async def open_side(name: str, text: str, *, plan: Plan | None, base: Path, ssh:
 
 def _spec(url: str, stores: Mapping[str, StoreSpec]) -> StoreSpec:
     """The plan's store that the URL lies below, the longest first; else a store of its own with the environment's credentials."""
+    from backends.plan.models import Store
+
     fitting = [s for s in stores.values() if url == s.url.rstrip("/") or url.startswith(s.url.rstrip("/") + "/")]
-    return max(fitting, key=lambda s: len(s.url), default=StoreSpec(url=url))
+    return max(fitting, key=lambda s: len(s.url), default=Store(url=url))

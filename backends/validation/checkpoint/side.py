@@ -13,16 +13,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from backends.escape import plain
 from backends.ssh.errors import SshError
-from backends.ssh.pool import SshPool
 from backends.stores.base import ObjectInfo, Store
-from backends.stores.checksum import crc32c, crc64nvme
 from backends.stores.errors import SourceChanged, StoreError
 from backends.validation.checkpoint.direct import LEAST, is_cached, open_direct, read_direct
 from backends.validation.errors import CheckpointRefused
+
+if TYPE_CHECKING:
+    from backends.ssh.pool import SshPool
 
 MOST_FILES = 100_000
 _HASHED_AT_LEAST = 10 << 20  # bytes a second that hashing on a host is given time for
@@ -174,6 +175,8 @@ class LocalSide:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._whole_sum, file, algorithm)
 
     def _whole_sum(self, file: str, algorithm: str) -> str:
+        from backends.stores.checksum import crc32c, crc64nvme
+
         size, place = self.files[file], memoryview(bytearray(_HASH_PIECE))
         digest, value = hashlib.md5(usedforsecurity=False), ""
         for at in range(0, size, _HASH_PIECE):
