@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -81,20 +82,31 @@ def _evict(files: tuple[Path, ...]) -> None:
 
 
 def _disk_rate(files: tuple[Path, ...]) -> float:
-    """Bytes a second of both files read side by side, nothing done with them."""
+    """Bytes a second of both files read side by side, nothing done with them: through the page cache or past it, whichever is faster."""
+    return max(_rate(files, flags) for flags in (0, os.O_DIRECT))
+
+
+def _rate(files: tuple[Path, ...], flags: int) -> float:
     _evict(files)
     began = time.monotonic()
     with ThreadPoolExecutor(len(files)) as threads:
-        done = sum(threads.map(_read, files))
+        done = sum(threads.map(_read, files, [flags] * len(files)))
     return done / (time.monotonic() - began)
 
 
-def _read(path: Path) -> int:
-    handle, place, done = os.open(path, os.O_RDONLY), bytearray(PIECE), 0
-    while count := os.preadv(handle, [place], done):
+def _read(path: Path, flags: int) -> int:
+    """From two threads, half the file each: one read at a time does not keep a disk busy."""
+    middle = path.stat().st_size // 2 // PIECE * PIECE
+    with ThreadPoolExecutor(2) as threads:
+        return sum(threads.map(_read_part, [path] * 2, [flags] * 2, [0, middle], [middle, path.stat().st_size]))
+
+
+def _read_part(path: Path, flags: int, start: int, end: int) -> int:
+    handle, place, done = os.open(path, os.O_RDONLY | flags), mmap.mmap(-1, PIECE), start
+    while done < end and (count := os.preadv(handle, [place], done)):
         done += count
     os.close(handle)
-    return done
+    return done - start
 
 
 def _our_rate(files: tuple[Path, ...]) -> tuple[float, int, float]:
