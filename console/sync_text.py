@@ -124,7 +124,7 @@ def result_lines(result: RoundResult, trend: Trend) -> list[str]:
         facts.append(("moved", f"{size(result.bytes)} in {seconds(result.seconds)}{speed}"))
     if result.hub_bytes:
         facts.append(("hub", f"{size(result.hub_bytes)} sent, {size(result.saved_bytes)} saved"))
-    if len(result.carried) > 1:
+    if len(result.carried) > 1 and result.bytes:
         facts.append(("carried", by_host(result.carried)))
     if result.resent_bytes:
         facts.append(("again", f"{size(result.resent_bytes)} of what an earlier run had begun"))

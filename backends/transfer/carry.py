@@ -285,4 +285,5 @@ class Carrying:
             progress.oldest_missing_at = await self._work.oldest()
             progress.streams, progress.streams_limit = streams.active, streams.limit
             progress.busy = streams.refusals - before
+            self._passage.tell_notes()
             await asyncio.sleep(_GLANCE_SECONDS)

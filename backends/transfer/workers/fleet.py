@@ -177,7 +177,7 @@ class Worker:
                     await asyncio.gather(beating, return_exceptions=True)
             raise WorkerLost(self._last_words(lines))
         finally:
-            self._end("lost")
+            self._end("was lost")
 
     async def _listen(self, lines: RemoteLines) -> None:
         noise, began = 0, False
@@ -209,7 +209,7 @@ class Worker:
     def _take(self, message: Mapping[str, Any], lines: RemoteLines) -> None:
         if "ready" in message:
             self._lines, self.is_ready = lines, True
-            self._says("carries")
+            self._says(f"{self.host} carries")
         elif "n" in message:
             number = message["n"]
             waiter = self._asked.get(number) if type(number) is int else None
@@ -236,7 +236,7 @@ class Worker:
         """Whoever waits for it learns that it is gone."""
         lines, self._lines, self.is_ready = self._lines, None, False
         if lines is not None:
-            self.said = why
+            self._says(f"{self.host} {why}")
             lines.stop()
         waiters, self._asked = list(self._asked.values()), {}
         for waiter in waiters:
@@ -253,6 +253,7 @@ class Fleet:
         self._here = 0
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
+        self._told: list[str] | None = None
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -260,13 +261,16 @@ class Fleet:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._told = self.told
         for task in self._tasks:
             task.cancel()
         await self._group.__aexit__(kind, error, trace)
 
     @property
     def told(self) -> list[str]:
-        """Who carries nothing, and why: for people."""
+        """Who carries nothing, and why: for people. After the end, as it was before."""
+        if self._told is not None:
+            return self._told
         return [f"worker {worker.said}" for worker in self.workers if worker.known.is_set() and not worker.is_ready]
 
     @property

@@ -157,6 +157,7 @@ async def test_a_host_carries_its_share_and_the_proof_is_of_every_byte(world: Wo
     assert result.carried["box"] > 0, progress.notes
     assert sum(result.carried.values()) == result.bytes == sum(map(len, bodies.values()))
     assert seen, "no worker was seen"
+    assert not progress.notes
     assert not any(world.weed.secret_key in line for lines in seen for line in lines)
     assert world.workers() == []
 
