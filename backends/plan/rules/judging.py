@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 from backends.escape import plain
+from backends.listed import listed
 from backends.plan.defaults import default_trigger, triggers_of
 from backends.plan.document import Path
 from backends.plan.models import Gate, Measure, Plan, Trigger
@@ -78,6 +79,10 @@ def _check_trigger(path: Path, trigger: Trigger, plan: Plan, findings: Findings)
     if measure is not None and measure.kind == "error_rate" and trigger.above is not None and trigger.above > 1:
         message = f"found {trigger.above:g} as the limit of an error rate, expected a percentage such as 0.1%"
         findings.error((*path, "above"), "unit", message)
+    writers = [plain(w.name, 80) for w in plan.workloads if w.writes]
+    if trigger.action == "rollback" and trigger.mode == "emergency" and writers and trigger.emergency_gap is None:
+        message = f"found an emergency that may leave behind what {listed(writers, 3)} wrote on target: while that may be, it goes the graceful way"
+        findings.warning((*path, "mode"), "gap_not_accepted", message, "emergency_gap: accepted, or mode: graceful")
     _check_rising((*path, "at"), trigger.at, findings)
 
 

@@ -127,6 +127,7 @@ CASES = [
     ("{dataset: corpus, verified: all}", "{verified: all}", "error", "one_kind", "gates.staging[2]"),
     ("{dataset: corpus, verified: all}", "{dataset: corpus, verified: all, within: 5%}", "error", "not_used", "gates.staging[2].within"),
     ("at: [10, 50, 100]", "at: [10, 100, 50]", "error", "at_rise", "gates.staging[0].at[2]"),
+    ("mode: graceful", "mode: emergency", "warning", "gap_not_accepted", "triggers[0].mode"),
     ("windows: [2min, 10min]", "windows: [10min, 2min]", "error", "windows_order", "triggers[0].windows"),
     ("windows: [2min, 10min]", "windows: [2min]", "error", "missing_field", "triggers[0].windows[1]"),
     ("windows: [2min, 10min]", "windows: [2min, 30min]", "warning", "soak_below_window", "routes[0].soak.at_least"),
