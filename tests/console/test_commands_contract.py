@@ -11,7 +11,7 @@ import pytest
 
 from backends.errors import CouldNot, RefusedByRule
 from backends.snapshot import Lag, PreviewView, StepView
-from console.commands.rollback import preview_lines
+from console.commands.rollback import gap_line, preview_lines
 from console.main import COMMANDS, LazyGroup, cli, main
 from console.output import command_body, emit_json, fail
 
@@ -154,6 +154,22 @@ def test_the_shell_completes_commands_options_and_migrations(
     with pytest.raises(SystemExit):
         cli.main(prog_name="cutover")
     assert offered in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("gap", "said"),
+    [
+        (Lag(), "gap: not known"),
+        (Lag(objects=0, bytes=0, age=9.0), "gap: none, target's writer was stopped before the last look"),
+        (Lag(objects=0, bytes=0, age=9.0, may_be_more=True), "gap: none at the last look, 9 s ago; what target wrote since"),
+        (
+            Lag(objects=3, bytes=2048, seconds=60.0, age=9.0, may_be_more=True),
+            "at the last look, 9 s ago; what target wrote since",
+        ),
+    ],
+)
+def test_the_gap_of_a_preview_says_how_old_its_look_is_and_what_may_have_come_since(gap: Lag, said: str) -> None:
+    assert said in gap_line(PreviewView(command="rollback", mode="emergency", gap=gap))
 
 
 def test_a_preview_in_text_escapes_what_it_names_and_tells_the_gap() -> None:

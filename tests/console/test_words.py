@@ -13,6 +13,7 @@ from console.keymap import ACTS, KEYS, LOOKS
 from console.words import gap_words, refusal_words, run_result, what_changed
 from tests.fixtures.snapshots import AT, EVIL, rolled_back, soaking
 from widgets.plan_gates import PlanEntry
+from widgets.readiness import gap_words as readiness_words
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "keys.md"
 
@@ -24,6 +25,9 @@ def preview(*texts: str, **more: object) -> PreviewView:
 def test_a_gap_that_is_not_known_is_not_called_none() -> None:
     assert gap_words(Lag()) == "gap -"
     assert gap_words(Lag(objects=0, bytes=0)) == "no gap"
+    assert gap_words(Lag(objects=0, bytes=0, age=31.0, may_be_more=True)) == "no gap 31 s ago"
+    assert readiness_words(Lag(objects=0, bytes=0, age=31.0, may_be_more=True)) == "none 31s ago"
+    assert readiness_words(Lag(objects=3, bytes=2048, age=31.0, may_be_more=True)) == "3+ objects 2.00 KiB"
 
 
 def test_what_changed_names_the_steps() -> None:
