@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -41,8 +42,15 @@ class Followed(ABC):
 
     def _on_ours(self, rows: list[Row], came: float, *, is_new: bool) -> list[Row]:
         """These rows with their times by our clock. `is_new`: they were written since the last look; what is read once more was not."""
+        if not is_new and self._own.is_ours:
+            self._own.saw(max((row.time for row in rows if row.time is not None), default=-math.inf))
+            return rows
         place = self._own.on_ours if is_new else self._own.as_known
-        return [row._replace(time=place(row.time, came)) if row.time is not None else row for row in rows]
+        out = []
+        for row in rows:
+            at = place(row.time, came) if row.time is not None else None
+            out.append(row if at == row.time else row._replace(time=at))
+        return out
 
     @property
     def is_caught_up(self) -> bool:

@@ -41,10 +41,19 @@ class SourceClock:
             self._behind = came - own
         return own + self._behind
 
-    def as_known(self, own: float, came: float) -> float:
-        """Of a line that may have been written long before it came."""
+    @property
+    def is_ours(self) -> bool:
+        """Are its times taken as they are?"""
+        return self._behind == 0.0
+
+    def saw(self, own: float) -> None:
+        """A time of its own that it has come to."""
         if math.isfinite(own):
             self._newest = max(self._newest, own)
+
+    def as_known(self, own: float, came: float) -> float:
+        """Of a line that may have been written long before it came."""
+        self.saw(own)
         return own + self._behind
 
 
