@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,11 @@ def test_changed_values_end_in_problems_with_lines(tree: Any, chance: random.Ran
         container, key = chance.choice(slots(tree))
         way = chance.random()
         if way < 0.6:
-            container[key] = chance.choice(ODD)
+            container[key] = deepcopy(chance.choice(ODD))  # a later change may go inside it
         elif way < 0.8:
             del container[key]
         elif isinstance(container, dict):
             container[str(key) + "x"] = container.pop(key)
         else:
-            container.append(container[key])
+            container.append(deepcopy(container[key]))
     judged(json.dumps(tree, indent=1).replace("NaN", ".nan"))
