@@ -128,11 +128,23 @@ def agent(tmp_path: Path) -> Iterator[str]:
         process.wait()
 
 
+async def until_it_listens(socket: str) -> None:
+    """Its socket is there a moment before anybody answers at it, and it tells nobody."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                _, writer = await asyncio.open_unix_connection(socket)
+            except (FileNotFoundError, ConnectionRefusedError):
+                await asyncio.sleep(0.01)
+            else:
+                writer.close()
+                return await writer.wait_closed()
+
+
 async def test_a_host_that_answers_only_by_the_logins_agent_ends_with_your_login(
     tmp_path: Path, sshd: OpenSsh, agent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    while not Path(agent).exists():  # noqa: ASYNC110 - it makes its socket and tells nobody
-        await asyncio.sleep(0.01)
+    await until_it_listens(agent)
     added = await asyncio.create_subprocess_exec(
         "ssh-add", "-q", str(sshd.folder / "id_ed25519"), env={"SSH_AUTH_SOCK": agent, "PATH": os.environ["PATH"]}
     )
