@@ -34,9 +34,13 @@ def warm_up(values: Sequence[float], *, higher_is_better: bool) -> int:
         count = len(drawn) - cut
         return (squares[count - 1] - sums[count - 1] ** 2 / count) / count**2
 
-    cut = min(range(len(head) // 2 + 1), key=error)
-    if not cut:
-        return 0
-    early, rest = median(head[:cut]), median(head[cut:])
-    slower = early < rest * (1 - _SLOWER) if higher_is_better else early > rest * (1 + _SLOWER)
-    return cut if slower else 0
+    most, least = len(head) // 2, _SLOWER * abs(middle)
+    while most:
+        cut = min(range(most + 1), key=error)
+        if not cut:
+            return 0
+        slower = median(head[:cut]) - median(head[cut:])
+        if (-slower if higher_is_better else slower) > least:
+            return cut
+        most, least = min(most // 2, cut - 1), far  # chance further on may look better than the few that were slow
+    return 0

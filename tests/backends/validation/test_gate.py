@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backends.plan.models import Gate, Measure, MeasureKind, Source
@@ -176,6 +176,7 @@ def test_a_target_that_stutters_shows_it_in_the_tail() -> None:
 
 
 @given(st.integers(0, 80), st.integers(100, 400), st.integers(0, 10_000))
+@example(1, 122, 322)
 def test_the_warm_up_that_is_left_out_is_about_what_there_was(slow: int, count: int, seed: int) -> None:
     chance = random.Random(seed)
     values = [(5.0 if i < slow else 1.0) * chance.gauss(1, 0.05) for i in range(count)]
