@@ -28,14 +28,16 @@ _SHOWN = 2000  # bytes of output
 _START = (
     'umask 077; mkdir -- "$1" || exit 3; cd -- "$2" || { rmdir -- "$1"; exit 4; }; dir=$1; shift 2; '
     'setsid sh -c \'dir=$1; shift; echo $$ >"$dir/pid"; "$@" >"$dir/output" 2>&1 </dev/null; '
-    'echo $? >"$dir/ended"; mv "$dir/ended" "$dir/status"\' sh "$dir" "$@" >/dev/null 2>&1 </dev/null &'
+    'echo $? >"$dir/ended"; mv "$dir/ended" "$dir/status"\' sh "$dir" "$@" >/dev/null 2>&1 </dev/null & '
+    # Not before its number is known: whoever ends it right away could not kill it.
+    'i=0; while [ ! -s "$dir/pid" ] && [ $i -lt 200 ]; do sleep 0.05; i=$((i+1)); done'
 )
 _LOOK = (
     'if [ -f "$1/status" ]; then cat "$1/status"; elif [ ! -f "$1/pid" ] || kill -0 "$(cat "$1/pid")" 2>/dev/null; '
     'then echo running; elif [ -f "$1/status" ]; then cat "$1/status"; else echo gone; fi'
 )
 _OUTPUT = 'tail -c "$2" -- "$1/output"'
-_END = 'pid=$(cat "$1/pid" 2>/dev/null) && [ ! -f "$1/status" ] && kill -KILL -- "-$pid" 2>/dev/null; rm -rf -- "$1"'
+_END = 'pid=$(cat "$1/pid" 2>/dev/null) && [ ! -f "$1/status" ] && kill -KILL -- "-$pid" 2>/dev/null; rm -rf -- "$1" || { sleep 0.2; rm -rf -- "$1"; }'
 
 
 @dataclass(frozen=True, slots=True)
