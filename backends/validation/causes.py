@@ -21,13 +21,13 @@ from backends.validation.wording import number, percent
 _LEAST = 4  # places that show a shape
 _MOST = 300  # that are looked at, evenly spread
 _SCALES = (2.0, 0.5, 4.0, 0.25, 8.0, 0.125)
-_MEANT = (  # what a setting's name tells: most telling first
-    (("batch", "accumulation"), "another batch size"),
-    (("lr", "learning", "warmup", "decay", "schedule", "opt"), "another learning rate or schedule"),
+_MEANT = (  # what a setting's name tells: the likeliest cause first
+    (("version", "framework", "cuda", "driver"), "another version of the software"),
     (("seed",), "another seed: initial weights and the order of the data differ"),
     (("precision", "tf32", "bf16", "fp16", "fp8", "amp", "dtype"), "another precision"),
-    (("version", "framework", "cuda", "driver"), "another version of the software"),
-    (("samples", "dataset", "data"), "other data"),
+    (("shuffle", "sampler", "samples", "dataset", "data"), "other data, or another order of them"),
+    (("batch", "accumulation"), "another batch size"),
+    (("lr", "learning", "warmup", "decay", "schedule", "opt"), "another learning rate or schedule"),
 )
 
 
