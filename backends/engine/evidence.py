@@ -6,7 +6,7 @@ for their input, drivers and runtimes that differ between the sides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from backends.escape import plain
@@ -19,6 +19,7 @@ from backends.validation.followed import Followed
 from backends.validation.gate import within_of
 from backends.validation.measured import direction_of
 from backends.validation.series import Sample
+from backends.validation.trial.environment import MACHINES, causes_in
 from backends.validation.web import shown_url
 
 NEWEST = 20_000  # figures of a side: a rollback waits for the journal, and the journal for these
@@ -58,12 +59,26 @@ def _curve(side: Followed) -> Curve:
 
 
 def causes_of_breach(
-    measure: Measure, legacy: Followed, target: Followed, before: Sequence[HostView], after: Sequence[HostView]
+    measure: Measure,
+    legacy: Followed,
+    target: Followed,
+    before: Sequence[HostView],
+    after: Sequence[HostView],
+    recorded: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, str]]:
-    """Most likely first. `before` and `after` are the hosts that the workload runs on, on legacy and on target."""
+    """Most likely first. `before` and `after` are the hosts that the workload runs on, on legacy and on target; `recorded` what the last
+    validation run found to differ between the environments of both (`name`, `legacy`, `target`)."""
+    software = [
+        Cause(c.cause, f"when it was validated: {c.evidence}")
+        for c in causes_in([(str(d.get("name")), d.get("legacy"), d.get("target")) for d in recorded])
+    ]
     machines = [*_troubled(after), *_starved(after), *_versions(before, after)]
     figures = _figures(measure, legacy, target)
-    causes = [*figures, *machines] if measure.kind in ("loss", "value") else [*machines, *figures]
+    if measure.kind in ("loss", "value"):
+        known = [c for c in software if c.cause != MACHINES]
+        causes = [*known, *figures, *machines, *(c for c in software if c not in known)]
+    else:
+        causes = [*machines, *software, *figures]
     return [{"cause": c.cause, "evidence": c.evidence} for c in causes]
 
 

@@ -26,6 +26,7 @@ from backends.snapshot import GateView, TriggerView, ValidationView
 from backends.validation.baseline import Baseline
 from backends.validation.followed import Followed
 from backends.validation.gate import judge_gate
+from backends.validation.memory import capacity_of
 from backends.validation.trigger import TriggerResult, judge_trigger
 from backends.validation.view import validation_view
 from backends.verdict import Verdict
@@ -47,6 +48,9 @@ class Judge:
         self._followers = followers
         plan = engine.plan
         self._measures = {m.name: m for m in plan.measures}
+        self._capacities = {
+            m.name: (capacity_of(plan, m.workload, "legacy"), capacity_of(plan, m.workload, "target")) for m in plan.measures
+        }
         self._classes = {w.name: w.class_ for w in plan.workloads}
         self.triggers = triggers_of(plan)
         self._phase_gates = {phase: gates_of(plan, phase) for phase in Phase}
@@ -162,7 +166,8 @@ class Judge:
                 [view for name in names if (view := self._engine.world.fleet.view(name, self._engine.stamp())) is not None]
                 for names in (runs_on.legacy, runs_on.target)
             )
-            told["causes"] = causes_of_breach(measure, legacy, target, before, after)
+            trained = self._engine.migration.validated.get(measure.workload, {})
+            told["causes"] = causes_of_breach(measure, legacy, target, before, after, trained.get("differences", ()))
         return told
 
     async def _act(self, trigger: Trigger, result: TriggerResult) -> None:
@@ -223,7 +228,7 @@ class Judge:
         measure = self._measures[gate.measure or ""]
         feeds = self._feeds[measure.name, "legacy"], self._feeds[measure.name, "target"]
         measure, recorded = self._with_baseline(measure)
-        result = judge_gate(gate, measure, *feeds, now=now, baseline=recorded)
+        result = judge_gate(gate, measure, *feeds, now=now, baseline=recorded, capacities=self._capacities[measure.name])
         return GateView(
             name=gate.name, phase=phase, verdict=result.verdict, reason=result.reason,
             value=_finite(result.value), limit=_finite(result.limit),

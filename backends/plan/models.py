@@ -329,7 +329,9 @@ class Source(Part):
     prometheus: str | None = None
     query: str | None = None
     total: str | None = None  # error rates of Prometheus: a counter of all requests; `query` is the counter of failed ones
-    unit: Literal["s", "ms", "us"] | None = None  # latencies of Prometheus: what the query gives; taken as ms
+    unit: Literal["s", "ms", "us", "B", "MB", "MiB", "GB", "GiB"] | None = (
+        None  # of a latency of Prometheus (taken as ms), of memory
+    )
     mlflow: str | None = None  # the tracking server's address
     run: str | None = None  # of MLflow: the run's id
     token: str | None = Field(default=None, repr=False)  # of Prometheus and MLflow: a reference

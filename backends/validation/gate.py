@@ -15,6 +15,7 @@ from backends.validation.baseline import Baseline
 from backends.validation.compare import compare_points, percent, relative
 from backends.validation.error_rule import LEAST_REQUESTS
 from backends.validation.measured import Measured, direction_of, finite, silence_of, span
+from backends.validation.memory import HEADROOM, Use, judge_room, use_of
 from backends.validation.question import DEFAULT_ERROR_RATE
 from backends.validation.series import Sample, Series
 from backends.validation.stats import Interval, binomial_lower, binomial_upper, quantile, quantile_interval, ratio_interval
@@ -36,6 +37,9 @@ DEFAULT_WITHIN = {
 }
 
 
+BATCH_WITHIN = 0.2  # of a batch workload's throughput and step time
+
+
 @dataclass(frozen=True, slots=True)
 class GateResult:
     """What a gate says; `points` where it judges at places. `waiting`: nothing wrong so far, more data are to come."""
@@ -55,9 +59,17 @@ def within_of(spec: Gate, measure: Measure) -> float:
 
 
 def judge_gate(
-    spec: Gate, measure: Measure, legacy: Measured, target: Measured, *, now: float, baseline: Baseline | None = None
+    spec: Gate,
+    measure: Measure,
+    legacy: Measured,
+    target: Measured,
+    *,
+    now: float,
+    baseline: Baseline | None = None,
+    capacities: tuple[float | None, float | None] = (None, None),
 ) -> GateResult:
-    """Judge one gate on a measure at `now` (unix seconds). Where legacy cannot be asked any more, its recorded `baseline` stands for it."""
+    """Judge one gate on a measure at `now` (unix seconds). Where legacy cannot be asked any more, its recorded `baseline` stands for it.
+    `capacities`: what a card of legacy and of the target has, bytes."""
     if baseline is not None and (stead := _by_baseline(spec, measure, legacy, target, baseline, now)) is not None:
         return stead
     by_points = bool(spec.at) or (measure.kind in ("loss", "value") and legacy.series.by != "time")
@@ -76,7 +88,7 @@ def judge_gate(
             return GateResult(quiet[0], None, within_of(spec, measure), quiet[1])
     if measure.kind == "error_rate":
         return _error_rate(spec, measure, legacy, target, now)
-    return _over_time(spec, measure, legacy, target, now)
+    return _over_time(spec, measure, legacy, target, now, capacities)
 
 
 def _by_baseline(
@@ -144,7 +156,14 @@ def _seen(spec: Gate, sides: tuple[Measured, ...], now: float) -> tuple[float, s
     return now - spec.for_, f"{span(max(0.0, now - began))} of {span(spec.for_)}"
 
 
-def _over_time(spec: Gate, measure: Measure, legacy: Measured, target: Measured, now: float) -> GateResult:
+def _over_time(
+    spec: Gate,
+    measure: Measure,
+    legacy: Measured,
+    target: Measured,
+    now: float,
+    capacities: tuple[float | None, float | None],
+) -> GateResult:
     limit = within_of(spec, measure)
     start, missing = _seen(spec, (legacy, target), now)
     (ours, cold), (theirs, cold_before) = (_steady(measure, s.series, start) for s in (target, legacy))
@@ -154,11 +173,15 @@ def _over_time(spec: Gate, measure: Measure, legacy: Measured, target: Measured,
         reason = f"{len(theirs)} and {len(ours)} samples, {least} a side needed"
         return GateResult(Verdict.INCONCLUSIVE, None, limit, reason, waiting=True)
     if measure.kind == "memory":
+        before = use_of(measure.legacy, theirs[-1], capacities[0])
+        use = use_of(measure.target, ours[-1], capacities[1])
+        if use is not None and spec.within is None:
+            return _room(before, use, missing)
         return _peak(ours[-1], theirs[-1], limit, missing)
     chosen = known_quantile(measure.quantile or 0.99, [ours, theirs]) if requests else 0.5
     result = non_inferior(measure, ours, theirs, chosen, limit, missing)
     if measure.kind in ("step_time", "throughput"):
-        result = replace(result, reason=f"{result.reason}; {_tail_words(measure, ours, theirs)}")
+        result = replace(result, reason=f"{result.reason}; {tail_words(measure, ours, theirs)}")
     if cold or cold_before:
         words = f"warm-up left out: {cold_before} and {cold} samples"
         result = replace(result, reason=f"{result.reason}; {words}")
@@ -176,7 +199,7 @@ def _steady(measure: Measure, series: Series, start: float) -> tuple[list[float]
     return sorted(values[cold:]), cold
 
 
-def _tail_words(measure: Measure, ours: list[float], theirs: list[float]) -> str:
+def tail_words(measure: Measure, ours: list[float], theirs: list[float]) -> str:
     """The slow tail, told beside the median: a target that stutters has the same median."""
     q = 0.05 if direction_of(measure) else 0.95
     left, right = quantile(theirs, q), quantile(ours, q)
@@ -215,6 +238,15 @@ def _bounded(measure: Measure, limit: float, missing: str, q: float, figures: tu
     if worst > limit:
         return GateResult(Verdict.INCONCLUSIVE, delta, limit, f"cannot tell yet: {bounds}", waiting=True)
     return GateResult(Verdict.PASS, delta, limit, bounds, too_good=worst < -limit)
+
+
+def _room(before: Use | None, use: Use, missing: str) -> GateResult:
+    """The peak against what the card has: a larger card may well be filled further."""
+    verdict, words = judge_room(before, use)
+    value, limit = use.peak / use.capacity, 1 - HEADROOM
+    if missing and verdict is Verdict.PASS:
+        return GateResult(Verdict.INCONCLUSIVE, value, limit, f"{missing}; {words}", waiting=True)
+    return GateResult(verdict, value, limit, words)
 
 
 def _peak(ours: float, theirs: float, limit: float, missing: str) -> GateResult:

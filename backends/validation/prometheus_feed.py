@@ -94,7 +94,7 @@ class PrometheusFeed(Followed):
         query, total = self.source.query or "", self.source.total
         points = await query_range(self._web, server, query, start, end, self._step)
         if total is None:
-            scale = SCALES[self.source.unit] if self.source.unit is not None else 1.0
+            scale = SCALES.get(self.source.unit or "", 1.0)  # memory stays as it is
             return [Sample(t, t, v * scale) for t, v in points]
         requests = await query_range(self._web, server, total, start, end, self._step)
         return self._counters.take(points, requests)

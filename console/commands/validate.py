@@ -121,6 +121,8 @@ def _print(trial: Trial) -> None:
 
     for judged in trial.judged:
         say(f"{plain(judged.figure.value, 40):<20}{judged.verdict.value}: {plain(judged.reason, 400)}")
+    for cause in trial.causes:
+        say(f"  {plain(cause.cause)}: {plain(cause.evidence, 400)}")
     apart = unlike(trial.environments["legacy"], trial.environments["target"])
     if apart:
         say("")

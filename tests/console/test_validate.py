@@ -20,6 +20,7 @@ from backends.engine.journal import read_events
 from backends.engine.lock import StateLock
 from backends.statedir import make_state_dir
 from tests.conftest import ROOT
+from tests.peers.nvidia_smi import fake_smi
 from tests.peers.openssh import OpenSsh, openssh
 
 CUTOVER = [sys.executable, "-c", "from console.main import main; main()"]
@@ -115,11 +116,33 @@ async def test_another_rate_of_learning_on_target_breaches_and_so_does_a_slow_on
     assert "+20 %" in body["metrics"][1]["reason"]
     assert body["reason"].startswith("loss: ")
     assert "the sides differ in TORCH_ALLOW_TF32_CUBLAS_OVERRIDE none → 1" in body["reason"]
+    assert body["causes"][0]["cause"] == "flags of precision differ (TF32 and the like)"
+
+
+async def test_a_gpu_without_room_to_spare_breaches_with_what_it_has(tmp_path: Path) -> None:
+    smi = [fake_smi(tmp_path / name / "bin") for name in ("a", "b")]
+    for side, used in zip(smi, (60_000, 80_000), strict=True):
+        side.say(f"0, {used}, 81559", "1, 10, 81559")
+    async with AsyncExitStack() as stack:
+        path = os.environ["PATH"]
+        legacy = await stack.enter_async_context(openssh(tmp_path / "one", env={"PATH": f"{smi[0].folder}:{path}"}))
+        target = await stack.enter_async_context(openssh(tmp_path / "two", env={"PATH": f"{smi[1].folder}:{path}"}))
+        code, body = await Sides(tmp_path, legacy, target).validate(f"{{command: {COMMAND}, compare: {COMPARED}}}")
+    assert (code, body["verdict"]) == (1, "BREACH")
+    assert body["reason"].startswith(
+        "GPU memory: target has too little room: peak 78.1 of 79.6 GiB on target, 58.6 of 79.6 GiB on legacy"
+    )
+    assert body["sides"]["target"]["runs"][0]["gpu_memory"] == {"peak": 80_000 * 2**20, "capacity": 81_559 * 2**20}
+    assert body["metrics"][-1]["kind"] == "memory"
 
 
 @pytest.mark.parametrize(
     ("trial", "words"),
     [
+        (
+            '{command: [sh, -c, "echo CUDA out of memory. Tried to allocate 2 GiB; exit 1"], compare: [{value: loss}]}',
+            "memory ran out on",
+        ),
         ('{command: [sh, -c, "echo out of memory; exit 7"], compare: [{value: loss}]}', "ended with 7 on"),
         ('{command: [sh, -c, "sleep 60"], compare: [{value: loss}], timeout: 1s}', "has not ended within 1 s"),
         ('{command: ["true"], compare: [{value: loss}], folder: /no/such; touch /tmp/oops}', "there is no folder"),

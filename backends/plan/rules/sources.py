@@ -17,11 +17,11 @@ _ONLY = {
     "pattern": ("file",),
     "query": ("prometheus",),
     "total": ("prometheus",),
-    "unit": ("prometheus",),
     "run": ("mlflow",),
     "token": ("prometheus", "mlflow"),
 }
 _AXES: dict[str, tuple[Axis, ...]] = {"prometheus": ("time",), "mlflow": ("step", "time")}
+_TIMES, _BYTES = ("s", "ms", "us"), ("B", "MB", "MiB", "GB", "GiB")
 _PORTS = {"prometheus": 9090, "mlflow": 5000}
 
 
@@ -87,17 +87,28 @@ def _check_server(path: Path, kind: str, source: Source, findings: Findings) -> 
         findings.warning((*path, kind), "plain_http", message, "use https")
 
 
+def _check_unit(path: Path, measure: Measure, source: Source, findings: Findings) -> None:
+    """Latencies of Prometheus and memory have a unit, each its own."""
+    fitting = (
+        _BYTES if measure.kind == "memory" else _TIMES if measure.kind == "latency" and source.prometheus is not None else ()
+    )
+    if source.unit is None or source.unit in fitting:
+        return
+    expected = f"one of {', '.join(fitting)}" if fitting else "none: it is for latencies of Prometheus and for memory"
+    findings.error(
+        (*path, "unit"), "not_used", f"found `unit: {source.unit}` for a measure of kind {measure.kind}, expected {expected}"
+    )
+
+
 def check_kind(path: Path, measure: Measure, findings: Findings) -> None:
     """What a source of a server must say for the kind of its measure."""
     for side, source in (("legacy", measure.legacy), ("target", measure.target)):
+        _check_unit((*path, side), measure, source, findings)
         if source.prometheus is None:
             continue
         if source.total is not None and measure.kind != "error_rate":
             message = f"found `total` for a measure of kind {measure.kind}, expected it only for error_rate"
             findings.error((*path, side, "total"), "not_used", message)
-        if source.unit is not None and measure.kind != "latency":
-            message = f"found `unit` for a measure of kind {measure.kind}, expected it only for latency"
-            findings.error((*path, side, "unit"), "not_used", message)
         if measure.kind == "latency" and source.unit is None:
             message = "nothing says what unit the query gives: taken as milliseconds; Prometheus' own histograms hold seconds"
             findings.note((*path, side, "query"), "unit", message, "write unit: s, or unit: ms")

@@ -15,21 +15,27 @@ from backends.escape import plain
 from backends.plan.models import Measure, Plan, TrialFigure, TrialRun, Workload
 from backends.snapshot import PointView
 from backends.ssh.pool import SshPool
+from backends.validation.causes import Cause
 from backends.validation.compare import compare_points
 from backends.validation.errors import TrialFailed
 from backends.validation.feed import Feed
 from backends.validation.files import FileReader
-from backends.validation.gate import DEFAULT_WITHIN, non_inferior
+from backends.validation.gate import BATCH_WITHIN, DEFAULT_WITHIN, non_inferior, tail_words
 from backends.validation.measured import direction_of, finite
+from backends.validation.memory import Use, judge_room
+from backends.validation.oom import memory_line
 from backends.validation.series import Series
-from backends.validation.trial.environment import environment, in_words, unlike
+from backends.validation.trial.environment import causes_in, environment, in_words, unlike
+from backends.validation.trial.gpu_memory import watched_memory
 from backends.validation.trial.paired import Place, compare_pairs
 from backends.validation.trial.remote import Ended, RemoteRun
+from backends.validation.warmup import warm_up
 from backends.verdict import Verdict, worst
 from backends.vocabulary import SIDES, SideName
 
-WARM_UP = 0.1  # of each run's samples that are left out of step times and throughput
 _LEAST = 10
+_SPEEDS = ("step_time", "throughput")
+_MEMORY = TrialFigure.model_construct(value="GPU memory", kind="memory")
 Tell = Callable[[str], None]
 
 
@@ -40,10 +46,12 @@ class SideRun:
     seed: int
     ended: Ended
     series: dict[str, Series] = field(default_factory=dict)
+    memory: Use | None = None
 
     def as_json(self) -> dict[str, Any]:
         hashes = {name: {"samples": len(series), "sha256": _hash(series)} for name, series in self.series.items()}
-        return {"seed": self.seed, "status": self.ended.status, "seconds": round(self.ended.seconds, 3), "series": hashes}
+        told = {"seed": self.seed, "status": self.ended.status, "seconds": round(self.ended.seconds, 3), "series": hashes}
+        return told | {"gpu_memory": {"peak": self.memory.peak, "capacity": self.memory.capacity} if self.memory else None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,7 @@ class Trial:
     judged: tuple[Judged, ...]
     verdict: Verdict
     reason: str
+    causes: tuple[Cause, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         sides = {
@@ -86,6 +95,7 @@ class Trial:
         apart = unlike(self.environments["legacy"], self.environments["target"])
         told["differences"] = [{"name": name, "legacy": old, "target": new} for name, old, new in apart]
         told["metrics"] = [j.as_json() for j in self.judged]
+        told["causes"] = [{"cause": c.cause, "evidence": c.evidence} for c in self.causes]
         return told | {"verdict": self.verdict.value, "reason": self.reason}
 
 
@@ -137,9 +147,15 @@ def _host(plan: Plan, workload: Workload, side: SideName) -> str:
 
 async def _one(pool: SshPool, host: str, spec: TrialRun, seed: int) -> SideRun:
     async with RemoteRun(pool, host, spec.command, folder=spec.folder or "", env=spec.env, seed=seed) as run:
-        ended = await run.wait(spec.timeout)
+        async with watched_memory(pool, host) as memory:
+            ended = await run.wait(spec.timeout)
         if ended.status:
-            text = f"the command ended with {ended.status} on {plain(host)} (seed {seed}): {ended.output[-500:] or 'it printed nothing'}"
+            ran_out = memory_line(ended.output.encode())
+            text = (
+                f"memory ran out on {plain(host)} (seed {seed}): {ran_out}"
+                if ran_out
+                else f"the command ended with {ended.status} on {plain(host)} (seed {seed}): {ended.output[-500:] or 'it printed nothing'}"
+            )
             raise TrialFailed(text)
         series = {}
         for figure in spec.compare:
@@ -150,7 +166,7 @@ async def _one(pool: SshPool, host: str, spec: TrialRun, seed: int) -> SideRun:
             if feed.error is not None:
                 raise TrialFailed(f"no {plain(figure.value, 60)} from {plain(host)} (seed {seed}): {feed.error}")
             series[figure.value] = feed.series
-        return SideRun(seed, ended, series)
+        return SideRun(seed, ended, series, memory.use)
 
 
 def _judged(
@@ -160,30 +176,37 @@ def _judged(
     runs: dict[SideName, tuple[SideRun, ...]],
     environments: dict[SideName, dict[str, str]],
 ) -> Trial:
-    judged = tuple(
-        judge_figure(workload.name, f, *([r.series[f.value] for r in runs[side]] for side in SIDES)) for f in spec.compare
-    )
+    judged = tuple(judge_figure(workload, f, *([r.series[f.value] for r in runs[side]] for side in SIDES)) for f in spec.compare)
+    old, new = (min((r.memory for r in runs[side] if r.memory is not None), key=lambda u: u.free, default=None) for side in SIDES)
+    if new is not None:
+        judged += (Judged(_MEMORY, *judge_room(old, new)),)
     verdict = worst([j.verdict for j in judged])
     decisive = next(j for j in judged if j.verdict is verdict)
     reason = f"{decisive.figure.value}: {decisive.reason}"
-    apart = in_words(unlike(environments["legacy"], environments["target"]))
+    differences = unlike(environments["legacy"], environments["target"])
+    apart = in_words(differences)
     if verdict is not Verdict.PASS:
         reason += f"; the sides differ in {apart}" if apart else "; no difference of the two environments was seen"
-    return Trial(workload.name, spec.command, hosts, runs, environments, judged, verdict, reason)
+    causes = causes_in(differences) if verdict is not Verdict.PASS else ()
+    return Trial(workload.name, spec.command, hosts, runs, environments, judged, verdict, reason, causes)
 
 
-def judge_figure(workload: str, figure: TrialFigure, old: Sequence[Series], new: Sequence[Series]) -> Judged:
-    """Curves at places; step times and throughput by their medians, the beginning of each run left out."""
-    at = {"name": "figure", "workload": workload, "kind": figure.kind, "legacy": {}, "target": {}}
+def judge_figure(workload: Workload, figure: TrialFigure, old: Sequence[Series], new: Sequence[Series]) -> Judged:
+    """Curves at places; step times and throughput by their medians, each run without its warm-up."""
+    at = {"name": "figure", "workload": workload.name, "kind": figure.kind, "legacy": {}, "target": {}}
     measure = Measure.model_validate(at | {"higher_is_better": figure.higher_is_better})
-    within = figure.within if figure.within is not None else DEFAULT_WITHIN[figure.kind]
-    if figure.kind in ("step_time", "throughput"):
-        theirs, ours = (_warm(runs) for runs in (old, new))
+    within = figure.within
+    if within is None:
+        within = BATCH_WITHIN if workload.class_ == "batch" and figure.kind in _SPEEDS else DEFAULT_WITHIN[figure.kind]
+    if figure.kind in _SPEEDS:
+        (theirs, cold_before), (ours, cold) = (_warm(runs, bool(direction_of(measure))) for runs in (old, new))
         if min(len(theirs), len(ours)) < _LEAST:
             reason = f"{len(theirs)} and {len(ours)} samples after the warm-up, {_LEAST} a side needed"
             return Judged(figure, Verdict.INCONCLUSIVE, reason)
         found = non_inferior(measure, ours, theirs, 0.5, within, "")
-        return Judged(figure, found.verdict, found.reason)
+        words = f"; {tail_words(measure, ours, theirs)}"
+        words += f"; warm-up left out: {cold_before} and {cold} samples" if cold or cold_before else ""
+        return Judged(figure, found.verdict, found.reason + words)
     if len(old) > 1:
         paired = compare_pairs(old, new, figure.at, within, direction_of(measure))
         return Judged(figure, paired.verdict, paired.reason, tuple(_pairs(p) for p in paired.places))
@@ -203,13 +226,16 @@ def _point(point: PointView) -> dict[str, Any]:
     return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in told.items()}
 
 
-def _warm(runs: Sequence[Series]) -> list[float]:
-    """Samples of all runs without the first tenth of each, in rising order."""
+def _warm(runs: Sequence[Series], higher_is_better: bool) -> tuple[list[float], int]:
+    """(samples of all runs without the warm-up of each, in rising order; how many were left out)."""
     out: list[float] = []
+    left_out = 0
     for run in runs:
-        values = [value for _, value in run.points()]
-        out += values[math.ceil(len(values) * WARM_UP) :]
-    return sorted(v for v in finite(out) if v > 0)
+        values = finite([value for _, value in run.points()])
+        cold = warm_up(values, higher_is_better=higher_is_better)
+        left_out += cold
+        out += values[cold:]
+    return sorted(v for v in out if v > 0), left_out
 
 
 def _hash(series: Series) -> str:

@@ -9,6 +9,7 @@ from backends.escape import plain
 from backends.listed import listed
 from backends.ssh.errors import SshError
 from backends.ssh.pool import SshPool
+from backends.validation.causes import Cause
 
 _SECONDS = 60.0
 # Constant text; the interpreter of the command comes as an argument, "" where it is no Python.
@@ -64,6 +65,28 @@ def unlike(legacy: Mapping[str, str], target: Mapping[str, str]) -> list[tuple[s
         return next((at for at, pattern in enumerate(_ORDER) if re.match(pattern, name)), len(_ORDER)), name
 
     return [(name, legacy.get(name), target.get(name)) for name in sorted(names, key=rank)]
+
+
+MACHINES = "the machines differ"
+_MEANS = (  # what a difference is, the likeliest cause first
+    ("versions of the framework differ", r"version\.(torch|jax|jaxlib|tensorflow)$"),
+    ("versions of other libraries differ", r"version\.|python$"),
+    ("the seeds differ", r"env\..*SEED"),
+    ("flags of precision differ (TF32 and the like)", r"env\..*(TF32|PRECISION|CUBLAS|DETERMINISTIC|BF16|FP16|FP8)"),
+    ("other settings of the environment differ", r"env\."),
+    (MACHINES, r"(gpus|driver|cpu|cores|os)$"),
+)
+
+
+def causes_in(differences: Sequence[tuple[str, str | None, str | None]]) -> tuple[Cause, ...]:
+    """What the differences may be the cause of, the likeliest first, each with its evidence."""
+    left, causes = list(differences), []
+    for cause, pattern in _MEANS:
+        meant = [d for d in left if re.match(pattern, d[0])]
+        left = [d for d in left if d not in meant]
+        if meant:
+            causes.append(Cause(cause, in_words(meant)))
+    return tuple(causes)
 
 
 def in_words(differences: Sequence[tuple[str, str | None, str | None]], most: int = 4) -> str:

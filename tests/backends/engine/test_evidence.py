@@ -69,6 +69,20 @@ async def test_of_a_speed_what_the_probes_saw_goes_first(tmp_path: Path) -> None
     assert found[1]["evidence"] == "t2: GPUs at 20%, processors at 98%"
 
 
+async def test_versions_that_a_validation_run_found_to_differ_go_before_the_shape_of_a_curve(tmp_path: Path) -> None:
+    old, new = await feed(tmp_path / "a", LOSS), await feed(tmp_path / "b", [v * 1.03 for v in LOSS])
+    differ = [("version.torch", "2.3", "2.4"), ("env.NVIDIA_TF32_OVERRIDE", None, "1"), ("cpu", "x", "y")]
+    recorded = [{"name": n, "legacy": a, "target": b} for n, a, b in differ]
+    found = causes_of_breach(measure("loss"), old, new, [host("l")], [host("t")], recorded)
+    assert [c["cause"] for c in found[:2]] == [
+        "versions of the framework differ",
+        "flags of precision differ (TF32 and the like)",
+    ]
+    assert found[0]["evidence"] == "when it was validated: torch 2.3 → 2.4"
+    assert "another measure" in found[2]["cause"]
+    assert found[-1]["cause"] == "the machines differ"
+
+
 @pytest.mark.parametrize("reasons", [(), ("power cap",)])
 async def test_what_is_usual_is_no_cause(tmp_path: Path, reasons: tuple[str, ...]) -> None:
     old, new = await feed(tmp_path / "a", LOSS, "time"), await feed(tmp_path / "b", LOSS, "time")

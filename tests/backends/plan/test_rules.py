@@ -135,6 +135,9 @@ CASES = [
     ("worse_by: 1%, action: hold}", "worse_by: 1%, action: hold}\n  - {measure: chat-errors, above: 5}", "error", "unit", "triggers[2].above"),
     ("worse_by: 1%, action: hold}", "worse_by: 1%, action: tell}", "warning", "unguarded", "routes[1]"),
     ("kind: loss", "kind: memory", None, "", ""),
+    ("kind: loss\n    legacy: {", "kind: memory\n    legacy: {unit: GiB, ", None, "", ""),
+    ("kind: loss\n    legacy: {", "kind: memory\n    legacy: {unit: s, ", "error", "not_used", "measures[0].legacy.unit"),
+    ("kind: loss\n    legacy: {", "kind: loss\n    legacy: {unit: GiB, ", "error", "not_used", "measures[0].legacy.unit"),
     # windows
     ("dual: 7d", "dual: 6d", "warning", "short_window", "windows.dual"),
     ("retire: 30d", "retire: 1w", "warning", "short_window", "windows.retire"),

@@ -200,3 +200,42 @@ def test_a_target_that_ran_out_of_memory_breaches_a_gate_on_memory() -> None:
     assert ask("memory", old, new).reason == "target ran out of memory: CUDA out of memory"
     old.out_of_memory = "CUDA out of memory"
     assert ask("memory", old, new).verdict is Verdict.PASS
+
+
+GIB = 2.0**30
+
+
+def room(legacy: float, target: float, cards: tuple[float | None, float | None], unit: str = "GiB", **gate: object) -> GateResult:
+    source = Source.model_validate({"file": "x", "value": "v", "unit": unit})
+    spec = Gate.model_construct(**({"measure": "m"} | gate))
+    memory = Measure(name="m", workload="w", kind="memory", legacy=source, target=source)
+    capacities = tuple(c * GIB if c is not None else None for c in cards)
+    return judge_gate(spec, memory, figures(legacy), figures(target, seed=2), now=NOW, capacities=capacities)  # type: ignore[arg-type]
+
+
+def test_memory_is_held_against_what_the_card_has() -> None:
+    larger = room(60, 90, (79.6, 140.4))
+    assert larger.verdict is Verdict.PASS
+    assert "of 140 GiB on target" in larger.reason
+    tight = room(60, 74, (79.6, 79.6))
+    assert tight.verdict is Verdict.BREACH
+    assert "too little room" in tight.reason
+    assert tight.limit == pytest.approx(0.95)
+
+
+def test_a_target_as_full_as_legacy_was_passes_and_it_is_said() -> None:
+    both = room(74, 74, (79.6, 80.0))
+    assert both.verdict is Verdict.PASS
+    assert "legacy runs with no more" in both.reason
+
+
+def test_more_memory_than_the_card_has_asks_for_the_unit() -> None:
+    assert room(60e9, 60e9, (79.6, 79.6)).verdict is Verdict.INCONCLUSIVE
+    assert "is the unit right?" in room(60e9, 60e9, (79.6, 79.6)).reason
+    assert room(60e9, 60e9, (79.6, 79.6), "B").verdict is Verdict.PASS
+
+
+def test_an_unknown_card_or_a_written_margin_leaves_the_comparison_of_peaks() -> None:
+    assert room(60, 66, (79.6, None)).reason.startswith("peak ")
+    assert room(60, 66, (79.6, None)).verdict is Verdict.BREACH
+    assert room(60, 66, (79.6, 140.4), within=0.05).verdict is Verdict.BREACH
