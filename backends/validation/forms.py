@@ -18,6 +18,7 @@ from backends.validation.rows import LONGEST_LINE, Reader, Row
 from backends.validation.tfevents import TfEvents, is_event_file
 
 HEAD = 1 << 16  # so much is looked at before a source is given up as unknown
+_FIRST_LINE = 4 * LONGEST_LINE  # a first line that is longer belongs to a document that stands on one line
 
 
 class Form(Protocol):
@@ -120,7 +121,7 @@ def form_for(head: bytes, metric: str, *, where: str, complete: bool) -> Form | 
     text = (head if first is None else first).removeprefix(b"\xef\xbb\xbf").strip()
     if text.startswith((b"{", b"[")):
         return _json_form(
-            text, whole, metric, where, is_all=complete or len(head) >= (HEAD if first is not None else LONGEST_LINE)
+            text, whole, metric, where, is_all=complete or len(head) >= (HEAD if first is not None else _FIRST_LINE)
         )
     if first is not None and _is_header(text):
         return LineForm(CsvFile(metric))
