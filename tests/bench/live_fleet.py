@@ -35,7 +35,7 @@ class Fleet:
 
 @contextlib.asynccontextmanager
 async def live_fleet(folder: Path, *, via: bool = False, rtt: float = 0.0, still: bool = False) -> AsyncIterator[Fleet]:
-    """256 hosts of eight GPUs; `via` one jump host, `rtt` seconds away; with `still` no value moves."""
+    """256 hosts of eight GPUs; `via` one jump host, `rtt` seconds away; with `still` little moves."""
     async with contextlib.AsyncExitStack() as stack:
         bastion = await stack.enter_async_context(openssh(folder / "bastion", options="AllowTcpForwarding yes\n"))
         keys = folder / "hosts"

@@ -1,5 +1,6 @@
 """Many hosts of eight GPUs in one process: an SSH server (asyncssh) whose every session that sends our agent is answered as the agent
-on a busy host would, a line a second with all that moves. `python -m tests.peers.gpu_hosts PORT FOLDER [still]` is that process; with `still` no value moves.
+on a busy host would, a line a second with all that moves. `python -m tests.peers.gpu_hosts PORT FOLDER [still]` is that process; with `still` little
+changes: one host in 16 works, the values of the others stand.
 
 What a host really costs is measured with the agent itself (`tests/backends/probes/test_agent.py`); this is for what many cost us.
 """
@@ -128,14 +129,15 @@ class _Host(asyncssh.SSHServerSession[bytes]):
         self._say({"cutover": 1, "facts": facts, "error": None, "driver": "570.124.06", "cuda": "12.8"})
         tick = 0
         while True:
-            if self.is_still:
+            is_still = self.is_still and self._number % 16 != 0
+            if is_still:
                 self._chance.seed(self._number)
             parts: dict[str, object] = {"h": {"cpu": round(self._chance.random(), 3), "rx": 10**9, "tx": 10**8}}
             for gpu in range(GPUS):
                 values = moving(self._chance)
                 if tick % 60 == 0:
                     values |= standing(self._number, gpu)
-                elif tick % 5 == 0:
+                elif tick % 5 == 0 and not is_still:  # another draw of chance would move what stands
                     values |= {"pcitx": self._chance.randint(0, 10**6), "pcirx": self._chance.randint(0, 10**6)}
                 parts[f"g{gpu}"] = values
             line: dict[str, object] = {"t": round(time.time(), 3), "n": tick + 1, "p": parts}
