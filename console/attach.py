@@ -15,6 +15,12 @@ from console.terminal import check_can_draw, read_terminal
 if TYPE_CHECKING:
     from console.app import StartEngine
 
+RARELY = (
+    10_000,
+    20,
+    50,
+)  # a snapshot of a large fleet is thousands of objects, none of them in a circle: a tenth of the CPU, and keys that wait
+
 
 def run_console(
     state: Path,
@@ -42,6 +48,7 @@ def run_console(
     from console.app import CutoverApp
 
     gc.freeze()
+    gc.set_threshold(*RARELY)
     gc.enable()
     spans.install()
     app = CutoverApp(

@@ -53,7 +53,7 @@ class Frame:
         old = row[x : x + len(cells)]
         if old == cells:
             return []
-        differ = [i for i, (was, now) in enumerate(zip(old, cells, strict=True)) if was != now]
+        differ = [i for i, (was, now) in enumerate(zip(old, cells, strict=True)) if was is not now and was != now]
         row[x : x + len(cells)] = cells
         return [(x + start, cells[start:end]) for start, end in _runs(differ, cells)]
 
@@ -70,7 +70,7 @@ def _runs(differ: Sequence[int], cells: Sequence[Cell]) -> Iterable[tuple[int, i
         return
     start = end = differ[0]
     for index in differ[1:]:
-        if index - end > 1 and not _is_cheap(cells[end : index + 1]):
+        if index - end > 1 and (index - end > JUMP + 1 or not _is_cheap(cells[end : index + 1])):
             yield _whole(start, end + 1, cells)
             start = index
         end = index
@@ -102,21 +102,21 @@ def cells_of(strip: Iterable[Segment], colours: ColorSystem) -> list[Cell]:
         if control:
             continue
         how = _codes(style, colours) if style is not None else ""
-        if text.isascii():
-            cells.extend([(char, how) for char in text])
-            continue
-        if _is_single(text):
-            cells.extend([(char, how) for char in text])
+        plain = _plain_cells(text, how)
+        if plain is not None:
+            cells.extend(plain)
             continue
         for char in text:
             _add(cells, char, how)
     return cells
 
 
-@lru_cache(maxsize=8192)
-def _is_single(text: str) -> bool:
-    """Is every sign one cell wide?"""
-    return all(cell_len(char) == 1 for char in text)
+@lru_cache(maxsize=4096)
+def _plain_cells(text: str, how: str) -> tuple[Cell, ...] | None:
+    """The cells of a text whose every sign is one cell wide; else None."""
+    if not text.isascii() and any(cell_len(char) != 1 for char in text):
+        return None
+    return tuple((char, how) for char in text)
 
 
 def _add(cells: list[Cell], char: str, how: str) -> None:

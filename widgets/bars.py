@@ -78,7 +78,9 @@ def _cell(palette: Palette, sample: float | None, low: float, high: float) -> st
 
 def heat(palette: Palette, fraction: float | None, steps: str = "") -> str:
     """One GPU as one cell, by how busy it is, in these signs or in all there are."""
+    steps = steps or palette.glyphs.heat
+    if fraction is not None and 0.0 <= fraction < 1.0:  # asked of thousands a second
+        return steps[int(fraction * len(steps))]
     if fraction is None or not math.isfinite(fraction):
         return "-"
-    steps = steps or palette.glyphs.heat
     return steps[min(len(steps) - 1, max(0, int(fraction * len(steps))))]

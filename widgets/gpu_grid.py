@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -24,6 +25,17 @@ from widgets.row import Row
 Sides = dict[SideName, list[Row]]
 BETWEEN = 3  # cells between the sides
 HIGH = 26  # lines from which there is room for history and blanks
+AT_ONCE = 12  # lines of a map that are drawn anew in one frame
+TURN = 0.08  # seconds to the next of them: a link of 1 Mbit/s has sent them by then
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of the map as it was last drawn: of which snapshot, with the cursor at which place of either side."""
+
+    snapshot: Snapshot | None
+    places: tuple[int | None, ...]
+    strip: Strip
 
 
 def side_rows(snapshot: Snapshot, side: SideName, palette: Palette, width: int, *, has_history: bool) -> list[Row]:
@@ -91,14 +103,21 @@ class GpuGrid(ListPanel[HostView]):
         super().__init__(id=id, classes=classes, name=name, disabled=disabled)
         self._layout = Layout(Form.HOSTS)
         self._made: tuple[Snapshot | None, str, str, list[Entry[HostView]]] = (None, "", "", [])
-        self._all: tuple[Snapshot | None, list[Entry[HostView]]] = (None, [])
-        self._heads: tuple[Snapshot | None, object, Sides] = (None, None, {})
+        self._all: tuple[Snapshot | None, bool, list[Entry[HostView]]] = (None, False, [])
+        self._heads: tuple[Snapshot | None, object, list[Strip]] = (None, None, [])
         self._drawn: tuple[Snapshot | None, object, dict[tuple[SideName, int, int | None], list[Row]]] = (None, None, {})
+        self._map: dict[int, _Line] = {}
+        self._map_key: object = None
+        self._waiting: list[int] = []  # lines of the map that still show the snapshot before, the longest first
+        self._takes_turns = False
+        self._draw_line: Callable[[int], Strip] | None = None  # a line of the map as the last whole drawing would draw it
+        self._map_at = self._map_top = 0  # where on the panel the map begins, and with which of its lines
 
     def entries(self, snapshot: Snapshot) -> list[Entry[HostView]]:
-        if self._all[0] is not snapshot:
-            self._all = snapshot, host_entries(snapshot)
-        return self._all[1]
+        is_found = bool(self.filter) or self.sort != ORDER_OF_PLAN
+        if self._all[0] is not snapshot or self._all[1] != is_found:
+            self._all = snapshot, is_found, host_entries(snapshot, is_found=is_found)
+        return self._all[2]
 
     def shown(self) -> list[Entry[HostView]]:
         """Those of legacy before those of target, each side filtered and ordered; worked out once a snapshot."""
@@ -114,7 +133,7 @@ class GpuGrid(ListPanel[HostView]):
         left = max(1, (width - BETWEEN) // 2)
         widths = dict(zip(SIDES, (left, max(1, width - BETWEEN - left)), strict=True))
         is_high = height >= HIGH
-        lines = self._sides(self._head_rows(snapshot, palette, widths, is_high), widths, palette, width)
+        lines = self._head_lines(snapshot, palette, widths, width, is_high)
         if not entries:
             words = f"nothing matches {self.filter}" if self.filter else self.NONE
             return [*lines, *nothing_yet(words, palette, width, height - len(lines))]
@@ -123,18 +142,20 @@ class GpuGrid(ListPanel[HostView]):
         under = cursor_rows(entries[self.cursor].thing, palette, width, 4 if is_high else 2) if height >= 10 else []
         detail = [Row(palette).add(palette.glyphs.rule * width, palette.track), *under] if under else []
         self._places = max(1, height - len(lines) - len(detail))
-        blocks = self._blocks(entries, widths, palette)
-        body = self._sides(blocks, widths, palette, width)
+        self._map_at, self._draw_line = len(lines), None
+        body = self._body(entries, widths, palette, width)
         body += [Strip([])] * (self._places - len(body))
         return [*lines, *body, *(row.strip(width) for row in detail)]
 
-    def _head_rows(self, snapshot: Snapshot, palette: Palette, widths: dict[SideName, int], is_high: bool) -> Sides:
+    def _head_lines(
+        self, snapshot: Snapshot, palette: Palette, widths: dict[SideName, int], width: int, is_high: bool
+    ) -> list[Strip]:
         """Of a large fleet not worked out anew with every key."""
-        key = (palette, *widths.values(), is_high)
+        key = (palette, width, is_high)
         if self._heads[0] is not snapshot or self._heads[1] != key:
             made = {s: side_rows(snapshot, s, palette, widths[s], has_history=is_high) for s in SIDES}
-            self._heads = snapshot, key, made
-        return self._heads[2]
+            self._heads = snapshot, key, self._sides(made, widths, palette, width)
+        return [*self._heads[2]]
 
     def _block(
         self, side: SideName, hosts: Sequence[HostView], palette: Palette, width: int, lines: range, here: int | None
@@ -157,25 +178,98 @@ class GpuGrid(ListPanel[HostView]):
     def _is_on(self, side: SideName, entries: Sequence[Entry[HostView]]) -> bool:
         return entries[self.cursor].thing.side == side
 
-    def _blocks(self, entries: Sequence[Entry[HostView]], widths: dict[SideName, int], palette: Palette) -> Sides:
+    def _body(self, entries: Sequence[Entry[HostView]], widths: dict[SideName, int], palette: Palette, width: int) -> list[Strip]:
         sides = {side: [entry.thing for entry in entries if entry.thing.side == side] for side in SIDES}
         self._layout = layout = layout_of([*sides.values()], min(widths.values()), self._places)
-        rows = max(layout.rows(len(hosts)) for hosts in sides.values())
-        places = self._places
+        if layout.form is Form.TILES:
+            return self._map_lines(entries, sides, widths, palette, width)
+        return self._sides(self._blocks(entries, sides, widths, palette), widths, palette, width)
+
+    def _lines_shown(self, entries: Sequence[Entry[HostView]], hosts: Sequence[Sequence[HostView]], places: int) -> range:
+        self._top = first_shown(self._top, self._at(entries)[1], places, max(self._layout.rows(len(mine)) for mine in hosts))
+        return range(self._top, self._top + places)
+
+    def _here(self, side: SideName, entries: Sequence[Entry[HostView]], legacy: int) -> int | None:
+        """The place of the host under the cursor on its side; None on the other."""
+        return (self.cursor - (0 if side == "legacy" else legacy)) if self._is_on(side, entries) else None
+
+    def _blocks(
+        self,
+        entries: Sequence[Entry[HostView]],
+        sides: dict[SideName, list[HostView]],
+        widths: dict[SideName, int],
+        palette: Palette,
+    ) -> Sides:
+        layout, places = self._layout, self._places
         if layout.form is Form.GPUS:
             lines = range(places)
         else:
             places -= layout.form is Form.HOSTS
-            self._top = first_shown(self._top, self._at(entries)[1], places, rows)
-            lines = range(self._top, self._top + places)
+            lines = self._lines_shown(entries, [*sides.values()], places)
         blocks = {}
         for side, hosts in sides.items():
-            here = self.cursor if side == "legacy" else self.cursor - len(sides["legacy"])
-            block = self._block(side, hosts, palette, widths[side], lines, here if self._is_on(side, entries) else None)
+            block = self._block(side, hosts, palette, widths[side], lines, self._here(side, entries, len(sides["legacy"])))
             if layout.form is Form.CELLS and len(block) + 1 < places:
                 block += [Row(palette), *trouble_rows(hosts, palette, widths[side], places - len(block) - 1)]
             blocks[side] = block
         return blocks
+
+    def _map_lines(
+        self,
+        entries: Sequence[Entry[HostView]],
+        sides: dict[SideName, list[HostView]],
+        widths: dict[SideName, int],
+        palette: Palette,
+        width: int,
+    ) -> list[Strip]:
+        """Tiles, line by line: one that waits for its turn stays as it is, unless the cursor left it or came to it."""
+        key = (palette, self._layout, width, [entry.key for entry in entries])
+        if self._map_key != key:
+            self._map_key, self._map, self._waiting = key, {}, []
+        here = [self._here(side, entries, len(sides["legacy"])) for side in sides]
+        shown = self._lines_shown(entries, [*sides.values()], self._places)
+
+        def drawn(i: int) -> Strip:
+            places = tuple(place if place is not None and place // self._layout.across == i else None for place in here)
+            line = self._map.get(i)
+            if line is None or line.places != places or not (line.snapshot is self.snapshot or i in self._waiting):
+                blocks = {
+                    side: block_rows(hosts, self._layout, palette, widths[side], range(i, i + 1), place)
+                    for (side, hosts), place in zip(sides.items(), places, strict=True)
+                }
+                strips = self._sides(blocks, widths, palette, width)
+                line = self._map[i] = _Line(self.snapshot, places, strips[0] if strips else Strip([]))
+                if i in self._waiting:
+                    self._waiting.remove(i)
+            return line.strip
+
+        self._draw_line, self._map_top = drawn, shown.start
+        return [drawn(i) for i in shown]
+
+    # Turns
+
+    def watch_snapshot(self) -> None:
+        """Of a large fleet the map comes some lines at a time: a key waits neither until all of it is drawn nor, on a slow link, behind it."""
+        waited = [i for i in self._waiting if i in self._map]
+        waiting = [*waited, *(i for i in self._map if i not in waited)]
+        self._waiting = waiting[AT_ONCE:] if waiting and self._is_seen() and self.stale is None else []
+        super().watch_snapshot()
+        self._next_turn()
+
+    def _next_turn(self) -> None:
+        if self._waiting and not self._takes_turns:
+            self._takes_turns = True
+            self.set_timer(TURN, self._take_turn, name="the next lines of the map")
+
+    def _take_turn(self) -> None:
+        self._takes_turns = False
+        due, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+        if self._draw_line is None or self.stale is not None or not self._is_drawn():
+            self.redraw()
+        else:
+            for i in due:
+                self._replace_line(self._map_at + i - self._map_top, self._draw_line(i))
+        self._next_turn()
 
     def _sides(self, blocks: Sides, widths: dict[SideName, int], palette: Palette, width: int) -> list[Strip]:
         rows = beside(blocks["legacy"], blocks["target"], palette, width, at=widths["legacy"])

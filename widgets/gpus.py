@@ -225,6 +225,8 @@ def heat_cells(host: HostView, palette: Palette, steps: str = "") -> Row:
     sums = host.together()
     alarmed = {index for index, _ in sums.alarms}
     each = -(-sums.count // CELLS) or 1
+    if each == 1 and not alarmed:
+        return Row(palette).add("".join([heat(palette, use, steps) for use in sums.utilizations]), style)
     row, run = Row(palette), ""
     for i in range(0, len(sums.utilizations), each):
         if alarmed and alarmed & {*range(i, i + each)}:

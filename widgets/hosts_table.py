@@ -87,8 +87,11 @@ class HostsTable(ListPanel[HostView]):
         return host_detail(entry.thing, palette, width, height)
 
 
-def host_entries(snapshot: Snapshot) -> list[Entry[HostView]]:
-    """Hosts as entries of a list; the worst, the busiest, the hottest come first in those orders, what is not known last."""
+def host_entries(snapshot: Snapshot, *, is_found: bool = True) -> list[Entry[HostView]]:
+    """Hosts as entries of a list; the worst, the busiest, the hottest come first in those orders, what is not known last. Without
+    `is_found` there is nothing to filter or to order them by: of a fleet that is drawn every second."""
+    if not is_found:
+        return [Entry(f"{host.side}/{host.name}", host, "", host.address or host.name) for host in snapshot.hosts]
     return [_entry(host) for host in snapshot.hosts]
 
 

@@ -1,16 +1,18 @@
 """What every panel is: a view of the snapshot that draws whole lines and sends only those cells that changed.
 
 A panel's lines are worked out by a plain function once a snapshot; compared with those that are drawn; and only the span of a
-line that differs is refreshed, so that a slow link gets little. No panel has a timer: time comes from `snapshot.at`.
+line that differs is refreshed, so that a slow link gets little. No panel has a timer
+but the map of a large fleet, whose lines take turns: time comes from `snapshot.at`.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
+from itertools import takewhile
 from typing import ClassVar
 
 from rich.cells import cell_len
-from rich.style import Style
+from rich.segment import Segment
 from textual import events
 from textual.app import RenderResult
 from textual.binding import Binding, BindingType
@@ -101,17 +103,29 @@ class Panel(Widget, can_focus=True):
         if not self.is_mounted or not self.size:
             return
         self._label()
-        if not self._is_seen() or self._lines is None or self._lines_size != self.size:
+        if not self._is_drawn():
             self._lines = None
             self.refresh()
             return
-        before, self._lines = self._lines, self._draw_lines()
+        before, self._lines = self._lines or [], self._draw_lines()
         for y in range(max(len(before), len(self._lines))):
             old = before[y] if y < len(before) else Strip([])
-            new = self._lines[y] if y < len(self._lines) else Strip([])
-            span = changed_span(old, new, self.size.width)
-            if span is not None:
-                self.refresh(Region(span[0], y, span[1] - span[0], 1))
+            self._refresh_line(y, old, self._lines[y] if y < len(self._lines) else Strip([]))
+
+    def _replace_line(self, y: int, new: Strip) -> None:
+        """Draw one line of those that are drawn otherwise."""
+        if self._lines is not None and y < len(self._lines):
+            old, self._lines[y] = self._lines[y], new
+            self._refresh_line(y, old, new)
+
+    def _refresh_line(self, y: int, old: Strip, new: Strip) -> None:
+        span = None if old is new else changed_span(old, new, self.size.width)
+        if span is not None:
+            self.refresh(Region(span[0], y, span[1] - span[0], 1))
+
+    def _is_drawn(self) -> bool:
+        """Is it on the screen as it was last worked out?"""
+        return self._is_seen() and self._lines is not None and self._lines_size == self.size
 
     def _is_seen(self) -> bool:
         """Whether this panel's screen is on top, or shines through dialogs alone."""
@@ -195,44 +209,32 @@ class Panel(Widget, can_focus=True):
 
 
 def changed_span(old: Strip, new: Strip, width: int) -> tuple[int, int] | None:
-    """The first and last cell (exclusive) in which two lines differ; None where they are the same."""
+    """From the first cell that differs to the end (exclusive) of the last piece of one style that does; None where two lines are the same."""
     if old == new:
         return None
-    before, after = _cells(old), _cells(new)
-    start = 0
-    for a, b in zip(before, after, strict=False):
-        if a != b:
-            break
-        start += 1
-    else:
-        return (start, width) if len(before) != len(after) else None
-    if len(before) != len(after):
-        return (start, width)
-    end = len(after)
-    while end > start and before[end - 1] == after[end - 1]:
-        end -= 1
-    return start, min(width, end)
+    before, after = list(old), list(new)
+    ends = min(len(before), len(after))
+    first = next((i for i in range(ends) if before[i] != after[i]), ends)
+    start = _cells_in(after[:first])
+    if (
+        first < ends
+        and before[first].style == after[first].style
+        and before[first].text.isascii()
+        and after[first].text.isascii()
+    ):
+        pairs = zip(before[first].text, after[first].text, strict=False)
+        start += sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    if old.cell_length != new.cell_length:
+        return start, width
+    last = 0
+    while last < ends - first and before[-1 - last] == after[-1 - last]:
+        last += 1
+    end = new.cell_length - _cells_in(after[len(after) - last :])
+    return (start, min(width, end)) if start < end else (start, width)
 
 
-def _cells(strip: Strip) -> list[tuple[str, Style | None]]:
-    cells: list[tuple[str, Style | None]] = []
-    for segment in strip:
-        style = segment.style
-        if segment.text.isascii():
-            cells += [(char, style) for char in segment.text]
-            continue
-        for char in segment.text:
-            length = _width(char)
-            if length == 0 and cells:
-                cells[-1] = (cells[-1][0] + char, cells[-1][1])
-                continue
-            cells.append((char, style))
-            if length > 1:
-                cells.extend([("", style)] * (length - 1))
-    return cells
-
-
-_width = lru_cache(maxsize=4096)(cell_len)
+def _cells_in(segments: Sequence[Segment]) -> int:
+    return sum(cell_len(segment.text) for segment in segments)
 
 
 def nothing_yet(text: str, palette: Palette, width: int, height: int) -> list[Strip]:

@@ -105,16 +105,23 @@ class Row:
         """The finished line, `width` cells at most; with `fill` exactly so many, the rest in that style."""
         segments: list[Segment] = []
         left = max(0, width)
+        run, look = "", None  # pieces of one style are one segment: all that draws them works segment by segment
         for text, style in self._pieces:
             cells = cell_len(text)
             if cells > left:
-                cut = fit(text, left, ellipsis=self.palette.glyphs.ellipsis)
-                if cut:
-                    segments.append(Segment(cut, style))
-                left = 0
-                break
-            segments.append(Segment(text, style))
+                text = fit(text, left, ellipsis=self.palette.glyphs.ellipsis)
+                cells = left
             left -= cells
+            if style is look:
+                run += text
+            else:
+                if run:
+                    segments.append(Segment(run, look))
+                run, look = text, style
+            if not left and cells:
+                break
+        if run:
+            segments.append(Segment(run, look))
         if fill is not None and left:
             segments.append(Segment(" " * left, fill))
             left = 0

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.snapshot import SIDES, HostView
+from backends.snapshot import SIDES, HostView, Snapshot
 from tests.fixtures import snapshots as made
 from tests.fixtures.fleets import fleet_of
 from tests.widgets.stage import PALETTE, Stage, texts
 from widgets.fleet_map import Form, Layout, block_rows, gpu_lines, layout_of, trouble_words
-from widgets.gpu_grid import GpuGrid
+from widgets.gpu_grid import AT_ONCE, GpuGrid
 
 FLEET = fleet_of().hosts
 
@@ -134,3 +136,54 @@ async def test_it_draws_a_plan_whose_hosts_are_all_on_one_side() -> None:
         panel.focus()
         await pilot.press("left", "right", "down", "up")
         assert panel.value() == "10.1.0.21"
+
+
+def _busier(snapshot: Snapshot) -> Snapshot:
+    """Every GPU idle: each tile of the map is another."""
+    hosts = tuple(
+        host.model_copy(update={"sums": host.together().model_copy(update={"utilizations": (0.0,) * 8})})
+        for host in snapshot.hosts
+    )
+    return snapshot.model_copy(update={"hosts": hosts})
+
+
+async def test_a_large_map_is_drawn_some_lines_at_a_time_and_whole_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = GpuGrid()
+    panel.snapshot = fleet_of()
+    later: list[Callable[[], None]] = []
+    monkeypatch.setattr(panel, "set_timer", lambda delay, callback, name="": later.append(callback))
+    async with Stage(panel).run_test(size=(200, 56)) as pilot:
+        panel.focus()
+        await pilot.pause()
+        before = texts(panel.lines())
+        panel.snapshot = _busier(fleet_of())
+        first = texts(panel.lines())
+        changed = [y for y, line in enumerate(first) if line != before[y]]
+        assert AT_ONCE <= len(changed) < AT_ONCE + 8, "the sums of both sides, and the first lines of the map"
+        await pilot.press("end")
+        under = texts(panel.lines())
+        assert panel.value() == "10.1.7.15"
+        assert [y for y, line in enumerate(under) if line != first[y]], "the cursor's line waits for no turn"
+        turns = 0
+        while later:
+            later.pop()()
+            turns += 1
+        assert turns >= 2
+        shown = texts(panel.lines())
+        panel._map.clear()
+        panel.redraw()
+        assert texts(panel.lines()) == shown, "nothing of the snapshot before is left"
+
+
+async def test_hosts_in_another_order_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = GpuGrid()
+    panel.snapshot = fleet_of()
+    later: list[object] = []
+    monkeypatch.setattr(panel, "set_timer", lambda delay, callback, name="": later.append(callback))
+    async with Stage(panel).run_test(size=(200, 56)):
+        turned = fleet_of()
+        panel.snapshot = turned.model_copy(update={"hosts": tuple(reversed(turned.hosts))})
+        shown = texts(panel.lines())
+        panel._map.clear()
+        panel.redraw()
+        assert texts(panel.lines()) == shown

@@ -33,14 +33,19 @@ class Hearing(Stage):
     ("old", "new", "span"),
     [
         ("same", "same", None),
-        ("93.1 %", "93.2 %", (3, 4)),
-        ("short", "shorter", (5, 20)),
-        ("日本x", "日本y", (4, 5)),
+        ("93.1 %", "93.2 %", (3, 6)),
+        ("lag|3 of 5|objects", "lag|3 of 6|objects", (8, 9)),
+        ("lag|3|objects", "lag|4|objects", (3, 4)),
+        ("日本|x|z", "日本|y|z", (4, 5)),
+        ("lag|short", "lag|shorter", (8, 20)),
+        ("lag", "lag|new", (3, 20)),
         ("", "new", (0, 20)),
+        ("a|a|b", "a|a|a|b", (2, 20)),
     ],
 )
 def test_only_the_cells_that_differ_are_a_change(old: str, new: str, span: tuple[int, int] | None) -> None:
-    assert changed_span(Strip([Segment(old, RED)]), Strip([Segment(new, RED)]), 20) == span
+    before, after = (Strip([Segment(piece, RED) for piece in line.split("|")]) for line in (old, new))
+    assert changed_span(before, after, 20) == span
 
 
 def test_a_change_of_colour_alone_is_a_change() -> None:
