@@ -12,12 +12,14 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import events, on, work
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette, Provider
 from textual.message import Message
+from textual.message_pump import MessagePump
+from textual.screen import Screen
 from textual.timer import Timer
 from textual.types import CSSPathType
 
@@ -40,6 +42,7 @@ from console.screens.start_dialog import StartDialog
 from console.signals import leave_on_signals
 from console.terminal import Terminal
 from console.themed import ThemedApp
+from console.typing import KeyTaken, KeyTurns
 from console.view import View, seat_news, this_actor
 from themes.themes import tcss
 from widgets.foot import FootBar
@@ -47,6 +50,7 @@ from widgets.panel import Panel
 
 NOTICE_STAYS = 8.0
 CLOSING = 1.0
+AT_ONCE = ("ctrl+q", "ctrl+c", "ctrl+r")  # wait for no screen
 StartEngine = Callable[[], Awaitable[None]]
 
 
@@ -107,6 +111,7 @@ class CutoverApp(ThemedApp[int]):
         self._visited: list[str] = []
         self._notice: tuple[str, Level | None] = ("", None)
         self._notice_ends: Timer | None = None
+        self.keys = KeyTurns(self._hand, is_ready=self._takes_keys, later=self.set_timer, clock=clock)
 
     # Start and stop
 
@@ -132,10 +137,31 @@ class CutoverApp(ThemedApp[int]):
         return self.run_worker(coroutine, group="acts", exit_on_error=True)  # type: ignore[arg-type]
 
     async def on_event(self, event: events.Event) -> None:
-        screen = self.screen_stack[-1] if self._screen_stacks.get(self._current_mode) else None
-        if isinstance(event, events.Key) and isinstance(screen, Dialog) and not screen.takes(event):
-            return  # typed before the dialog was drawn
-        await super().on_event(event)
+        if isinstance(event, events.Key) and not event.is_forwarded and event.key not in AT_ONCE:
+            await self.keys.take(event)
+        else:
+            await super().on_event(event)
+
+    @property
+    def _top(self) -> Screen[Any] | None:
+        return self.screen_stack[-1] if self._screen_stacks.get(self._current_mode) else None
+
+    async def _hand(self, key: events.Key) -> MessagePump | None:
+        """A key to what has the focus, unless it was typed before its dialog was drawn."""
+        screen = self._top
+        if screen is None or (isinstance(screen, Dialog) and not screen.takes(key)):
+            return None
+        target = self.focused or screen
+        await super().on_event(key)
+        return target
+
+    def _takes_keys(self) -> bool:
+        screen = self._top
+        return not isinstance(screen, CutoverScreen) or screen.takes_keys
+
+    @on(KeyTaken)
+    def _key_taken(self) -> None:
+        self.call_later(self.keys.taken)  # behind what the key itself has put off, such as the focus
 
     # What the engine tells
 
@@ -193,7 +219,7 @@ class CutoverApp(ThemedApp[int]):
 
     def _say_notice(self) -> None:
         for screen in self.screen_stack:
-            if isinstance(screen, CutoverScreen) and screen.is_mounted:
+            if isinstance(screen, CutoverScreen) and screen.is_mounted and screen.is_whole:
                 screen.say(*self._notice)
 
     # Ways to look

@@ -43,6 +43,7 @@ class CutoverScreen(Screen[None]):
     HELP_TEXT: ClassVar[str] = ""
     SIGNS: ClassVar[bool] = False
     """Does this screen show what can be signed?"""
+    _was_shown = _has_resumed = False
 
     class HostChosen(Message):
         """The operator wants to see a host whole."""
@@ -77,8 +78,17 @@ class CutoverScreen(Screen[None]):
         """Are its parts there? Of a screen that is taken down they go first."""
         return all(self.query(part) for part in (HeadLine, ReadinessLine, NextLine, FootBar))
 
+    @property
+    def takes_keys(self) -> bool:
+        """Has it been shown what there is, and has what the keys go to got the focus? Before that they would be lost."""
+        return self._was_shown and self._has_resumed
+
+    def on_screen_resume(self) -> None:
+        self.call_next(setattr, self, "_has_resumed", True)  # behind Textual's own, which gives the focus
+
     def show(self, view: View) -> None:
         """Hand the moment to the panels; each draws only what differs."""
+        self._was_shown = True
         self.query_one(HeadLine).observe = self.query_one(NextLine).observe = view.observe
         self.query_one(ReadinessLine).gone = None if view.gone_for is None else since_words(view.gone_for)
         for panel in self.query(Panel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual import events
 from textual.command import CommandPalette
 from textual.widgets import Input
 
@@ -175,3 +176,26 @@ async def test_every_moment_of_a_migration_can_be_drawn_on_every_screen() -> Non
             await until(pilot, lambda made=made: app_of(pilot).view.snapshot is made)
             await pilot.press("7", "r", "1")
             assert "R ROLLBACK" in text_of(pilot), name
+
+
+@pytest.mark.parametrize(("keys", "wanted"), [("6jj", 1), ("1626j", 1), ("3l", 1), ("6jk", 0)])
+async def test_keys_typed_right_after_the_key_of_a_screen_are_not_lost(keys: str, wanted: int) -> None:
+    async with opened(MadeLink(soaking())) as pilot:
+        for key in keys:  # all at once, as a paste or a slow link brings them
+            pilot.app.post_message(events.Key(key, key))
+        await until(pilot, lambda: app_of(pilot).current_mode == ("gpus" if "3" in keys else "hosts"))
+        await until(
+            pilot, lambda: bool(pilot.app.screen.query(ListPanel)) and pilot.app.screen.query_one(ListPanel).cursor == wanted
+        )
+
+
+async def test_keys_typed_early_keep_their_order_and_leaving_waits_for_no_screen() -> None:
+    async with opened(MadeLink(soaking())) as pilot:
+        for key in "6/lam":
+            pilot.app.post_message(events.Key("slash" if key == "/" else key, key))
+        await until(pilot, lambda: bool(pilot.app.screen.query(Input)) and pilot.app.screen.query_one(Input).value == "lam")
+    async with opened(MadeLink(soaking())) as pilot:
+        for key in ("7", "ctrl+q"):
+            pilot.app.post_message(events.Key(key, None))
+        await until(pilot, lambda: pilot.app.return_value is not None)
+        assert pilot.app.return_value == 0
