@@ -1,7 +1,7 @@
 """In which country a provider's region is, and which countries an area holds.
 
-Regions as AWS, Google Cloud and Azure name them in their own lists of regions (read 2026-11); countries by ISO 3166-1 alpha-2. A region that is
-not here is not known: nothing is read out of its name, for `eu-west-2` is in London and outside of the EU.
+Regions by the names that AWS, Google Cloud and Azure give them; countries by ISO 3166-1 alpha-2. Written down in 2026-11 as they are generally known, and not
+yet held against the providers' own lists. A region that is not here is not known: nothing is read out of its name, for `eu-west-2` is in London and outside of the EU.
 """
 
 from __future__ import annotations
