@@ -270,7 +270,10 @@ def test_no_change_periods_are_on_a_calendar(span: str, code: str, field: str) -
 
 
 def test_a_worker_is_named_once() -> None:
-    assert the(judged(FULL.read_text().replace("workers: [old-1]", "workers: [old-1, old-1]")), "twice").field == "transfer.workers[1]"
+    assert (
+        the(judged(FULL.read_text().replace("workers: [old-1]", "workers: [old-1, old-1]")), "twice").field
+        == "transfer.workers[1]"
+    )
 
 
 def test_workers_that_can_carry_nothing_are_told() -> None:
