@@ -74,7 +74,7 @@ class RemoteRun:
             said = await asyncio.shield(starting)
         except (SshError, asyncio.CancelledError):
             # It may have been begun, or be just about to: cleared away only when that has ended.
-            await asyncio.gather(starting, return_exceptions=True)
+            await asyncio.wait({starting})
             await self.__aexit__()
             raise
         if said.exit_status == 4:
@@ -85,9 +85,17 @@ class RemoteRun:
 
     async def __aexit__(self, *error: object) -> None:
         """End what still runs, and clear the folder away; a host that is out of reach keeps it."""
+        clearing = asyncio.create_task(self._clear(), name=f"clear {self.host}")
+        try:
+            await asyncio.shield(clearing)
+        except asyncio.CancelledError:
+            await asyncio.wait({clearing})  # the other side has failed meanwhile: the connection stays until this one is cleared too
+            raise
+
+    async def _clear(self) -> None:
         with contextlib.suppress(SshError, TimeoutError):
             async with asyncio.timeout(CALL_SECONDS):
-                await asyncio.shield(self._call(_END, self.place))
+                await self._call(_END, self.place)
 
     async def wait(self, limit: float) -> Ended:
         """Until it has ended. Raises `TrialFailed` when `limit` seconds are over, or it is gone."""
