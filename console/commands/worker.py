@@ -17,7 +17,7 @@ def command(as_json: bool) -> None:
     Cutover starts it there by SSH and speaks with it over standard input and output; nobody calls it by hand. It ends when
     its input does.
 
-    Example: cutover sync plan.yaml, with `transfer: {workers: [gpu-3]}`
+    Example: cutover worker
     """
     from importlib.metadata import version
 
