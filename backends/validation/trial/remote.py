@@ -89,7 +89,8 @@ class RemoteRun:
         try:
             await asyncio.shield(clearing)
         except asyncio.CancelledError:
-            await asyncio.wait({clearing})  # the other side has failed meanwhile: the connection stays until this one is cleared too
+            # The other side has failed meanwhile: the connection stays until this one is cleared too.
+            await asyncio.wait({clearing})
             raise
 
     async def _clear(self) -> None:
