@@ -33,7 +33,6 @@ from backends.transfer.models import FAILURES_SHOWN, Deletes, Failure, Progress,
 from backends.transfer.parts import abort_leftovers
 from backends.transfer.passage import Passage
 from backends.transfer.units import Units
-from backends.transfer.workers.fleet import is_worth_it
 from backends.transfer.worklist import Left, WorkList
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ class Round:
     async def _carry(self) -> None:
         """By the hosts of the plan too, where there is enough to copy that they come in time."""
         fleet, left = self._passage.fleet, self._progress
-        if fleet is None or not is_worth_it(left.to_copy_objects, left.to_copy_bytes):
+        if fleet is None or not fleet.is_worth_it(left.to_copy_objects, left.to_copy_bytes):
             await self._carrying.run()
             return
         async with fleet:

@@ -8,14 +8,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from backends.plan.models import Source
-from backends.secrets.resolve import resolve
-from backends.validation.followed import Followed
+from backends.validation.asked import Asked
 from backends.validation.mlflow import Tracking, absent, history_page, latest_of
 from backends.validation.rows import Row, axis_absent, samples_of
 from backends.validation.web import Web, shown_url
@@ -24,7 +22,7 @@ AGAIN = 5.0  # seconds between two questions; less where figures are expected mo
 _PAGES, _SIZE = 8, 5_000  # pages a poll, and figures a page: the last one is read again with each change
 
 
-class MlflowFeed(Followed):
+class MlflowFeed(Asked):
     """Follows one metric of one run."""
 
     def __init__(
@@ -37,10 +35,8 @@ class MlflowFeed(Followed):
         clock: Callable[[], float] = time.time,
         wall: Callable[[], float] | None = None,
     ) -> None:
-        super().__init__(source, pinned=pinned, clock=clock, wall=wall)
+        super().__init__(source, web, base=base, pinned=pinned, clock=clock, wall=wall)
         self.series.shift = source.shift
-        self._web = web
-        self._base = base or Path()
         self._metric = source.value or ""
         self._asked: float | None = None  # when, by our clock
         self._latest: Row | None = None  # when all was read
@@ -72,10 +68,7 @@ class MlflowFeed(Followed):
 
     async def _run(self) -> Tracking:
         url = self.source.mlflow or ""
-        token = None
-        if self.source.token is not None:  # may ask a cloud's manager of secrets
-            token = await asyncio.to_thread(resolve, self.source.token, base=self._base)
-        return Tracking(url, self.source.run or "", shown_url(url), token)
+        return Tracking(url, self.source.run or "", shown_url(url), await self._token())
 
     async def _read_on(self, run: Tracking) -> bool:
         """Read so many pages; is that all that there is?"""

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,8 +17,7 @@ from pathlib import Path
 from backends.errors import CutoverError
 from backends.escape import plain
 from backends.plan.models import Source
-from backends.secrets.resolve import resolve
-from backends.validation.followed import Followed
+from backends.validation.asked import Asked
 from backends.validation.prometheus import MOST_POINTS, Points, Server, absent, grid, query_range, server_time
 from backends.validation.series import Sample
 from backends.validation.source_clock import AHEAD
@@ -33,7 +31,7 @@ MOST_AT_FIRST = 50_000  # requests of the past
 SCALES = {"s": 1000.0, "ms": 1.0, "us": 0.001}  # to milliseconds
 
 
-class PrometheusFeed(Followed):
+class PrometheusFeed(Asked):
     """Follows one query, or two counters."""
 
     def __init__(
@@ -46,9 +44,7 @@ class PrometheusFeed(Followed):
         clock: Callable[[], float] = time.time,
         wall: Callable[[], float] | None = None,
     ) -> None:
-        super().__init__(source, pinned=pinned, clock=clock, wall=wall)
-        self._web = web
-        self._base = base or Path()
+        super().__init__(source, web, base=base, pinned=pinned, clock=clock, wall=wall)
         self._step = source.every or EVERY
         self._last: float | None = None  # the last instant that was asked for
         self._counters = Counters()
@@ -85,10 +81,7 @@ class PrometheusFeed(Followed):
 
     async def _server(self) -> Server:
         url = self.source.prometheus or ""
-        token = None
-        if self.source.token is not None:  # may ask a cloud's manager of secrets
-            token = await asyncio.to_thread(resolve, self.source.token, base=self._base)
-        return Server(url, where=shown_url(url), token=token)
+        return Server(url, where=shown_url(url), token=await self._token())
 
     async def _ask(self, server: Server, start: float, end: float) -> list[Sample]:
         query, total = self.source.query or "", self.source.total

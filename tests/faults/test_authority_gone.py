@@ -147,6 +147,13 @@ async def test_an_authority_that_stays_away_blocks_the_rollback_until_it_is_back
         await ended(world, client)
 
 
+async def started_without_authority(world: GoneWorld) -> None:
+    """The engine, which was killed, comes up where the authority is gone too."""
+    await asyncio.to_thread(wait_until_gone, world)
+    await world.authority.die()
+    await asyncio.to_thread(start, world)
+
+
 @both
 @pytest.mark.parametrize("point", BACK)
 @fault_case("real: kill -9 at {point}, and {kind} is gone", "the rollback goes on by itself, home when it is back")
@@ -156,9 +163,7 @@ async def test_killed_in_a_rollback_while_the_authority_dies_too(world: GoneWorl
         await dual(client)
         with pytest.raises(EngineGone):
             await client.command("rollback", CONFIRM)
-    await asyncio.to_thread(wait_until_gone, world)
-    await world.authority.die()
-    await asyncio.to_thread(start, world)
+    await started_without_authority(world)
     async with client_of(world) as client:
         await found_gone(client)
         await world.authority.come_back()
@@ -175,9 +180,7 @@ async def test_killed_going_forward_while_the_authority_dies_too(world: GoneWorl
     async with client_of(world) as client:
         with pytest.raises(EngineGone):
             await dual(client)
-    await asyncio.to_thread(wait_until_gone, world)
-    await world.authority.die()
-    await asyncio.to_thread(start, world)
+    await started_without_authority(world)
     async with client_of(world) as client:
         await found_gone(client)
         await world.authority.come_back()

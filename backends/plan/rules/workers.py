@@ -16,8 +16,7 @@ def check_workers(plan: Plan, names: Names, findings: Findings) -> None:
     for i, name in enumerate(workers):
         if name in workers[:i]:
             findings.error(("transfer", "workers", i), "twice", f"`{name}` is named twice", "name each host once")
-    can = [d for d in plan.datasets if d.hub is None and all(_is_open(plan, store) for store in (d.from_, d.to))]
-    if workers and plan.datasets and not can:
+    if workers and plan.datasets and not any(d.hub is None and can_help(plan, d.from_, d.to) for d in plan.datasets):
         findings.warning(
             ("transfer", "workers"),
             "idle_workers",
@@ -26,6 +25,6 @@ def check_workers(plan: Plan, names: Names, findings: Findings) -> None:
         )
 
 
-def _is_open(plan: Plan, store: str) -> bool:
-    spec = plan.stores.get(store)
-    return spec is not None and spec.url.startswith(_FROM_ANYWHERE)
+def can_help(plan: Plan, source: str, target: str) -> bool:
+    """Can a host that is not this machine reach both stores?"""
+    return all(name in plan.stores and plan.stores[name].url.startswith(_FROM_ANYWHERE) for name in (source, target))

@@ -61,11 +61,6 @@ class WorkerLost(CouldNot):
     code = "worker_lost"
 
 
-def is_worth_it(objects: int, size: int) -> bool:
-    """Is there so much to copy that other hosts should help?"""
-    return objects >= _FEWEST_OBJECTS or size >= _FEWEST_BYTES
-
-
 class Worker:
     """One host: its session while there is one, and what it has under way."""
 
@@ -265,6 +260,10 @@ class Fleet:
         for task in self._tasks:
             task.cancel()
         await self._group.__aexit__(kind, error, trace)
+
+    def is_worth_it(self, objects: int, size: int) -> bool:
+        """Is there so much to copy that other hosts should help?"""
+        return objects >= _FEWEST_OBJECTS or size >= _FEWEST_BYTES
 
     @property
     def told(self) -> list[str]:

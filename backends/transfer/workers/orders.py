@@ -11,19 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from backends.plan.models import Plan
 from backends.plan.models import Store as StoreSpec
+from backends.plan.rules.workers import can_help
 from backends.stores.plan_secret import plan_secret
 from backends.transfer.workers.fleet import Fleet, Worker
 
 if TYPE_CHECKING:
     from backends.ssh.pool import SshPool
 
-REACHED_FROM_ANYWHERE = ("s3", "gs", "az")
 _SECRETS = ("access_key", "secret_key", "session_token")
-
-
-def can_help(plan: Plan, source: str, target: str) -> bool:
-    """Can a worker reach both stores? A tree of this machine, or one behind its SSH, it cannot."""
-    return all(plan.stores[name].url.partition("://")[0] in REACHED_FROM_ANYWHERE for name in (source, target))
 
 
 def fleet_of(plan: Plan, pool: SshPool | None, base: Path, source: str, target: str) -> Fleet | None:
