@@ -197,6 +197,37 @@ async def test_a_worker_that_is_killed_costs_nothing_but_time(world: World) -> N
     assert any("box" in note for note in progress.notes), progress.notes
 
 
+@pytest.mark.slow
+async def test_a_worker_that_stands_still_keeps_nothing_waiting_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frozen, its connection open: nothing ends by itself. When it wakes, nothing that it still does changes what was copied."""
+    monkeypatch.setattr("backends.transfer.workers.fleet.SILENCE", 6.0)
+    bodies = {**SMALL, **LARGE}
+    await world.fill(bodies)
+    progress = Progress()
+    frozen: list[psutil.Process] = []
+
+    async def freeze() -> None:
+        while not frozen:
+            if progress.copied_objects > 20:
+                for process in world.workers():
+                    process.suspend()
+                    frozen.append(process)
+            await asyncio.sleep(0.01)
+
+    async with asyncio.TaskGroup() as group:
+        freezing = group.create_task(freeze())
+        result = await world.sync(world.plan(parallel=2), progress)
+        freezing.cancel()
+    assert frozen
+    for process in frozen:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
+    await asyncio.to_thread(psutil.wait_procs, frozen, 20)
+    assert not [process for process in frozen if process.is_running()]
+    assert (result.failed, result.lag_objects, result.is_proven) == (0, 0, True)
+    assert await world.copied() == sums(bodies)
+
+
 async def test_a_host_without_cutover_is_named_and_this_machine_carries_all(world: World) -> None:
     await world.fill(SMALL)
     progress = Progress()
