@@ -103,7 +103,7 @@ def _handover(m: Migration, workload: Workload) -> list[Step]:
 def _refusal(world: World, accept_unknown: bool, goes_on: bool, *, has_steps: bool) -> tuple[str, str, str]:
     m, legacy, target = world.migration, world.side("legacy"), world.side("target")
     if not goes_on and not TABLE[m.state].evacuates:
-        return "STATE", f"{m.state}: there is nothing to evacuate", "a state with legacy in it, and no rollback under way"
+        return "STATE", f"{m.state}: there is nothing to evacuate", "a state with legacy in it"
     if not has_steps and not goes_on:
         return "STATE", "every route and every writer is on target already", "cutover status"
     if not goes_on and legacy.health is Health.ALIVE:

@@ -94,6 +94,7 @@ TABLE: dict[State, Row] = {
             (),
             (State.ROLLED_BACK, State.RECONCILING, State.ROLLBACK_BLOCKED),
             is_exposed=True,
+            evacuates=True,  # legacy died under it
         ),
         Row(
             State.ROLLED_BACK,

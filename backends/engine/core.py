@@ -32,7 +32,7 @@ from backends.engine.guard import Guard
 from backends.engine.journal import Journal
 from backends.engine.judge import Judge
 from backends.engine.lease import Lease
-from backends.engine.moves import block, carry_back, carry_out, change_state, hold, rollback_plan
+from backends.engine.moves import block, carry_back, carry_out, change_state, hold, rollback_plan, stay_on_target
 from backends.engine.notify import Notifier
 from backends.engine.preflight import Preflight
 from backends.engine.runner import Runner
@@ -45,6 +45,7 @@ from backends.vocabulary import Phase, SideName, State
 RECENT = 400
 YOUNG = 30.0  # seconds after its start in which an engine may not have seen a side yet
 VERSION = version("gpu-cutover")
+SUPERSEDED = "superseded by an evacuation"
 
 
 class Engine:
@@ -212,6 +213,10 @@ class Engine:
                     raise
             async with self._back_turn:  # turned into an emergency one: who asked for the first learns how that ends
                 task = self._backward if self._backward is not task else None
+            if task is None:
+                raise RefusedByRule(
+                    "STATE", "an evacuation has taken the rollback's place: legacy is dead", hint="cutover status"
+                )
         return State.ROLLBACK_BLOCKED
 
     async def _begin_rollback(
@@ -241,8 +246,9 @@ class Engine:
     async def evacuate(
         self, *, actor: str, reason: str, accept_unknown: bool = False, preview_hash: str | None = None, goes_on: bool = False
     ) -> State:
-        """All weight to a living target, legacy being dead; returns the state that it ends in. Cancels what moves forward, joins an
-        evacuation under way. `goes_on`: it was confirmed and begun before a restart. Raises `RefusedByRule`."""
+        """All weight to a living target, legacy being dead; returns the state that it ends in. Cancels what moves forward, and
+        a rollback under way, which would wait for a dead legacy; joins an evacuation under way. `goes_on`: it was confirmed and begun
+        before a restart. Raises `RefusedByRule`."""
         async with self._turn:
             if not self.is_evacuating:
                 await self._begin_evacuation(actor, reason, accept_unknown, preview_hash, goes_on)
@@ -253,19 +259,19 @@ class Engine:
     async def _begin_evacuation(
         self, actor: str, reason: str, accept_unknown: bool, preview_hash: str | None, goes_on: bool
     ) -> None:
-        if self.is_going_back:
-            raise RefusedByRule("SR6", "a rollback is under way", hint="wait for its end")
         await self.know_sides()
-        for stopped in (False, True):
-            plan = self.evacuation_plan(accept_unknown, goes_on)
-            if plan.refused_by:
-                if goes_on:
-                    await give_up(self, plan.reason)
-                raise RefusedByRule(plan.refused_by, plan.reason, hint=plan.would_allow)
-            if preview_hash is not None and not stopped and preview_hash != plan.hash(self.plan_hash):
-                raise PreviewChanged
-            await self._stop(self._forward, "superseded by an evacuation")
-        self._evacuation = self.spawn(carry_over(self, plan, actor=actor, reason=reason), "evacuation")
+        async with self._back_turn:  # no rollback begins meanwhile
+            for stopped in (False, True):
+                plan = self.evacuation_plan(accept_unknown, goes_on)
+                if plan.refused_by:
+                    if goes_on or stopped:
+                        await give_up(self, plan.reason)
+                    raise RefusedByRule(plan.refused_by, plan.reason, hint=plan.would_allow)
+                if preview_hash is not None and not stopped and preview_hash != plan.hash(self.plan_hash):
+                    raise PreviewChanged
+                await self._stop(self._forward, SUPERSEDED)
+                await self._stop(self._backward, SUPERSEDED)  # legacy is dead: it waits for what does not come
+            self._evacuation = self.spawn(carry_over(self, plan, actor=actor, reason=reason), "evacuation")
         self._forward = self._evacuation
 
     async def in_turn(self, body: Coroutine[Any, Any, None], name: str) -> None:
@@ -298,7 +304,7 @@ class Engine:
             text = f"the graceful rollback did not end within {limit:.0f} s; an emergency rollback would not wait"
             await self._close_ops(text)
             await self.runner.end(f"blocked: {text}")
-            await block(self, text)
+            await block(self, await stay_on_target(self, text))
             return State.ROLLBACK_BLOCKED
         finally:
             self._to_be_home = None

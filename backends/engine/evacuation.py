@@ -10,7 +10,7 @@ from backends.cutover.events import Kind
 from backends.cutover.steps.writer import Fence
 from backends.engine.apart import StepFailed
 from backends.engine.desk import Desk
-from backends.engine.moves import change_state, hold, script_hashes, settle_state
+from backends.engine.moves import block, change_state, hold, script_hashes, settle_state
 from backends.errors import CutoverError, RefusedByRule
 from backends.vocabulary import State
 
@@ -42,9 +42,13 @@ async def carry_over(engine: Desk, plan: EvacuationPlan, *, actor: str, reason: 
 
 
 async def give_up(engine: Desk, reason: str) -> None:
-    """An evacuation that a restart interrupted cannot go on: held where it stands."""
-    await hold(engine, "evacuate", f"the evacuation cannot go on: {reason}", anew=True)
-    await settle_state(engine, reason)
+    """An evacuation that a restart interrupted, or that has just stopped what was under way, cannot go on: held where it stands."""
+    text = f"the evacuation cannot go on: {reason}"
+    await hold(engine, "evacuate", text, anew=True)
+    if engine.migration.state is State.ROLLING_BACK:
+        await block(engine, text)
+    else:
+        await settle_state(engine, reason)
 
 
 def _look_first(engine: Desk) -> str:

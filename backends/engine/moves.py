@@ -12,15 +12,18 @@ from backends.cutover.events import Kind
 from backends.cutover.forward import Move, compensation_steps
 from backends.cutover.inventory import inventory, inventory_text
 from backends.cutover.preflight import preflight
-from backends.cutover.rollback import Mode, RollbackPlan, plan_rollback, touches
+from backends.cutover.rollback import Mode, RollbackPlan, plan_rollback, staying_steps, touches
 from backends.cutover.states import TABLE
 from backends.cutover.steps.build import step_of
 from backends.cutover.steps.weight import SetWeight
+from backends.cutover.steps.writer import Resume
 from backends.engine.apart import RoutesAway, StepFailed
 from backends.engine.desk import Desk
 from backends.engine.failpoints import failpoint
 from backends.errors import CutoverError, RefusedByRule
 from backends.vocabulary import Health, Phase, State
+
+STAY = "stay"  # the run by which target goes on serving after a rollback that was blocked
 
 
 async def change_state(engine: Desk, state: State, phase: Phase | None = None, **data: Any) -> None:
@@ -221,13 +224,30 @@ async def carry_back(engine: Desk, plan: RollbackPlan, *, actor: str, reason: st
     except (StepFailed, RefusedByRule) as error:
         await engine.runner.end(f"blocked: {error.message}")
         is_dead = engine.world.side("legacy").health is Health.DEAD
-        await block(engine, f"{error.message}; rollback again when it answers, or evacuate" if is_dead else error.message)
+        reason = f"{error.message}; rollback again when it answers, or evacuate" if is_dead else error.message
+        await block(engine, await stay_on_target(engine, reason))
         return State.ROLLBACK_BLOCKED
     unsettled = engine.migration.unfenced or bool(engine.migration.unsettled)
     end = State.RECONCILING if unsettled else State.ROLLED_BACK
     await engine.runner.end(end.value)
     await change_state(engine, end, reason=_end_words(engine))
     return end
+
+
+async def stay_on_target(engine: Desk, reason: str) -> str:
+    """A rollback that could not go on leaves production where it is served: whole, its writers running. Returns the reason, with what came
+    of that."""
+    steps = staying_steps(engine.plan, engine.migration)
+    if not steps:
+        return reason
+    names = ", ".join(s.workload for s in steps if isinstance(s, Resume))
+    try:
+        await engine.runner.run(STAY, steps, actor="engine", reason=f"the rollback is blocked: {reason}")
+    except (StepFailed, RefusedByRule) as error:
+        await engine.runner.end(f"failed: {error.message}")
+        return f"{reason}; {names} was stopped on target and could not be started there again: {error.message}"
+    await engine.runner.end("confirmed")
+    return f"{reason}; {names} goes on on target"
 
 
 def _end_words(engine: Desk) -> str:

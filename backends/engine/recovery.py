@@ -16,7 +16,7 @@ from backends.cutover.steps.build import step_of
 from backends.cutover.steps.weight import SetWeight
 from backends.engine.apart import StepFailed
 from backends.engine.clock import boot_clock, boot_id
-from backends.engine.moves import abandon, finish_tail, hold, settle_state
+from backends.engine.moves import STAY, abandon, finish_tail, hold, settle_state
 from backends.errors import CutoverError, RefusedByRule
 from backends.vocabulary import SIDES, Health, SideName, State
 
@@ -39,7 +39,7 @@ async def recover(engine: Engine) -> str | None:
     for op in list(m.ops.values()):
         told.append(await _settle(engine, op))
     run = m.open_run
-    if run is not None and run.kind == "rollback":
+    if run is not None and run.kind in ("rollback", STAY):
         await engine.runner.end("interrupted by a restart, goes on")
         told.append("the rollback goes on")
         outcome = "rollback"

@@ -188,6 +188,54 @@ def test_a_graceful_rollback_over_its_limit_leaves_nothing_open(it: ModelEngine)
     assert it.rollback() is State.ROLLED_BACK
 
 
+def test_a_graceful_rollback_that_cannot_bring_the_data_home_leaves_target_serving_whole(it: ModelEngine) -> None:
+    it.to_dual()
+    epoch = it.m.token("ckpt").epoch
+    it.world.out_of_sync.add("ckpt")
+    assert it.rollback() is State.ROLLBACK_BLOCKED
+    assert it.weights == {"chat": 0, "jobs": 100}
+    assert it.writers == {"legacy": False, "target": True}, "clients of jobs are on target, where nobody would write"
+    assert [(it.m.token(d).writer, it.m.token(d).epoch) for d in ("ckpt", "logs")] == [("target", epoch)] * 2
+    assert it.events[-1].data["reason"].endswith("train goes on on target")
+    it.world.out_of_sync.clear()
+    assert it.rollback() is State.ROLLED_BACK
+    assert it.writers == {"legacy": True, "target": False}
+
+
+def test_a_limit_that_ends_a_graceful_rollback_starts_targets_writer_again_too(it: ModelEngine) -> None:
+    it.to_dual()
+    it.world.out_of_sync.add("logs")
+    assert it.rollback(limit=30.0) is State.ROLLBACK_BLOCKED
+    assert it.writers == {"legacy": False, "target": True}
+    assert "an emergency rollback would not wait; train goes on on target" in it.events[-1].data["reason"]
+
+
+def test_a_writer_that_cannot_be_started_on_target_again_is_told_and_started_by_the_next_try(it: ModelEngine) -> None:
+    it.to_dual()
+    it.world.out_of_sync.add("ckpt")
+    control, engine = it.world.controls["train"], it.engine
+
+    async def sticks() -> None:
+        control.stuck.add("target")
+
+    it.do(after(engine, 5.0, rolling(engine), sticks))
+    assert it.m.state is State.ROLLBACK_BLOCKED
+    assert "train was stopped on target and could not be started there again" in it.events[-1].data["reason"]
+    control.stuck.clear()
+    assert it.rollback() is State.ROLLBACK_BLOCKED
+    assert it.writers == {"legacy": False, "target": True}
+
+
+@pytest.mark.parametrize("point", ["run.stay.after-started", "token.safety.after-confirmed", "resume.safety.after-send"])
+def test_a_kill_while_target_is_given_back_what_was_on_its_way_lets_the_rollback_go_on(it: ModelEngine, point: str) -> None:
+    it.to_dual()
+    it.world.out_of_sync.add("ckpt")
+    killed_at(it, point, rolling(it.engine))
+    assert it.m.state is State.ROLLBACK_BLOCKED
+    assert it.writers == {"legacy": False, "target": True}
+    assert (it.m.ops, it.m.open_run) == ({}, None)
+
+
 def test_a_rollback_goes_on_until_its_route_answers_again(it: ModelEngine) -> None:
     it.to_dual()
     it.world.routes["chat"].failing = 7  # longer than all the first pauses together

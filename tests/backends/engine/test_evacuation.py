@@ -221,6 +221,79 @@ def test_a_rollback_that_could_not_go_does_not_stop_an_evacuation(it: ModelEngin
     is_there(it)
 
 
+def test_a_rollback_that_waits_for_a_legacy_that_died_under_it_does_not_make_clients_wait(it: ModelEngine) -> None:
+    it.to_dual()
+    it.world.comparing = 500.0  # a store that is silent: home, and not at its end for long
+    engine, refused = it.engine, []
+
+    async def both() -> Any:
+        import asyncio
+
+        back = engine.spawn(engine.rollback(mode="graceful", actor="ann", reason="test"), "rollback")
+        await asyncio.sleep(30)
+        assert (it.m.state, it.weights) == (State.ROLLING_BACK, {"chat": 0, "jobs": 0})
+        refused.append((await asyncio.gather(engine.evacuate(actor="ann", reason="early"), return_exceptions=True))[0])
+        assert engine.is_going_back, "legacy is alive: the rollback goes on"
+        legacy_dies(it)
+        began = asyncio.get_running_loop().time()
+        ended = await engine.evacuate(actor="ann", reason="test")
+        took = asyncio.get_running_loop().time() - began
+        return ended, (await asyncio.gather(back, return_exceptions=True))[0], took
+
+    ended, superseded, took = it.do(both())
+    assert refused[0].rule == "STATE"
+    assert ended is State.DUAL
+    assert "an evacuation has taken the rollback's place" in str(superseded)
+    assert took < 60.0
+    is_there(it)
+
+
+def test_an_evacuation_in_the_middle_of_a_hand_back_gives_target_what_was_its_own(it: ModelEngine) -> None:
+    it.to_dual()
+    it.world.out_of_sync.add("ckpt")  # the last round does not come to its end
+    engine = it.engine
+
+    async def both() -> Any:
+        import asyncio
+
+        back = engine.spawn(engine.rollback(mode="graceful", actor="ann", reason="test"), "rollback")
+        await asyncio.sleep(30)
+        assert it.m.token("ckpt").writer == "none"
+        legacy_dies(it)
+        ended = await engine.evacuate(actor="ann", reason="test")
+        await asyncio.gather(back, return_exceptions=True)
+        return ended
+
+    assert it.do(both()) is State.DUAL
+    is_there(it)
+    assert it.m.forced == set(), "nothing of legacy's was left behind"
+
+
+@pytest.mark.parametrize("killed", range(0, 60, 3))
+def test_a_kill_while_an_evacuation_takes_a_rollbacks_place_leaves_no_two_of_them(it: ModelEngine, killed: int) -> None:
+    it.to_dual()
+    it.world.comparing = 500.0
+    engine = it.engine
+
+    async def both() -> Any:
+        import asyncio
+
+        back = engine.spawn(engine.rollback(mode="graceful", actor="ann", reason="test"), "rollback")
+        await asyncio.sleep(30)
+        legacy_dies(it)
+        it.kill_in = killed
+        await engine.evacuate(actor="ann", reason="test")
+        await asyncio.gather(back, return_exceptions=True)
+
+    it.do(both())
+    it.kill_in = None
+    assert (it.m.ops, it.m.open_run) == ({}, None)
+    if it.m.state is not State.DUAL:
+        assert it.m.state is State.ROLLBACK_BLOCKED, "the rollback went on, and found legacy dead"
+        evacuate(it)
+    is_there(it)
+
+
 def test_a_target_that_dies_meanwhile_stops_it_held(it: ModelEngine) -> None:
     some(it)
     legacy_dies(it)
