@@ -54,12 +54,21 @@ def tried(mode: str, pair: Pair, point: int) -> str:
         ended = ENDS[it.m.state]
         if ended == "home":
             assert not set(it.weights.values()) - {0, 30} or "authority" in pair, f"told to be home: {it.weights} {it.tail()}"
+        if ended == "blocked" and not {"target", "ssh", "cut target"} & set(pair):
+            _serves_whole(it)
         for fault in faults:
             fault.mend(it)
         _come_home(it)
         return ended
     finally:
         it.close()
+
+
+def _serves_whole(it: EffectsEngine) -> None:
+    """Who is blocked leaves nobody without a writer: what target has, it writes."""
+    writers = {it.m.token(d).writer for d in it.world.data}
+    assert "none" not in writers, it.tail()
+    assert writers != {"target"} or it.writers["target"], f"{it.writers} {it.tail()}"
 
 
 def _come_home(it: EffectsEngine) -> None:

@@ -236,6 +236,22 @@ def test_a_kill_while_target_is_given_back_what_was_on_its_way_lets_the_rollback
     assert (it.m.ops, it.m.open_run) == ({}, None)
 
 
+@pytest.mark.parametrize("killed", range(0, 48, 3))
+def test_a_blocked_rollback_that_is_killed_anywhere_ends_with_target_whole(it: ModelEngine, killed: int) -> None:
+    it.to_dual()
+    it.world.out_of_sync.add("ckpt")
+    it.kill_in = killed
+    it.rollback()
+    it.kill_in = None
+    if it.m.state is State.DUAL:
+        assert killed == 0, "killed before it had begun"
+        it.rollback()
+    assert it.m.state is State.ROLLBACK_BLOCKED
+    assert it.writers == {"legacy": False, "target": True}
+    it.world.out_of_sync.clear()
+    assert it.rollback() is State.ROLLED_BACK
+
+
 def test_a_rollback_goes_on_until_its_route_answers_again(it: ModelEngine) -> None:
     it.to_dual()
     it.world.routes["chat"].failing = 7  # longer than all the first pauses together
