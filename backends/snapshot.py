@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 
 from pydantic import Field
 
+from backends.checkpoint_view import CheckpointView, TensorView
 from backends.dataset_view import DatasetView, FailureView, Lag, Model, ProofCounts, SlowView
 from backends.verdict import Verdict
 from backends.vocabulary import SIDES, Health, Level, Phase, SideName, State
@@ -22,6 +23,7 @@ __all__ = [
     "ApprovalView",
     "BackupView",
     "ChecklistView",
+    "CheckpointView",
     "DatasetView",
     "DiskView",
     "EngineView",
@@ -59,6 +61,7 @@ __all__ = [
     "SoakView",
     "State",
     "StepView",
+    "TensorView",
     "TriggerView",
     "ValidationView",
     "WorkloadView",
@@ -199,6 +202,7 @@ class PointView(Model):
     too_good: bool = False
     legacy_now: float | None = None  # how far each side has come on the axis
     target_now: float | None = None
+    note: str = ""  # why it is waited for, or what makes it notable
 
 
 class ValidationView(Model):
@@ -207,7 +211,8 @@ class ValidationView(Model):
     kind: str
     by: str = "time"
     tolerance: float | None = None
-    points: tuple[PointView, ...] = ()
+    points: tuple[PointView, ...] = ()  # of the gates
+    notable: tuple[PointView, ...] = ()  # beside them
     legacy_curve: tuple[tuple[float, float], ...] = ()
     target_curve: tuple[tuple[float, float], ...] = ()
     legacy_value: float | None = None
@@ -559,6 +564,7 @@ class Snapshot(Model):
     gates: tuple[GateView, ...] = ()
     triggers: tuple[TriggerView, ...] = ()
     validation: tuple[ValidationView, ...] = ()
+    checkpoints: tuple[CheckpointView, ...] = ()
     hosts: tuple[HostView, ...] = ()
     workloads: tuple[WorkloadView, ...] = ()
     rollback: ReadinessView = ReadinessView()

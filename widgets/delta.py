@@ -10,7 +10,8 @@ from textual.strip import Strip
 
 from backends.snapshot import ValidationView
 from themes.palette import Palette
-from widgets.plot import AXIS, Curve, finite
+from widgets.figures import percent
+from widgets.plot import AXIS, DOTS, Curve, finite
 from widgets.row import Row
 
 
@@ -39,12 +40,12 @@ def _at(curve: Sequence[tuple[float, float]], places: Sequence[float], x: float)
 def delta_strip(view: ValidationView, palette: Palette, width: int) -> Strip:
     """The delta along the axis of the curves: its height is its part of what is allowed; beyond that the sign of a breach."""
     found = deltas(view.legacy_curve, view.target_curve)
-    places = [x for x, _ in finite(view.legacy_curve)] + [x for x, _ in finite(view.target_curve)]
+    across = span_of(view)
     row = Row(palette).add("delta", palette.muted, AXIS - 1, "right").gap()
     cells = width - AXIS
-    if not found or not view.tolerance or cells < 4 or max(places) <= min(places):
+    if not found or not view.tolerance or cells < 4 or across is None:
         return row.add("-", palette.muted).strip(width)
-    low, high = min(places), max(places)
+    low, high = across
     columns: list[float | None] = [None] * cells
     for x, delta in found:
         at = min(cells - 1, int((x - low) / (high - low) * (cells - 1) + 0.5))
@@ -73,3 +74,76 @@ def _delta_cell(value: float | None, tolerance: float, palette: Palette) -> tupl
         return palette.glyphs.breach, palette.breach
     steps = palette.glyphs.rise
     return steps[min(len(steps) - 1, int(part * len(steps)))], palette.good
+
+
+def span_of(view: ValidationView) -> tuple[float, float] | None:
+    """The first and the last place of both curves; None where they have none or only one."""
+    places = [x for x, _ in finite(view.legacy_curve)] + [x for x, _ in finite(view.target_curve)]
+    return (min(places), max(places)) if places and max(places) > min(places) else None
+
+
+def delta_band(
+    found: Curve, across: tuple[float, float], tolerance: float, palette: Palette, width: int, height: int
+) -> list[Strip]:
+    """The deltas along the axis in so many lines (3 at least), with the band that is allowed between two dashed lines. What lies beyond
+    the picture stands at its edge with the sign of a breach."""
+    cells = width - AXIS
+    if cells < 8 or height < 3 or not tolerance > 0 or across[1] <= across[0]:
+        return []
+    inside = [(x, d) for x, d in finite(found) if across[0] <= x <= across[1]]
+    reach = tolerance * min(4.0, max(2.0, max((abs(d) for _, d in inside), default=0.0) / tolerance * 1.05))
+    dots = height * 4 - 1
+    grid = _columns(inside, across, cells)
+    edges = [_line(bound, reach, dots) // 4 for bound in (tolerance, -tolerance)]
+    labels = {edges[1]: _bound("-", tolerance), edges[0]: _bound("+", tolerance), height // 2: "0 %"}
+    lines = []
+    for y in range(height):
+        row = Row(palette).add(labels.get(y, ""), palette.muted, AXIS - 2, "right").gap()
+        row.add("|" if palette.glyphs.ascii else "│", palette.track)
+        for column in grid:
+            row.add(*_band_cell(column, y, reach, dots, tolerance, palette, is_edge=y in edges))
+        lines.append(row.strip(width))
+    return lines
+
+
+def _bound(sign: str, tolerance: float) -> str:
+    words = f"{sign}{percent(tolerance)}"
+    return words if len(words) <= AXIS - 2 else words.replace(" ", "")
+
+
+def _columns(found: Curve, across: tuple[float, float], cells: int) -> list[list[tuple[int, float]]]:
+    """Of each cell the deltas in it, with the half of the cell that they stand in; neighbours are joined."""
+    out: list[list[tuple[int, float]]] = [[] for _ in range(cells)]
+    before: tuple[int, float] | None = None
+    for x, delta in found:
+        half = min(cells * 2 - 1, int((x - across[0]) / (across[1] - across[0]) * (cells * 2 - 1) + 0.5))
+        if before is not None and half > before[0] + 1:
+            for at in range(before[0] + 1, half):
+                part = (at - before[0]) / (half - before[0])
+                out[at // 2].append((at % 2, before[1] + (delta - before[1]) * part))
+        out[half // 2].append((half % 2, delta))
+        before = half, delta
+    return out
+
+
+def _line(delta: float, reach: float, dots: int) -> int:
+    return round((reach - min(reach, max(-reach, delta))) / (2 * reach) * dots)
+
+
+def _band_cell(
+    column: Sequence[tuple[int, float]], y: int, reach: float, dots: int, tolerance: float, palette: Palette, *, is_edge: bool
+) -> tuple[str, Style]:
+    here = [(half, d, _line(d, reach, dots)) for half, d in column if _line(d, reach, dots) // 4 == y]
+    if not here:
+        ascii_only = palette.glyphs.ascii
+        return ("-" if ascii_only else "╌", palette.muted) if is_edge else (" ", palette.text)
+    if any(abs(d) > reach for _, d, _ in here):
+        return palette.glyphs.breach, palette.breach
+    is_beyond = any(abs(d) > tolerance * (1 + 1e-9) for _, d, _ in here)
+    style = palette.breach if is_beyond else palette.good
+    if palette.glyphs.ascii:
+        return ("x" if is_beyond else "o"), style
+    bits = 0
+    for half, _, line in here:
+        bits |= DOTS[line % 4][half]
+    return chr(0x2800 + bits), style

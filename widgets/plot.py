@@ -13,7 +13,7 @@ from widgets.figures import clock, number, place
 from widgets.row import Row
 
 Curve = Sequence[tuple[float, float]]
-_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 AXIS = 8
 LARGEST = 1e150  # no difference of two such numbers overflows; NaN is not below it
 STEEP = 6  # times the distance of median and lowest: what lies higher above the median is not drawn
@@ -70,7 +70,7 @@ def _dots(
             if not 0 <= line <= high or (dashed and column % 6 > 3):
                 continue
             key = (column // 2, line // 4)
-            dots[key] = dots.get(key, 0) | _DOTS[line % 4][column % 2]
+            dots[key] = dots.get(key, 0) | DOTS[line % 4][column % 2]
         before = here
     return dots
 

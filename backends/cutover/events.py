@@ -50,6 +50,7 @@ class Kind(StrEnum):
     LESSON = "lesson"
     BASELINE = "baseline"
     VALIDATED = "validated"
+    CHECKPOINTS = "checkpoints"
     COMMAND = "command"
     COMMAND_ENDED = "command.ended"
     BACKUP_TAKEN = "backup.taken"

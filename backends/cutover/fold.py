@@ -390,6 +390,10 @@ def _validated(m: Migration, event: Event, data: dict[str, Any]) -> None:
     m.validated[data["workload"]] = dict(data)
 
 
+def _checkpoints(m: Migration, event: Event, data: dict[str, Any]) -> None:
+    m.checkpoints[str(data.get("workload", ""))] = {"at": event.at} | dict(data)
+
+
 def _backup_taken(m: Migration, event: Event, data: dict[str, Any]) -> None:
     taken = BackupFold(
         int(data["number"]), str(data.get("kind", "")), int(data.get("objects", 0)), int(data.get("bytes", 0)),
@@ -445,6 +449,7 @@ _HANDLERS: dict[str, Callable[[Migration, Event, dict[str, Any]], None]] = {
     Kind.SIGNED: _signed,
     Kind.BASELINE: _baseline,
     Kind.VALIDATED: _validated,
+    Kind.CHECKPOINTS: _checkpoints,
     Kind.BACKUP_TAKEN: _backup_taken,
     Kind.BACKUP_TRIED: _backup_tried,
     Kind.BACKUP_ENDING: _backup_ending,

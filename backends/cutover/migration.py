@@ -272,6 +272,7 @@ class Migration:
     signed: dict[str, Signature] = field(default_factory=dict)  # item -> who signed it
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)  # measure -> legacy's figures, as last recorded
     validated: dict[str, dict[str, Any]] = field(default_factory=dict)  # workload -> the last validation run
+    checkpoints: dict[str, dict[str, Any]] = field(default_factory=dict)  # workload -> the last two that were compared
 
     @property
     def is_held(self) -> bool:

@@ -164,6 +164,7 @@ _TELLERS: dict[str, Any] = {
     Kind.LESSON: _simple("noted: {text}"),
     Kind.BASELINE: _simple("baseline of legacy recorded, {count} measures"),
     Kind.VALIDATED: _simple("validation run of {workload}: {verdict}, {reason}"),
+    Kind.CHECKPOINTS: _simple("checkpoints {legacy} and {target}: {verdict}, {reason}"),
     Kind.COMMAND: _simple("{command} asked for by uid {uid}"),
     Kind.COMMAND_ENDED: _simple("{command} answered"),
     Kind.INVENTORY: _simple("what remains of legacy: {text}"),

@@ -24,7 +24,7 @@ from backends.engine.snapshots import advance_preview, evacuate_preview, may_rol
 from backends.errors import CutoverError, RefusedByRule, UsageError
 from backends.escape import plain
 from backends.plan.units import Duration
-from backends.snapshot import PreviewView
+from backends.snapshot import CheckpointView, PreviewView
 from backends.transfer.restore import Extent
 from backends.vocabulary import State
 
@@ -75,6 +75,10 @@ class BaselineArgs(Args):
 
 class ValidatedArgs(Args):
     result: dict[str, Any]
+
+
+class CheckpointsArgs(Args):
+    result: CheckpointView
 
 
 class EvacuateArgs(ReasonArgs):
@@ -286,6 +290,14 @@ async def validated(engine: Engine, caller: Caller, args: ValidatedArgs) -> dict
     return _now(engine)
 
 
+async def checkpoints(engine: Engine, caller: Caller, args: CheckpointsArgs) -> dict[str, Any]:
+    """Keep what came of a comparison of two checkpoints, which the caller has made."""
+    if args.result.workload and args.result.workload not in [w.name for w in engine.plan.workloads]:
+        raise UsageError("checkpoints of no workload of the plan")
+    await engine.record(Kind.CHECKPOINTS, args.result.model_dump(mode="json", exclude={"at"}), actor=caller.text)
+    return _now(engine)
+
+
 async def backup(engine: Engine, caller: Caller, args: BackupArgs) -> dict[str, Any]:
     """Take a backup of a dataset now, and try it."""
     held = await engine.backups.take_now(args.dataset)
@@ -361,6 +373,7 @@ COMMANDS: dict[str, tuple[type[Args], Handler]] = {
     "sign": (SignArgs, sign_),
     "baseline": (BaselineArgs, baseline),
     "validated": (ValidatedArgs, validated),
+    "checkpoints": (CheckpointsArgs, checkpoints),
 }
 
 

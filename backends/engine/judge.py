@@ -28,7 +28,7 @@ from backends.validation.followed import Followed
 from backends.validation.gate import judge_gate
 from backends.validation.memory import capacity_of
 from backends.validation.trigger import TriggerResult, judge_trigger
-from backends.validation.view import validation_view
+from backends.validation.view import Drawn, drawn, validation_view
 from backends.verdict import Verdict
 from backends.vocabulary import Phase, State
 
@@ -62,6 +62,7 @@ class Judge:
                 feed = shared.get(source) or engine.world.follow(source, pinned)
                 shared[source] = self._feeds[measure.name, side] = feed
         self._unique = tuple(shared.values())
+        self._drawn: dict[str, Drawn] = {}
         self._results: dict[str, TriggerResult] = {}
         self._refused: set[str] = set()
         self._gates: dict[tuple[Phase, str], GateView] = {}
@@ -304,8 +305,13 @@ class Judge:
 
     def _validation(self, measure: Measure, now: float) -> ValidationView:
         gates = tuple(g for phase in self._phase_gates.values() for g in phase if g.measure == measure.name)
-        legacy, target = self._feeds[measure.name, "legacy"], self._feeds[measure.name, "target"]
-        return validation_view(measure, measure.workload, legacy, target, gates, now)
+        feeds = self._feeds[measure.name, "legacy"], self._feeds[measure.name, "target"]
+        measure, recorded = self._with_baseline(measure)
+        pictures = self._drawn[measure.name] = drawn(measure, *feeds, gates, self._drawn.get(measure.name))
+        return validation_view(
+            measure, measure.workload, *feeds, gates, now, pictures=pictures, baseline=recorded,
+            capacities=self._capacities[measure.name],
+        )  # fmt: skip
 
     def forget(self) -> None:
         """After a rollback: gates anew."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from pydantic import ValidationError
 
 from backends.cutover.backups import backup_views
 from backends.cutover.calendar import no_changes_now
@@ -28,6 +31,7 @@ from backends.engine.approvals import approval_view, override_views
 from backends.engine.clock import utc_now
 from backends.plan.load import parse_plan
 from backends.snapshot import (
+    CheckpointView,
     EventView,
     GateView,
     HoldView,
@@ -79,6 +83,7 @@ def snapshot_of(engine: Engine) -> Snapshot:
         gates=engine.judge.gates(),
         triggers=engine.judge.trigger_views(),
         validation=engine.judge.validation_views(now),
+        checkpoints=_checkpoints(m),
         hosts=engine.world.fleet.views(now),
         workloads=tuple(_workload(engine, w.name) for w in plan.workloads),
         rollback=ready(engine),
@@ -96,6 +101,15 @@ def snapshot_of(engine: Engine) -> Snapshot:
         journal_ok=engine.journal.emergency is None,
         journal_note=_journal_note(engine),
     )
+
+
+def _checkpoints(m: Migration) -> tuple[CheckpointView, ...]:
+    """What was last kept of each workload; what a newer engine kept otherwise is passed over."""
+    views = []
+    for told in m.checkpoints.values():
+        with contextlib.suppress(ValidationError):
+            views.append(CheckpointView.model_validate(told))
+    return tuple(views)
 
 
 def _no_changes(engine: Engine) -> str:
@@ -266,6 +280,7 @@ def snapshot_from_journal(m: Migration, events: list[Event], state_dir: Path) ->
             TriggerView(name=n, measure=n, verdict=Verdict(t.verdict), value=t.value, limit=t.limit, reason=t.reason)
             for n, t in m.triggers.items()
         ),
+        checkpoints=_checkpoints(m),
         backups=backup_views(plan, m, utc_now(), {}) if plan else (),
         rollback=ReadinessView(ready=False, blocked_by=("no engine runs: cutover up PLAN, or cutover rollback, starts it",)),
         run=_run(m.run),

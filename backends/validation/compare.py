@@ -57,6 +57,7 @@ class Comparison:
             too_good=j.too_good,
             legacy_now=self.legacy_now,
             target_now=self.target_now,
+            note=j.note,
         )
 
 

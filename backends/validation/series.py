@@ -35,7 +35,7 @@ class Series:
     """Samples of one metric of one run. Memory is bounded, but for epochs: those are kept whole.
 
     `pinned` are places that are never forgotten (the points of gates). `newest_arrival` is when the newest sample came in,
-    by our clock; `continuous_since` the time from which on there was no gap longer than `gap_limit`.
+    by our clock; `continuous_since` the time from which on there was no gap longer than `gap_limit`; `changes` grows with each change.
     """
 
     def __init__(self, by: Axis = "time", *, keep: int = KEPT_LOG, pinned: Iterable[float] = ()) -> None:
@@ -46,6 +46,7 @@ class Series:
         self.out_of_memory = ""  # a line of its log that says that memory ran out
         self.out_of_memory_at: float | None = None  # when it came in
         self.duplicates = 0
+        self.changes = 0
         self.forgotten = 0  # samples that left the log because it is bounded
         self.newest_arrival: float | None = None
         self.continuous_since: float | None = None
@@ -73,6 +74,7 @@ class Series:
 
     def add(self, sample: Sample, *, arrived: float | None = None) -> None:
         """Take one more sample; `arrived` by our clock, default its own time."""
+        self.changes += 1
         self._log(sample.time, sample.value)
         came = sample.time if arrived is None else arrived
         if self.newest_arrival is None or came > self.newest_arrival:
@@ -95,6 +97,7 @@ class Series:
 
     def clear(self) -> None:
         """Forget all: the source was cut or written anew from its beginning."""
+        self.changes += 1
         self._times, self._values, self._gaps = array("d"), array("d"), array("d")
         self._places, self._top = {}, None
         self.continuous_since = None

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backends.errors import UsageError
+from backends.errors import CutoverError, UsageError
 from backends.escape import plain
 from console.commands.transfer_bar import optional_plan, pool_to, run, with_ssh
-from console.output import command_body, emit_json, json_option, say
+from console.output import command_body, emit_json, json_option, say, state_option, tell
 
 if TYPE_CHECKING:
     from backends.validation.checkpoint.compare import Report, TensorResult
@@ -34,9 +34,13 @@ _BAR = 12  # cells
 @click.option("--rtol", type=click.FloatRange(min=0), help="|target - legacy| may be this times |legacy|, element by element.")
 @click.option("--atol", type=click.FloatRange(min=0), help="And this much more.")
 @click.option("--ignore", multiple=True, metavar="GLOB", help="Leave out tensors and values of this name (several times).")
-@click.option("--plan", type=click.Path(path_type=Path), help="Take hosts, endpoints and keys of its stores from this plan.")
+@click.option(
+    "--plan", type=click.Path(path_type=Path), help="Hosts, stores and keys are this plan's; its migration keeps the verdict."
+)
+@click.option("--workload", metavar="NAME", help="Whose checkpoints they are; needed where the plan has several that train.")
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the list there, sorted by difference.")
 @json_option
+@state_option
 @with_ssh
 @command_body
 def command(
@@ -46,8 +50,10 @@ def command(
     atol: float | None,
     ignore: tuple[str, ...],
     plan: Path | None,
+    workload: str | None,
     svg: Path | None,
     as_json: bool,
+    state_dir: str | None,
     ssh_config: str | None,
     known_hosts: str | None,
 ) -> int:
@@ -60,6 +66,7 @@ def command(
 
     if any(limit is not None and not math.isfinite(limit) for limit in (rtol, atol)):
         raise UsageError("--rtol and --atol are finite numbers")
+    whose = _whose(plan, workload)
     tolerance = Tolerance(rtol or 0.0, atol or 0.0, rtol is not None or atol is not None)
     found: list[Report] = []
     run(_compare((legacy, target), tolerance, ignore, plan, (ssh_config, known_hosts), found))
@@ -68,11 +75,47 @@ def command(
         from console.commands.checkpoints_svg import draw
 
         svg.write_text(draw(report), encoding="utf-8")
+    kept = _keep(report, (legacy, target), plan, state_dir, whose) if plan is not None else None
     if as_json:
-        emit_json(as_object(report))
+        emit_json(as_object(report) | ({"kept": kept} if kept is not None else {}))
     else:
         _print(report)
     return 0 if report.verdict is Verdict.PASS else 1
+
+
+def _whose(plan: Path | None, workload: str | None) -> str:
+    """The workload that the checkpoints are of: the one that is named, else the only one that trains; "" where that is not told."""
+    checked, _ = optional_plan(plan)
+    if checked is None:
+        if workload is not None:
+            raise UsageError("--workload names one of a plan's", hint="give --plan too")
+        return ""
+    names = [w.name for w in checked.workloads]
+    if workload is not None and workload not in names:
+        raise UsageError(f"the plan has no workload {plain(workload)}", hint=f"one of {', '.join(names) or 'none'}")
+    training = [w.name for w in checked.workloads if w.class_ == "training"]
+    return workload or (training[0] if len(training) == 1 else "")
+
+
+def _keep(report: Report, places: tuple[str, str], plan: Path, state_dir: str | None, workload: str) -> bool:
+    """Into the journal of the plan's migration, where there is one. That it cannot be kept is told, and changes no verdict."""
+    from backends.engine.paths import journal_of
+    from backends.statedir import state_dir as folder_of
+    from backends.validation.checkpoint.kept import kept_view
+    from console.keeping import keep
+
+    checked, _ = optional_plan(plan)
+    assert checked is not None
+    folder = folder_of(state_dir, checked.name)
+    if not journal_of(folder).exists():
+        return False
+    view = kept_view(report, places, workload=workload)
+    try:
+        keep(folder, plan, "cutover checkpoints", "checkpoints", view.model_dump(mode="json", exclude={"at"}))
+    except CutoverError as error:
+        tell(f"cutover: the verdict is not in the journal: {plain(error.message, 400)}")
+        return False
+    return True
 
 
 async def _compare(
@@ -213,12 +256,7 @@ def _line(result: TensorResult) -> str:
 
 def bar_of(relative: float | None, is_odd: bool, width: int = _BAR) -> str:
     """From 1e-8 to 1, a cell is a power: what cannot be told is full."""
+    from backends.checkpoint_view import share_of
+
     mark = "█" if "utf" in (sys.stdout.encoding or "").lower() else "#"
     return mark * round(share_of(relative, is_odd) * width)
-
-
-def share_of(relative: float | None, is_odd: bool) -> float:
-    """Where a difference stands between 1e-8 (0) and 1 (1), on a logarithmic scale."""
-    if is_odd or relative is None or relative >= 1:
-        return 1.0
-    return max(0.0, 1 + math.log10(relative) / 8) if relative > 0 else 0.0

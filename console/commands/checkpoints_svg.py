@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from backends.checkpoint_view import share_of
 from backends.escape import plain
-from console.commands.checkpoints import share_of
 
 if TYPE_CHECKING:
     from backends.validation.checkpoint.compare import Report, TensorResult

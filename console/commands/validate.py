@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -48,6 +46,7 @@ def command(
     from backends.statedir import state_dir as folder_of
     from backends.validation.trial.both import trial_of
     from backends.verdict import Verdict
+    from console.keeping import keep, see_that_it_can_be_kept
 
     checked = load_plan(plan)
     assert checked.plan is not None
@@ -56,7 +55,7 @@ def command(
         spec = spec.model_copy(update={"seeds": seeds})
     folder = folder_of(state_dir, checked.plan.name)
     found: list[Trial] = []
-    _see_that_it_can_be_kept(folder, plan)
+    see_that_it_can_be_kept(folder, plan, "cutover validate")
     try:
         run(_train(checked, chosen, spec, (ssh_config, known_hosts), found))
     except Interrupted:
@@ -64,7 +63,7 @@ def command(
         return 130
     trial, unkept = found[0], None
     try:
-        _keep(folder, plan, trial.as_json())
+        keep(folder, plan, "cutover validate", "validated", trial.as_json())
     except CutoverError as error:  # hours of training are told all the same
         unkept = error
     if as_json:
@@ -86,34 +85,6 @@ async def _train(
     assert plan is not None
     async with plan_pool(plan, checked.base, *ssh_files) as pool:
         found.append(await run_trial(plan, workload, spec, pool, tell))
-
-
-def _see_that_it_can_be_kept(folder: Path, plan: Path) -> None:
-    """Before anything is trained: the folder is this migration's, its plan may be this one, and nobody else holds it."""
-    from console.sync_turn import engine_runs
-
-    if not engine_runs(folder):
-        run(_keep_here(folder, plan, None))
-
-
-def _keep(folder: Path, plan: Path, result: dict[str, Any]) -> None:
-    """Into the journal: by the engine that runs, else here under the migration's lock."""
-    from console.engine import command as give
-    from console.sync_turn import engine_runs
-
-    if engine_runs(folder):
-        give(folder, "validated", {"result": result})
-    else:
-        run(_keep_here(folder, plan, result))
-
-
-async def _keep_here(folder: Path, plan: Path, result: dict[str, Any] | None) -> None:
-    from backends.cutover.events import Kind
-    from backends.engine.process import alone
-
-    async with alone(folder, plan, "cutover validate") as engine:
-        if result is not None:
-            await engine.record(Kind.VALIDATED, json.loads(json.dumps(result)), actor=getpass.getuser())
 
 
 def _print(trial: Trial) -> None:

@@ -1,4 +1,4 @@
-"""What is compared, and both curves."""
+"""What is compared: measures with both curves, checkpoints with the tensors that differ."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class ValidationScreen(CutoverScreen):
     """One list over the whole screen."""
 
     HELP_TEXT: ClassVar[str] = (
-        "Comparisons of target with legacy; below the list both curves of the one under the cursor. `y` copies the measure and its difference."
+        "Comparisons of target with legacy; below the list the one under the cursor: its places, both curves and their difference in the band "
+        "that is allowed, or the tensors of two checkpoints that differ most. `y` copies the measure and its difference."
     )
 
     def body(self) -> Iterable[Widget]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,7 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 from safetensors.numpy import save_file
 
-from console.commands.checkpoints import command, share_of
+from backends.checkpoint_view import MOST_TENSORS, share_of
+from backends.cutover.fold import fold
+from backends.engine.journal import read_events
+from console.commands.checkpoints import command
 
 
 def run(*args: str | Path) -> Result:
@@ -102,3 +107,50 @@ def test_the_bar_is_logarithmic_and_full_for_what_cannot_be_told() -> None:
     assert share_of(1e-4, False) == pytest.approx(0.5)
     assert share_of(None, False) == share_of(3.0, False) == share_of(1e-9, True) == 1
     assert share_of(1e-12, False) == 0
+
+
+def cutover(*args: str | Path) -> tuple[int, str, str]:
+    argv = [sys.executable, "-c", "from console.main import main; main()", *map(str, args)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_migration_of_a_plan_keeps_the_tensors_that_differ_most_with_an_engine_and_without(tmp_path: Path) -> None:
+    weights = {f"layer.{i:02}": np.full(4, 1.0, np.float32) for i in range(60)}
+    save_file(weights, tmp_path / "a.safetensors")
+    apart = {name: w + np.float32(i / 1000) for i, (name, w) in enumerate(weights.items()) if i != 7}
+    save_file(apart, tmp_path / "b.safetensors")
+    plan, state = tmp_path / "plan.yaml", tmp_path / "state"
+    plan.write_text(
+        "version: 1\nname: try\nlegacy: {provider: a}\ntarget: {provider: b}\n"
+        "workloads:\n  - {name: train, class: training}\n  - {name: chat, class: batch}\n"
+    )
+    asked = ("checkpoints", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--plan", plan, "--state", state, "--json")
+    code, out, err = cutover(*asked)
+    assert (code, json.loads(out)["kept"], state.exists()) == (1, False, False), err  # no migration: none is begun
+    assert cutover("up", plan, "--state", state, "--detach")[0] == 0
+    try:
+        code, out, err = cutover(*asked)
+        assert (code, json.loads(out)["kept"]) == (1, True), err
+        code, out, err = cutover("status", "--state", state, "--json")
+        (shown,) = json.loads(cutover("status", "--state", state, "--json")[1])["checkpoints"]
+    finally:
+        assert cutover("down", "--state", state)[0] == 0
+    assert (shown["workload"], shown["verdict"], shown["tensors"], shown["apart"]) == ("train", "BREACH", 60, 59)
+    names = [t["name"] for t in shown["worst"]]
+    assert (names[0], shown["worst"][0]["words"]) == ("layer.07", "missing on target")
+    assert names[1:] == [f"layer.{i}" for i in range(59, 59 - MOST_TENSORS + 1, -1)]
+    assert shown["worst"][1]["relative"] == pytest.approx(0.059, rel=1e-4)
+    code, out, err = cutover(*asked, "--workload", "chat", "--ignore", "layer.07", "--atol", "1")
+    assert (code, json.loads(out)["kept"]) == (0, True), err
+    kept = fold(read_events(state)).checkpoints
+    assert kept["train"]["apart"] == 59
+    assert (kept["chat"]["verdict"], kept["chat"]["apart"], kept["chat"]["worst"]) == ("PASS", 0, [])
+    assert kept["chat"]["at"] > kept["train"]["at"]
+
+
+def test_checkpoints_of_no_workload_of_the_plan_are_a_usage_error(legacy: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("version: 1\nname: try\nlegacy: {provider: a}\ntarget: {provider: b}\n")
+    assert run(legacy, legacy, "--plan", plan, "--workload", "none").exit_code == 2
+    assert run(legacy, legacy, "--workload", "none").exit_code == 2

@@ -15,6 +15,7 @@ from tests.fixtures.plan_moments import PLAN_MADE
 from tests.fixtures.snapshots import MADE
 from tests.widgets.stage import ASCII_PALETTE, PALETTE, assert_drawable
 from themes.palette import Palette
+from widgets.checkpoint_list import checkpoint_lines
 from widgets.columns import laid_out
 from widgets.events import event_rows
 from widgets.fleet_map import HOST_COLUMNS, block_rows, gpu_row, host_gpus_row, layout_of, trouble_rows
@@ -104,6 +105,7 @@ DRAWINGS: dict[str, Drawing] = {
             *(inventory_detail(i, p, w, h) for i in s.inventory),
             *(preflight_detail(i, p, w, h) for i in s.preflight),
             *(view_lines(v, p, w, h) for v in s.validation),
+            *(checkpoint_lines(c, p, w, h, s.at) for c in s.checkpoints),
         )
         for line in lines
     ][:h],

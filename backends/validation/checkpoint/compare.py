@@ -78,6 +78,7 @@ class Report:
     notes: tuple[str, ...]
     bytes_read: tuple[int, int]
     size: tuple[int, int]
+    allowed: str = ""  # what may differ, in words
 
 
 async def compare_checkpoints(
@@ -248,7 +249,7 @@ def _report(results: list[TensorResult], old: Table, new: Table, sides: tuple[Si
         notes.append("legacy has no optimizer state: weights only, training does not go on from it")
     size = (sum(t.size for t in old.tensors.values()), sum(t.size for t in new.tensors.values()))
     read = (sides[0].bytes_read, sides[1].bytes_read)
-    return Report(tuple(results), values, resume, verdict, reason, tuple(notes), read, size)
+    return Report(tuple(results), values, resume, verdict, reason, tuple(notes), read, size, allowed)
 
 
 def _problems(results: list[TensorResult], values: tuple[ValueResult, ...], resume: tuple[Resume, ...]) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from backends.plan.models import Gate, Measure, MeasureKind, Source
 from backends.validation.gate import GateResult, judge_gate
 from backends.validation.series import Sample, Series
-from backends.validation.view import validation_view
+from backends.validation.view import drawn, validation_view
 from backends.validation.warmup import warm_up
 from backends.verdict import Verdict
 
@@ -131,6 +131,42 @@ def test_the_view_has_the_points_of_all_gates_and_the_narrowest_margin() -> None
     assert view.delta == pytest.approx(0.001)
     assert view.legacy_value == pytest.approx(2 + 1 / 39)
     assert len(view.legacy_curve) == 60
+
+
+def test_the_view_names_the_worst_the_best_the_first_beyond_and_the_last_place_beside_those_of_the_gates() -> None:
+    target = loss(39, 1.001)
+    for place, factor in ((12.0, 1.02), (20.0, 1.04), (30.0, 0.9), (10.0, 1.5)):
+        target.add(Sample(place, NOW, factor * (2 + 1 / place)))
+    gate = Gate.model_construct(measure="m", at=(10.0,), within=0.005)
+    view = validation_view(measure("loss"), "w", loss(60), target, [gate], NOW)
+    assert [(p.at, p.note, p.verdict, p.too_good) for p in view.notable] == [
+        (12, "the first beyond", Verdict.BREACH, False),
+        (20, "worst", Verdict.BREACH, False),
+        (30, "best", Verdict.INCONCLUSIVE, True),
+        (39, "the last in common", Verdict.PASS, False),
+    ]
+    target.add(Sample(25.0, NOW, math.nan))
+    (odd,) = (p for p in validation_view(measure("loss"), "w", loss(60), target, [gate], NOW).notable if p.at == 25)
+    assert (odd.note, odd.verdict, odd.target) == ("target is NaN or infinite", Verdict.BREACH, None)
+
+
+def test_pictures_are_drawn_anew_only_when_something_has_changed() -> None:
+    one, other = loss(60), loss(39, 1.001)
+    first = drawn(measure("loss"), one, other, [])
+    assert drawn(measure("loss"), one, other, [], first) is first
+    other.add(Sample(40.0, NOW, 2.3))
+    again = drawn(measure("loss"), one, other, [], first)
+    assert again is not first
+    assert again.target[-1] == (40.0, 2.3)
+
+
+def test_the_view_of_memory_is_held_against_the_card_as_its_gate_is() -> None:
+    spec = measure("memory").model_copy(update={"target": Source(file="x", value="v", unit="GiB")})
+    gate = Gate.model_construct(measure="m", at=(), within=None)
+    one, other = figures(60.0, count=20), figures(74.5, count=20)
+    view = validation_view(spec, "w", one, other, [gate], NOW, capacities=(None, 80 * 2.0**30))
+    assert view.verdict is Verdict.BREACH
+    assert "too little room" in view.reason
 
 
 def test_a_thinned_curve_keeps_its_spike() -> None:
