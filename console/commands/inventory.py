@@ -1,4 +1,4 @@
-"""`cutover inventory [USER@]HOST[:PORT]...`: what runs on legacy, as a draft of a plan."""
+"""`cutover inventory [USER@]HOST[:PORT]...|slurm`: what runs on legacy, as a draft of a plan."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from console.output import command_body, emit_json, json_option, say, tell
 
 if TYPE_CHECKING:
     from backends.inventory.look import HostSeen
-    from backends.ssh.models import SshHost
-
-_LATER = ("slurm", "kubernetes")
+    from backends.inventory.seen import Legacy, Node
+    from backends.ssh.models import SshHost, SshSettings
 
 
 @click.command(
     "inventory",
     epilog="Example: cutover inventory ops@10.0.0.11 10.0.0.12 --provider gcp -o draft.yaml\n\nExit code: 0 all hosts were seen, 1 one was not.",
 )
-@click.argument("hosts", nargs=-1, required=True, metavar="[USER@]HOST[:PORT]...")
+@click.argument("what", nargs=-1, required=True, metavar="[USER@]HOST[:PORT]...|slurm [LOGIN]")
 @click.option("--name", default="draft", show_default=True, help="The migration's name in the draft.")
-@click.option("--provider", help="Legacy's provider; no host tells it.")
+@click.option("--provider", help="Legacy's provider, where nothing there tells it.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the draft there; never over a file.")
 @json_option
 @with_ssh
 @command_body
 def command(
-    hosts: tuple[str, ...],
+    what: tuple[str, ...],
     name: str,
     provider: str | None,
     output: Path | None,
@@ -40,21 +39,46 @@ def command(
     ssh_config: str | None,
     known_hosts: str | None,
 ) -> int:
-    """Look at hosts of legacy over SSH and write a draft of a plan: GPUs, drivers, frameworks, what works there, what it reads.
+    """Look at legacy and write a draft of a plan: GPUs, drivers, frameworks, what works there, what it reads.
 
-    Nothing is changed there. Of environments only names are read out, never a value. Each inferred field says from what.
+    Hosts are looked at over SSH, Slurm by its commands on the host LOGIN (default: here). Nothing is changed
+    there. Of environments only names are read out, and of what looks like a secret a hash. Each inferred field says from what.
     """
-    from backends.inventory.draft import draft, work_of
-    from backends.inventory.look import look_at
+    from backends.inventory.draft import draft, work_names
     from backends.ssh.models import SshSettings
-    from backends.ssh.pool import SshPool
 
     if not re.fullmatch(r"[a-z0-9-]{1,40}", name):
         raise UsageError(f"not a migration's name: {plain(name, 60)}", where="--name", hint="1 to 40 of a-z, 0-9 and -")
     if output is not None and output.exists():
         raise UsageError("there is a file already", where=str(output), hint="another -o")
-    chosen = _hosts(hosts)
+    if what[0] == "kubernetes":
+        raise NotYetSupported("an inventory of kubernetes is not yet supported", hint="name the hosts")
     settings = SshSettings().over(ssh_config, known_hosts)
+    errors: list[tuple[str, str]] = []
+    if what[0] == "slurm":
+        legacy, hosts = _slurm(what[1:], settings)
+    else:
+        legacy, hosts, errors = _of_hosts(what, settings)
+    text = draft(legacy, name=name, provider=provider)
+    if output is not None:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    if as_json:
+        emit_json({"plan": text, "hosts": hosts, "workloads": work_names(legacy)})
+    elif output is None:
+        say(text.rstrip("\n"))
+    for host, error in errors:
+        tell(f"cutover: {plain(host)}: {plain(error)}")
+    return 1 if errors else 0
+
+
+def _of_hosts(words: tuple[str, ...], settings: SshSettings) -> tuple[Legacy, list[dict[str, Any]], list[tuple[str, str]]]:
+    from backends.inventory.hosts import legacy_of_hosts
+    from backends.inventory.look import look_at
+    from backends.ssh.pool import SshPool
+
+    chosen = _hosts(words)
+
     seen: list[HostSeen] = []
 
     async def look() -> None:
@@ -62,18 +86,27 @@ def command(
             seen.extend(await look_at(pool, chosen))
 
     run(look())
-    text = draft(seen, name=name, provider=provider)
-    if output is not None:
-        with output.open("x", encoding="utf-8") as file:
-            file.write(text)
-    if as_json:
-        emit_json({"plan": text, "hosts": [_object(one) for one in seen], "workloads": [w.name for w in work_of(seen)]})
-    elif output is None:
-        say(text.rstrip("\n"))
-    for one in seen:
-        if one.error:
-            tell(f"cutover: {plain(one.host.name)}: {plain(one.error)}")
-    return 1 if any(one.error for one in seen) else 0
+    return legacy_of_hosts(seen), [_object(one) for one in seen], [(one.host.name, one.error) for one in seen if one.error]
+
+
+def _slurm(words: tuple[str, ...], settings: SshSettings) -> tuple[Legacy, list[dict[str, Any]]]:
+    from backends.inventory.slurm import SlurmSeen, look_at_slurm
+    from backends.inventory.slurm_work import legacy_of_slurm
+    from backends.ssh.pool import SshPool
+
+    if len(words) > 1:
+        raise UsageError(f"one login host tells of all of Slurm, found {len(words)}", hint="cutover inventory slurm [USER@]HOST")
+    chosen = _hosts(words)
+
+    seen: list[SlurmSeen] = []
+
+    async def look() -> None:
+        async with SshPool(settings, chosen) as pool:
+            seen.append(await look_at_slurm(pool, chosen[0] if chosen else None))
+
+    run(look())
+    legacy = legacy_of_slurm(seen[0])
+    return legacy, [_node(node) for node in legacy.nodes]
 
 
 def _hosts(words: tuple[str, ...]) -> list[SshHost]:
@@ -84,8 +117,6 @@ def _hosts(words: tuple[str, ...]) -> list[SshHost]:
 
     out: list[SshHost] = []
     for word in dict.fromkeys(words):
-        if word in _LATER:
-            raise NotYetSupported(f"an inventory of {word} is not yet supported", hint="name the hosts")
         host = parse_destination(word, word)
         name = host.address if host.port is None else f"{host.address}-{host.port}"
         name = re.sub(r"[^A-Za-z0-9._-]", "-", name).strip("-._")[:64]
@@ -93,6 +124,19 @@ def _hosts(words: tuple[str, ...]) -> list[SshHost]:
             raise UsageError(f"{plain(word, 100)} is named twice")
         out.append(replace(host, name=name))
     return out
+
+
+def _node(node: Node) -> dict[str, Any]:
+    """One that a cluster told of; `gpus` as the draft has them."""
+    return {
+        "name": node.name,
+        "ok": True,
+        "error": None,
+        "address": node.address,
+        "gpus": node.gpus.value if node.gpus is not None else None,
+        "spot": node.spot is not None,
+        "notes": list(node.notes),
+    }
 
 
 def _object(seen: HostSeen) -> dict[str, Any]:

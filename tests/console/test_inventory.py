@@ -79,8 +79,14 @@ async def test_a_host_that_is_not_there_is_1_and_named(tmp_path: Path) -> None:
     assert f'name: "127.0.0.1-{port}"' in out
 
 
-@pytest.mark.parametrize("argv", [["slurm"], ["kubernetes"], ["a", "--name", "No Name"], []])
+@pytest.mark.parametrize("argv", [["slurm", "a", "b"], ["kubernetes"], ["a", "--name", "No Name"], []])
 async def test_what_is_not_meant_is_2(argv: list[str]) -> None:
     code, _, err = await inventory(*argv)
     assert code == 2
     assert "Traceback" not in err
+
+
+async def test_without_slurm_here_it_is_4_and_says_what_to_name() -> None:
+    code, _, err = await inventory("slurm")
+    assert code == 4
+    assert "cutover inventory slurm USER@HOST" in err

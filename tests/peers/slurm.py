@@ -1,4 +1,5 @@
-"""A real one-node Slurm of Debian: munged, slurmctld and slurmd as root, with folders and ports of their own. Two partitions, `old` and `new`."""
+"""A real one-node Slurm of Debian: munged, slurmctld and slurmd as root, with folders and ports of their own. Two partitions, `old` and `new`;
+where asked for with GPUs that are files, and with accounting."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.peers.accounting import accounting
 from tests.peers.process import free_ports, running
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "squeue", "scontrol", "sbatch")
@@ -83,8 +85,8 @@ class Slurm:
 
 
 @contextlib.asynccontextmanager
-async def slurm(folder: Path) -> AsyncIterator[Slurm]:
-    """Slurm while it runs. Skips the test where it is not installed, or where we are not root."""
+async def slurm(folder: Path, *, gpus: int = 0, features: str = "", has_accounting: bool = False) -> AsyncIterator[Slurm]:
+    """Slurm while it runs, its node with so many `gpu:a100` and these features. Skips the test where it is not installed, or where we are not root."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
     found = {name: shutil.which(name, path=path) for name in PROGRAMS}
     missing = [name for name, program in found.items() if program is None]
@@ -93,7 +95,7 @@ async def slurm(folder: Path) -> AsyncIterator[Slurm]:
     if os.geteuid() != 0:
         pytest.skip("slurmd is started by root only")
     server = Slurm(folder)
-    _prepare(folder)
+    _prepare(folder, gpus, features)
     munge = folder / "munge"
 
     async def munged_ready() -> bool:
@@ -111,6 +113,14 @@ async def slurm(folder: Path) -> AsyncIterator[Slurm]:
     )
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(running(argv, log=folder / "munged.log", ready=munged_ready))
+        if has_accounting:
+            dbd = await stack.enter_async_context(accounting(folder / "dbd", munge / "socket"))
+            with (folder / "slurm.conf").open("a") as conf_file:
+                conf_file.write(
+                    "AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=127.0.0.1\n"
+                    f"AccountingStoragePort={dbd}\nAccountingStoragePass={munge}/socket\nAccountingStorageTRES=gres/gpu\nJobAcctGatherType=jobacct_gather/linux\n"
+                    "JobAcctGatherFrequency=1\n"
+                )
         conf = str(folder / "slurm.conf")
         for name, ready in (("slurmctld", controller_ready), ("slurmd", node_ready)):
             daemon = running((str(found[name]), "-D", "-f", conf), log=folder / f"{name}.out", ready=ready)
@@ -122,7 +132,7 @@ async def slurm(folder: Path) -> AsyncIterator[Slurm]:
                 await server.reset()
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(folder: Path, gpus: int, features: str) -> None:
     for name in ("munge", "state", "spool"):
         (folder / name).mkdir(parents=True, mode=0o700)
     key = folder / "munge" / "key"
@@ -130,6 +140,11 @@ def _prepare(folder: Path) -> None:
     key.chmod(0o400)
     host = socket.gethostname().partition(".")[0]
     controller, node = free_ports(2)
+    for index in range(gpus):
+        (folder / f"gpu{index}").touch()
+    if gpus:
+        (folder / "gres.conf").write_text(f"Name=gpu Type=a100 File={folder}/gpu[0-{gpus - 1}]\n")
+    more = (f" Gres=gpu:a100:{gpus}" if gpus else "") + (f" Feature={features}" if features else "")
     (folder / "slurm.conf").write_text(
         f"ClusterName=test\nSlurmctldHost={host}(127.0.0.1)\nSlurmctldPort={controller}\nSlurmdPort={node}\n"
         f"AuthType=auth/munge\nAuthInfo=socket={folder}/munge/socket\nSlurmUser=root\nSlurmdUser=root\n"
@@ -138,7 +153,7 @@ def _prepare(folder: Path) -> None:
         "ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\nMpiDefault=none\nReturnToService=2\nKillWait=2\n"
         "SchedulerParameters=sched_interval=1,batch_sched_delay=1,bf_interval=1\nSelectType=select/cons_tres\n"
         "MinJobAge=2\nCompleteWait=0\n"
-        f"NodeName={host} NodeAddr=127.0.0.1 CPUs=1 State=UNKNOWN\n"
+        f"{'GresTypes=gpu' if gpus else ''}\nNodeName={host} NodeAddr=127.0.0.1 CPUs=1{more} State=UNKNOWN\n"
         f"PartitionName=old Nodes={host} Default=YES State=UP OverSubscribe=FORCE:8\n"
         f"PartitionName=new Nodes={host} State=DRAIN OverSubscribe=FORCE:8\n"
     )

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.inventory.draft import class_of, draft, work_of
+from backends.inventory.draft import draft
+from backends.inventory.hosts import legacy_of_hosts
 from backends.inventory.look import HostSeen, parse_work
 from backends.live.facts import parse_facts
 from backends.plan.load import check_plan, parse_plan
@@ -30,9 +31,13 @@ def host(name: str, *processes: dict[str, object], **facts: object) -> HostSeen:
     return HostSeen(SshHost(name, "10.0.0.1", "ops", 2222), view, parse_facts(facts), *work)
 
 
+def drafted(*seen: HostSeen, provider: str | None = None) -> str:
+    return draft(legacy_of_hosts(seen), name="move", provider=provider)
+
+
 def test_a_draft_is_a_plan_without_errors(tmp_path: Path) -> None:
     torch = [["torch", "2.4.1+cu124", "12.4", "/opt/venv"]]
-    text = draft([host("a-1", process(), packages=torch), host("a-2", process(), packages=torch)], name="move", provider="gcp")
+    text = drafted(host("a-1", process(), packages=torch), host("a-2", process(), packages=torch), provider="gcp")
     path = tmp_path / "plan.yaml"
     path.write_text(text)
     checked = check_plan(path)
@@ -51,7 +56,7 @@ def test_a_draft_is_a_plan_without_errors(tmp_path: Path) -> None:
 
 
 def test_every_inferred_field_says_from_what() -> None:
-    lines = draft([host("a-1", process(job="unit train.service"))], name="move", provider=None).splitlines()
+    lines = drafted(host("a-1", process(job="unit train.service"))).splitlines()
     for field in ("class:", "gpus:", "provider:", "name: train", "url:"):
         told = [line for line in lines if field in line and not line.lstrip().startswith("#")]
         assert told
@@ -67,20 +72,18 @@ def test_every_inferred_field_says_from_what() -> None:
         ({"program": "torchrun", "script": None}, "training"),
         ({"script": "/x/score.py", "ports": [8000]}, "realtime"),
         ({"script": "/x/score.py"}, "batch"),
+        ({"script": "/x/constraint.py"}, "batch"),
     ],
 )
 def test_a_class_is_inferred_from_the_command_or_said_to_be_unknown(changed: dict[str, object], kind: str) -> None:
-    [work] = work_of([host("a-1", process(**changed))])
-    found, why = class_of(work)
-    assert found == kind
-    assert ("not known" in why) is (kind == "batch")
+    [work] = legacy_of_hosts([host("a-1", process(**changed))]).works
+    assert work.kind.value == kind
+    assert ("not known" in work.kind.source) is (kind == "batch")
 
 
 @given(st.text(max_size=60), st.text(max_size=60), st.text(max_size=60))
 def test_whatever_hosts_say_the_draft_stays_a_plan(program: str, job: str, store: str) -> None:
-    text = draft(
-        [host("a-1", process(program=program or "x", job=job or None, stores=[f"s3://{store}"]))], name="move", provider=None
-    )
+    text = drafted(host("a-1", process(program=program or "x", job=job or None, stores=[f"s3://{store}"])))
     problems = parse_plan(text, Path("draft.yaml")).problems
     assert [p.message for p in problems if p.severity == "error" and not p.field.startswith("stores")] == []
 

@@ -1,0 +1,182 @@
+"""Hosts that were looked at by SSH, as what a draft is made of: processes of one unit or job, else of one program and user, are one workload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from backends.inventory.look import HostSeen, Process
+from backends.inventory.seen import Legacy, Node, Told, Work
+from backends.inventory.written import card_name, class_by_words, plan_name, quoted
+
+_FRAMEWORKS = (("torch", "pytorch"), ("tensorflow", "tensorflow"), ("jax", "jax"))
+_GB = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Processes that are one workload, on one host or several."""
+
+    name: str
+    processes: tuple[tuple[str, Process], ...]  # host, process
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(host for host, _ in self.processes))
+
+    @property
+    def gpus(self) -> int:
+        """How many, over all its hosts; 0 where no tool says which."""
+        return len({(host, index) for host, p in self.processes for index in p.gpus})
+
+
+def legacy_of_hosts(seen: Sequence[HostSeen]) -> Legacy:
+    by_name = {one.host.name: one for one in seen}
+    return Legacy(
+        asked="HOST…",
+        nodes=tuple(_node(one) for one in seen),
+        works=tuple(_work(group, by_name) for group in _groups(seen)),
+        stores=tuple(_stores(seen)),
+        nothing="no process with a GPU was seen in this one look",
+    )
+
+
+def _groups(seen: Sequence[HostSeen]) -> list[_Group]:
+    groups: dict[str, list[tuple[str, Process]]] = {}
+    for host in seen:
+        for process in host.processes:
+            groups.setdefault(_label(process), []).append((host.host.name, process))
+    return [_Group(plan_name(label), tuple(processes)) for label, processes in groups.items()]
+
+
+def _class(group: _Group) -> Told:
+    text = " ".join(f"{p.program} {p.script or ''} {p.job or ''}" for _, p in group.processes)
+    if (found := class_by_words(text)) is not None:
+        return Told(found[0], f"inferred: `{found[1]}` in its command")
+    ports = sorted({port for _, p in group.processes for port in p.ports})
+    if ports:
+        return Told("realtime", f"inferred: it listens on {', '.join(map(str, ports[:4]))}")
+    return Told("batch", "not known: nothing in its command says; realtime, batch, training or pipeline")
+
+
+def _node(seen: HostSeen) -> Node:
+    host = seen.host
+    view = seen.view
+    names = sorted({g.name for g in view.gpus}) if view is not None else []
+    gpus = None
+    if view is not None and names:
+        told = f"seen: {len(view.gpus)} x {', '.join(names)}, driver {view.driver or 'unknown'}, CUDA {view.cuda or 'unknown'}"
+        gpus = Told(f"{{type: {quoted(card_name(names[0]))}, count: {len(view.gpus)}}}", told)
+    return Node(
+        name=host.name,
+        address=host.address,
+        user=host.user,
+        port=host.port,
+        gpus=gpus,
+        heads=(f"{host.name}: {seen.error}",) if seen.error else (),
+        notes=tuple(_host_notes(seen, names)),
+    )
+
+
+def _host_notes(seen: HostSeen, names: Sequence[str]) -> Iterator[str]:
+    if len(names) > 1:
+        yield "different GPUs in one host: the plan has one type a host"
+    if seen.view is not None and not names:
+        yield f"no GPU seen: {seen.view.error or 'no tool there tells of any'}"
+    if (facts := seen.facts) is not None:
+        memory = f"{facts.memory / 2**30:.0f} GiB" if facts.memory else "memory unknown"
+        yield f"{facts.os or 'system unknown'}, {facts.machine or '?'}, {facts.cpus or '?'} cores, {memory}"
+        for package in facts.packages:
+            if package.name in ("torch", "tensorflow", "jax", "vllm"):
+                built = f" for CUDA {package.cuda}" if package.cuda else ""
+                yield f"{package.name} {package.version}{built} in {package.folder}"
+    if seen.unread:
+        yield f"{seen.unread} processes belong to others: look as root, or as who runs the work, to see all"
+
+
+def _stores(seen: Sequence[HostSeen]) -> Iterator[Told]:
+    found: dict[str, str] = {}
+    for host in seen:
+        for process in host.processes:
+            for url in process.stores:
+                found.setdefault(url + "/", f"seen: in the command or the environment of {_what(process)} on {host.host.name}")
+        for mount in host.mounts:
+            told = f"{mount.used / _GB:.1f} GB used of {mount.size / _GB:.1f} GB"
+            found.setdefault(f"ssh://{host.host.name}{mount.path}/", f"seen: {mount.kind} mounted on {host.host.name}, {told}")
+    for url, source in found.items():
+        yield Told(url, source)
+
+
+def _work(group: _Group, hosts: dict[str, HostSeen]) -> Work:
+    seen = ", ".join(dict.fromkeys(_what(p) for _, p in group.processes))
+    framework, missing = _framework([hosts[name] for name in group.hosts])
+    gpus = None
+    if group.gpus:
+        peaks = [p.memory for _, p in group.processes if p.memory is not None]
+        memory = f", memory_gb: {max(peaks) / _GB:.1f}" if peaks else ""
+        told = "memory: what the fullest GPU held in this one look, no peak" if peaks else "memory: not told by the GPU's tool"
+        gpus = Told(f"{{count: {group.gpus}{memory}}}", f"seen: GPUs {_indices(group)}; {told}")
+    return Work(
+        name=group.name,
+        source=f"seen: {seen}, user {group.processes[0][1].user}",
+        kind=_class(group),
+        gpus=gpus,
+        fields=(("framework", framework),) if framework is not None else (),
+        hosts=group.hosts,
+        notes=(*missing, *_notes(group)),
+    )
+
+
+def _notes(group: _Group) -> Iterator[str]:
+    if not group.gpus:
+        yield "gpus: it holds one, and no tool says which"
+    units = {p.job[5:] for _, p in group.processes if p.job is not None and p.job.startswith("unit ")}
+    if len(units) == 1:
+        yield f"quiesce: {{systemd: {quoted(units.pop())}}}  # inferred: the unit of its process; where it writes, this stops it"
+    ports = sorted({port for _, p in group.processes for port in p.ports})
+    if ports:
+        yield f"endpoints: it listens on {', '.join(map(str, ports))}"
+    names = sorted({name for _, p in group.processes for name in p.environment})
+    if names:
+        yield f"environment, names only: {', '.join(names)}"
+    elif not all(p.has_environment for _, p in group.processes):
+        yield "environment: not ours to read"
+    hours = [p.hours for _, p in group.processes if p.hours is not None]
+    if hours:
+        yield f"running for {max(hours):.1f} h"
+
+
+def _framework(hosts: Sequence[HostSeen]) -> tuple[Told | None, tuple[str, ...]]:
+    """Only where all of its hosts have one version of one framework installed; else it would be a guess, and a note says so."""
+    found = {
+        (ours, p.version.partition("+")[0], p.cuda, p.folder)
+        for host in hosts
+        if host.facts is not None
+        for p in host.facts.packages
+        for name, ours in _FRAMEWORKS
+        if p.name == name
+    }
+    if len({f[:3] for f in found}) != 1:
+        return None, ("framework: " + ("several are installed" if found else "none seen outside of images") + ": say which",)
+    ours, version, cuda, folder = sorted(found, key=str)[0]
+    built = f", cuda: {quoted(cuda)}" if cuda else ""
+    value = f"{{name: {ours}, version: {quoted(version)}{built}}}"
+    return Told(value, f"inferred: the only one installed, {folder}"), ()
+
+
+def _label(process: Process) -> str:
+    if process.job is not None:
+        return process.job.partition(" ")[2].removesuffix(".service") if process.job.startswith("unit ") else process.job
+    return f"{process.script.rpartition('/')[2] if process.script else process.program}-{process.user}"
+
+
+def _what(process: Process) -> str:
+    job = f" ({process.job})" if process.job else ""
+    return f"{process.program}{f' {process.script}' if process.script else ''}{job}"
+
+
+def _indices(group: _Group) -> str:
+    return "; ".join(
+        f"{','.join(map(str, sorted({i for h, p in group.processes if h == host for i in p.gpus})))} of {host}"
+        for host in group.hosts
+    )
