@@ -6,6 +6,7 @@ import importlib.util
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +65,37 @@ def test_checking_a_plan_loads_no_screen_and_no_network() -> None:
 def test_a_rollback_loads_no_engine_before_one_has_to_be_started() -> None:
     loaded = loaded_by("import console.commands.rollback, console.engine")
     assert not loaded & {"asyncssh", "uvloop", "botocore", "textual"}
+
+
+def test_a_sync_of_trees_loads_nothing_of_the_network_of_screens_or_of_tls(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "key").write_text("body")
+    stores = ", ".join(f'{name}: {{url: "file://{tmp_path}/{name}/"}}' for name in ("old", "new"))
+    (tmp_path / "plan.yaml").write_text(
+        "{version: 1, name: trees, legacy: {provider: a}, target: {provider: b}, "
+        f"stores: {{{stores}}}, datasets: [{{name: data, from: old, to: new}}]}}"
+    )
+    argv = ["cutover", "sync", str(tmp_path / "plan.yaml"), "--state", str(tmp_path / "state")]
+    loaded = loaded_by(f"import sys; sys.argv = {argv}; from console.main import exit_code; assert exit_code() == 0")
+    assert (tmp_path / "new" / "key").read_text() == "body"
+    assert "pydantic" in loaded, "what a sync needs is counted"
+    assert not loaded & {"asyncssh", "cryptography", "aioboto3", "botocore", "aiohttp", "obstore", "pyreqwest"}
+    assert not loaded & {"textual", "rich", "_awscrt", "xml"}
+
+
+def test_a_store_of_s3_is_opened_without_what_other_stores_need() -> None:
+    loaded = loaded_by("import backends.stores.open_s3")
+    assert not loaded & {"asyncssh", "cryptography", "aioboto3", "botocore", "aiohttp", "obstore", "_awscrt"}
+
+
+@pytest.mark.skipif(not Path("/etc/ld.so.cache").exists(), reason="another loader")
+def test_ssh_asks_no_compiler_for_libraries_when_it_is_imported(tmp_path: Path) -> None:
+    for name in ("gcc", "cc", "ld"):
+        (tmp_path / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/was-asked\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    loaded = loaded_by(f"import os; os.environ['PATH'] = '{tmp_path}'; import backends.ssh.pool")
+    assert "asyncssh" in loaded
+    assert not (tmp_path / "was-asked").exists()
 
 
 def test_all_packages_are_found() -> None:

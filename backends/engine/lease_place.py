@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from backends.engine.errors import LeaseChanged, LeaseUnusable
 from backends.escape import plain
 from backends.plan.models import Lease as LeaseSpec
 from backends.plan.models import Plan
-from backends.ssh.pool import SshPool
 from backends.stores.checksum import crc64nvme
 from backends.stores.errors import SourceChanged, TargetChanged
 from backends.stores.open import open_store
 from backends.stores.ours import LEASES
+
+if TYPE_CHECKING:
+    from backends.ssh.pool import SshPool
 
 CONDITIONAL = ("s3", "gs", "az")  # schemes of stores that may hold conditions themselves
 LOCAL = "local"

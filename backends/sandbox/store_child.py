@@ -45,11 +45,12 @@ def with_whole_bodies(app: _App) -> _App:
 def main(argv: list[str]) -> None:
     """`store_child PARENT-PID SOCKET-FD`: serve until ended."""
     die_with_parent(int(argv[0]))
-    from awscrt.checksums import crc64nvme
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack.app import app
     from ministack.services import s3
+
+    from backends.crc import crc64nvme
 
     s3._crc64nvme = crc64nvme  # the same sum, without seconds of Python for each part
 

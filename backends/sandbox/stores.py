@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
-import awscrt.checksums
 from yarl import URL
 
+from backends.crc import crc64nvme
 from backends.sandbox.errors import SandboxError
 from backends.sandbox.layout import Layout, write_json
 
@@ -159,7 +159,7 @@ async def fill(layout: Layout, session: aiohttp.ClientSession) -> None:
 
 
 async def _put_object(session: aiohttp.ClientSession, url: URL, data: bytes) -> None:
-    checksum = awscrt.checksums.crc64nvme(data).to_bytes(8, "big")
+    checksum = crc64nvme(data).to_bytes(8, "big")
     await _put(session, url, data, {"x-amz-checksum-crc64nvme": base64.b64encode(checksum).decode()})
 
 

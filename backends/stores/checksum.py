@@ -11,7 +11,7 @@ import base64
 import binascii
 from collections.abc import Iterable
 
-from awscrt import checksums
+from backends import crc
 
 Buffer = bytes | bytearray | memoryview
 
@@ -22,12 +22,12 @@ _BYTES = {"crc64nvme": 8, "crc32c": 4, "crc32": 4, "md5": 16, "sha1": 20, "sha25
 
 def crc64nvme(data: Buffer, before: str = EMPTY_CRC64NVME) -> str:
     """Hex of the CRC64NVME of `data`; goes on from `before`, the value of what stood in front of it."""
-    return f"{checksums.crc64nvme(data, int(before, 16)):016x}"
+    return f"{crc.crc64nvme(data, int(before, 16)):016x}"
 
 
 def crc32c(data: Buffer, before: str = "00000000") -> str:
     """Hex of the CRC32C of `data`, going on from `before`."""
-    return f"{checksums.crc32c(data, int(before, 16)):08x}"
+    return f"{crc.crc32c(data, int(before, 16)):08x}"
 
 
 async def crc64nvme_of(data: Buffer) -> str:
@@ -39,14 +39,14 @@ async def crc64nvme_of(data: Buffer) -> str:
 
 def combine_crc64nvme(first: str, second: str, second_size: int) -> str:
     """The value of two neighbours as one, from the value of each and the size of the second."""
-    return f"{checksums.combine_crc64nvme(int(first, 16), int(second, 16), second_size):016x}"
+    return f"{crc.combine_crc64nvme(int(first, 16), int(second, 16), second_size):016x}"
 
 
 def combine_crc32c(first: str, second: str, second_size: int) -> str:
-    return f"{checksums.combine_crc32c(int(first, 16), int(second, 16), second_size):08x}"
+    return f"{crc.combine_crc32c(int(first, 16), int(second, 16), second_size):08x}"
 
 
-_COMBINE = {"crc64nvme": checksums.combine_crc64nvme, "crc32c": checksums.combine_crc32c, "crc32": checksums.combine_crc32}
+_COMBINE = {"crc64nvme": crc.combine_crc64nvme, "crc32c": crc.combine_crc32c, "crc32": crc.combine_crc32}
 
 
 def combine_parts(parts: Iterable[tuple[str, int]], algorithm: str = "crc64nvme") -> str:
@@ -66,8 +66,8 @@ class Digest:
         self.size = 0
 
     def update(self, data: Buffer) -> None:
-        self._crc64nvme = checksums.crc64nvme(data, self._crc64nvme)
-        self._crc32c = checksums.crc32c(data, self._crc32c)
+        self._crc64nvme = crc.crc64nvme(data, self._crc64nvme)
+        self._crc32c = crc.crc32c(data, self._crc32c)
         self.size += len(data)
 
     async def update_async(self, data: Buffer) -> None:
@@ -79,8 +79,8 @@ class Digest:
 
     def append(self, other: Digest) -> None:
         """Go on with the stream that `other` has summed: the same as updating with its data."""
-        self._crc64nvme = checksums.combine_crc64nvme(self._crc64nvme, other._crc64nvme, other.size)
-        self._crc32c = checksums.combine_crc32c(self._crc32c, other._crc32c, other.size)
+        self._crc64nvme = crc.combine_crc64nvme(self._crc64nvme, other._crc64nvme, other.size)
+        self._crc32c = crc.combine_crc32c(self._crc32c, other._crc32c, other.size)
         self.size += other.size
 
     @property

@@ -2,7 +2,7 @@
 
 `s3://BUCKET/PREFIX/`, `gs://BUCKET/PREFIX/`, `az://ACCOUNT/CONTAINER/PREFIX/`, `file:///PATH/`, `ssh://HOST/PATH/`. A prefix is a folder: the slash at its end is added where it
 lacks. Nothing in a URL is percent-decoded: what is written is the name. Opening touches nothing: credentials are looked
-up, references resolved and hosts reached when the first call needs them.
+up, references resolved and hosts reached when the first call needs them. A kind of store is imported with the first of it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,10 @@ from backends.errors import UsageError
 from backends.escape import plain
 from backends.plan.models import Store as StoreSpec
 from backends.stores.base import Store
-from backends.stores.errors import StoreDenied
-from backends.stores.plan_secret import plan_secret
-from backends.stores.s3 import S3Store
-from backends.stores.s3_client import bucket_address
-from backends.stores.s3_credentials import ChainCredentials, CredentialSource, LookedUpCredentials
-from backends.stores.sigv4 import Credentials
 
 if TYPE_CHECKING:
     from backends.ssh.pool import SshPool
 
-_REGION = "us-east-1"
 _FORMS = "s3://BUCKET/, gs://BUCKET/, az://ACCOUNT/CONTAINER/, file:///PATH/ or ssh://HOST/PATH/"
 
 
@@ -72,36 +65,9 @@ def open_store(name: str, spec: StoreSpec, *, ssh: SshPool | None, base: Path) -
         if url.scheme == "gs":
             return open_gcs(name, spec, url.place, prefix, base=base)
         return open_azure(name, spec, url.place, prefix, base=base)
-    region = spec.region or _REGION
-    address = bucket_address(url.place, endpoint=spec.endpoint, region=region, path_style=spec.path_style)
-    return S3Store(name, url.place, prefix, address, _credentials(name, spec, base), region)
+    from backends.stores.open_s3 import open_s3
 
-
-def _credentials(name: str, spec: StoreSpec, base: Path) -> CredentialSource:
-    if spec.access_key is None and spec.secret_key is None:
-        return ChainCredentials(name, spec.profile)
-    return PlanCredentials(name, spec, base)
-
-
-class PlanCredentials(LookedUpCredentials):
-    """The keys that the plan names, its references resolved on first use, and again when a server says that they have ended."""
-
-    def __init__(self, name: str, spec: StoreSpec, base: Path) -> None:
-        super().__init__(name, lambda anew: (self._resolve(anew), float("inf")))
-        self._name = name
-        self._spec = spec
-        self._base = base
-
-    def _resolve(self, anew: bool) -> Credentials:
-        spec = self._spec
-        access, secret = self._one("access_key", spec.access_key, anew), self._one("secret_key", spec.secret_key, anew)
-        token = self._one("session_token", spec.session_token, anew) if spec.session_token else None
-        return Credentials(access, secret, token)
-
-    def _one(self, field: str, text: str | None, anew: bool) -> str:
-        if not text:
-            raise StoreDenied(f"store {self._name}: {field} is missing", hint="give access_key and secret_key, or neither")
-        return plan_secret(self._name, field, text, base=self._base, anew=anew)
+    return open_s3(name, spec, url.place, prefix, base=base)
 
 
 def _shown(url: str) -> str:

@@ -12,8 +12,7 @@ import binascii
 import re
 from collections.abc import Mapping
 
-from awscrt import checksums
-
+from backends import crc
 from backends.stores.base import NOTHING, ObjectInfo
 from backends.stores.checksum import base64_to_hex, combine_parts
 from backends.stores.errors import ObjectMissing, SourceChanged, StoreBusy, StoreDenied, StoreError, StoreUnreachable
@@ -84,8 +83,8 @@ def _confirms(name: str, composite: str, values: list[str]) -> bool:
     """Whether the object's composite value is that of these parts: the CRC of their CRCs, then `-` and their number."""
     digest, _, count = composite.partition("-")
     raw = b"".join(bytes.fromhex(value) for value in values)
-    crc = {"crc64nvme": checksums.crc64nvme, "crc32c": checksums.crc32c, "crc32": checksums.crc32}[name](raw)
+    value = {"crc64nvme": crc.crc64nvme, "crc32c": crc.crc32c, "crc32": crc.crc32}[name](raw)
     try:
-        return count == str(len(values)) and int.from_bytes(base64.b64decode(digest, validate=True), "big") == crc
+        return count == str(len(values)) and int.from_bytes(base64.b64decode(digest, validate=True), "big") == value
     except (binascii.Error, ValueError):
         return False

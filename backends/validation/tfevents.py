@@ -12,8 +12,7 @@ import math
 import struct
 from collections.abc import Iterator
 
-from awscrt.checksums import crc32c
-
+from backends.crc import crc32c
 from backends.errors import CutoverError
 from backends.validation.errors import SourceUnreadable
 from backends.validation.rows import Names, Row
@@ -39,7 +38,7 @@ def is_event_file(head: bytes) -> bool | None:
 
 
 def _masked(data: bytes) -> int:
-    crc = int(crc32c(data))
+    crc = crc32c(data)
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backends.escape import plain
-from console.commands.transfer_bar import Bar, Interrupted, Watch, open_pool, run, watching, with_ssh
+from console.commands.transfer_bar import Bar, Interrupted, Watch, nothing_collected, open_pool, run, watching, with_ssh
 from console.output import command_body, emit_json, fail, json_option, say, state_option, tell
 from console.sync_text import as_object, result_lines, unfinished_object
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @state_option
 @with_ssh
 @command_body
+@nothing_collected()
 def command(
     plan: Path,
     dataset: str | None,

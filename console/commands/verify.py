@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backends.escape import plain
-from console.commands.transfer_bar import Bar, Interrupted, Watch, check_rows, open_pool, run, watching, with_ssh
+from console.commands.transfer_bar import (
+    Bar,
+    Interrupted,
+    Watch,
+    check_rows,
+    nothing_collected,
+    open_pool,
+    run,
+    watching,
+    with_ssh,
+)
 from console.output import command_body, emit_json, fail, json_option, say, state_option
 from console.sync_text import key_text
 
@@ -32,6 +42,7 @@ _NAMED_AT_MOST = 50
 @state_option
 @with_ssh
 @command_body
+@nothing_collected()
 def command(
     plan: Path,
     dataset: str | None,

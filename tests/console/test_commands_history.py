@@ -11,7 +11,7 @@ import pytest
 from backends.cutover.events import Kind
 from backends.engine.journal import Journal
 from backends.engine.paths import head_of, journal_of
-from console.main import main
+from console.main import exit_code
 
 HOSTILE = "<script>alert(1)</script> [red]x[/red] \x1b[2J | `a`\n# heading"
 
@@ -33,10 +33,7 @@ async def state(tmp_path: Path) -> Path:
 
 def run(state: Path, monkeypatch: pytest.MonkeyPatch, *argv: str) -> int:
     monkeypatch.setattr("sys.argv", ["cutover", *argv, "--state", str(state)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+    return exit_code()
 
 
 def test_history_tells_what_people_did_and_keeps_ticks_for_all(

@@ -12,7 +12,8 @@ from backends.stores.azure import AzureStore
 from backends.stores.errors import ListingFailed, StoreDenied
 from backends.stores.gcs import GcsStore
 from backends.stores.local import LocalStore
-from backends.stores.open import PlanCredentials, StoreUrl, open_store, parse_url
+from backends.stores.open import StoreUrl, open_store, parse_url
+from backends.stores.open_s3 import PlanCredentials
 from backends.stores.s3 import S3Store
 from backends.stores.s3_client import bucket_address
 from backends.stores.s3_credentials import ChainCredentials

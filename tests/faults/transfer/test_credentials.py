@@ -15,7 +15,7 @@ from botocore.credentials import SSOProvider
 
 from backends.plan.models import Store as StoreSpec
 from backends.stores.errors import ListingFailed, StoreDenied
-from backends.stores.open import PlanCredentials
+from backends.stores.open_s3 import PlanCredentials
 from backends.stores.s3_credentials import ChainCredentials, CredentialSource
 from backends.stores.sigv4 import Credentials
 from tests.faults.transfer.rig import SMALL, Rig, assert_same, go, put, s3_store
