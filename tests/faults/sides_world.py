@@ -131,12 +131,12 @@ class SidesWorld(SmallWorld):
         sshd = self.sshds[side, name]
         return {"name": f"{side}-{name}", "address": sshd.address, "port": sshd.port, "user": sshd.user}
 
-    def start_engine(self) -> None:
-        """Where the bastion is, under the wall clock that the test has."""
+    def start_engine(self, failpoint: str | None = None) -> None:
+        """Where the bastion is, under the wall clock that the test has; to be killed at `failpoint`."""
         before = os.environ.copy()
         os.environ.update(self.clock.env if self.clock is not None else {})
         try:
-            self.net.from_bastion(lambda: start(self))
+            self.net.from_bastion(lambda: start(self, failpoint))
         finally:
             os.environ.clear()
             os.environ.update(before)

@@ -319,6 +319,39 @@ async def test_a_socket_that_is_gone_in_the_middle_of_a_rollback_blocks_it_until
     assert world.lost == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("kind", ["weight", "expel"])
+@fault_case(
+    "real: kill -9 at {kind}.backward.{boundary}, and HAProxy's socket is gone", "no client is lost; home once it is back"
+)
+async def test_killed_in_a_rollback_while_the_socket_goes_too(world: World, kind: str, boundary: str) -> None:
+    await started(world, f"{kind}.backward.{boundary}")
+    async with world.client() as client:
+        await armed(client)
+        for _ in STEPS[:2]:
+            await advance(client)
+        with pytest.raises(EngineGone):
+            await client.command("rollback", {"confirm": "small", "reason": "test"})
+    await gone(world)
+    before = await world.share()
+    away = world.proxy.socket.rename(world.proxy.folder / "away.sock")
+    await started(world)
+    async with world.client() as client:
+        async with asyncio.timeout(LIMIT):
+            async for now in client.events():
+                if now.routes[0].error:
+                    break
+        assert now.state in (State.ROLLING_BACK, State.ROLLBACK_BLOCKED), "nobody can have seen that it is home"
+        away.rename(world.proxy.socket)
+        assert await world.share() in (before, 0)
+        await until(client, State.ROLLED_BACK)
+        await client.command("down", {})
+    await gone(world)
+    assert await world.share() == 0
+    assert world.lost == []
+
+
 async def test_the_night_page_brings_haproxy_home_by_hand(world: World) -> None:
     """docs/rollback.md, word by word, with the engine dead."""
     await started(world)

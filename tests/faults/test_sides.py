@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from backends.cutover.events import Kind
 from backends.engine.client import EngineClient
+from backends.engine.errors import EngineGone
 from backends.engine.journal import read_events
 from backends.errors import CutoverError, RefusedByRule
 from backends.snapshot import Health, Snapshot, State
@@ -210,6 +211,35 @@ async def test_a_fault_in_the_middle_of_a_rollback(world: SidesWorld, fault: Fau
         assert_home(world)
         assert world.errors == 0
         await told_of(world, fault.jumps)
+    world.journal()
+
+
+WRITERS_WAY = ("quiesce", "last_round", "resume")
+HALF_WAY = ("after-intent", "after-send", "after-sent")
+KILLS = [("graceful", f"{kind}.backward.{where}") for kind in WRITERS_WAY for where in HALF_WAY]
+KILLS += [("emergency", f"{kind}.backward.{where}") for kind in ("fence", "resume") for where in HALF_WAY]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("mode", "point"), KILLS)
+@fault_case("real: kill -9 at {point} of a {mode} rollback, and SSH is gone", "told; home once it is mended, no client is lost")
+async def test_killed_in_a_rollback_and_ssh_is_gone_too(world: SidesWorld, mode: str, point: str) -> None:
+    gone, back = servers(*((side, "host") for side in SIDES))
+    await asyncio.to_thread(world.start_engine, point)
+    async with client_of(world) as client:
+        await dual(client)
+        with pytest.raises(EngineGone):
+            await client.command("rollback", CONFIRM | {"mode": mode})
+        await asyncio.to_thread(wait_until_gone, world)
+        await gone(world, client)
+    async with running(world) as client:
+        now = await seen(client, lambda now: any(h.health in ("refused", "silent") for h in now.hosts))
+        assert now.state is not State.ROLLED_BACK, "nobody can have started legacy's writer"
+        await back(world, client)
+        await come_home(client, mode)
+        assert_home(world)
+        assert world.errors == 0
     world.journal()
 
 
