@@ -79,6 +79,13 @@ class Store(Part):
     secret_key: str | None = Field(default=None, repr=False)
     session_token: str | None = Field(default=None, repr=False)
 
+    @property
+    def is_whole_bucket(self) -> bool:
+        """Is all of a bucket or container the store, so that nothing lies beside it?"""
+        scheme, _, rest = self.url.partition("://")
+        depth = 2 if scheme == "az" and self.account is None else 1
+        return scheme in ("s3", "gs", "az") and len(rest.rstrip("/").split("/")) <= depth
+
 
 class Dataset(Part):
     name: Name

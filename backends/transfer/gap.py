@@ -1,4 +1,4 @@
-"""After an emergency rollback: what the target alone has, kept in a side prefix beside legacy's tree.
+"""After an emergency rollback: what the target alone has, kept in a side prefix beside legacy's tree, or in its bucket.
 
 Three ways are compared: the target's object now, legacy's object now, and what the index says both were when they were last proven
 equal. What the target has not changed since is no gap. Nothing on legacy is overwritten: an operator settles conflicts by hand.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from backends.plan.models import Store as StoreSpec
 from backends.stores.base import ObjectInfo, Store
 from backends.stores.errors import StoreError
+from backends.stores.ours import GAPS
 from backends.transfer.index import Index
 from backends.transfer.models import Progress, RoundOptions, RoundResult
 from backends.transfer.round import sync_round
@@ -49,16 +50,17 @@ class OnlyKeys:
 
 
 def side_spec(spec: StoreSpec, what: str) -> StoreSpec:
-    """The store beside a tree: `…/ckpt/` -> `…/ckpt.cutover-gap-1/` for `gap-1`. Raises `StoreError` where the tree has nothing beside it."""
-    scheme, _, rest = spec.url.partition("://")
-    path = rest.rstrip("/")
-    if scheme == "s3" and "/" not in path:
-        raise StoreError(
-            f"the whole bucket is the dataset: {spec.url} has no place beside it",
-            where=spec.url,
-            hint="copy what only target has by hand: cutover verify names it",
-        )
-    return spec.model_copy(update={"url": f"{scheme}://{path}.cutover-{what}/"})
+    """The store beside a tree: `…/ckpt/` -> `…/ckpt.cutover-try/` for `try`. Raises `StoreError` where the tree has nothing beside it."""
+    if spec.is_whole_bucket:
+        raise StoreError(f"the whole bucket is the dataset: {spec.url} has no place beside it", where=spec.url)
+    return spec.model_copy(update={"url": f"{spec.url.rstrip('/')}.cutover-{what}/"})
+
+
+def gap_spec(spec: StoreSpec, epoch: int) -> StoreSpec:
+    """Where the gap is kept: beside legacy's tree, or where that is a whole bucket below a prefix of it that no sync sees."""
+    if spec.is_whole_bucket:
+        return spec.model_copy(update={"url": f"{spec.url.rstrip('/')}/{GAPS}{epoch}/"})
+    return side_spec(spec, f"gap-{epoch}")
 
 
 async def gap_keys(dataset: str, target: Store, index: Index) -> frozenset[str]:

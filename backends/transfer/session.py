@@ -41,11 +41,6 @@ _COPY_TO_LISTING = 4  # a round that ends for the next copies at least that much
 StoreOpener = Callable[[str, StoreSpec], Store]
 
 
-def is_whole_bucket(spec: StoreSpec) -> bool:
-    """Is all of a bucket the store, so that nothing lies beside it?"""
-    return spec.url.startswith("s3://") and "/" not in spec.url.removeprefix("s3://").rstrip("/")
-
-
 class TransferSession:
     """`async with TransferSession(plan, base, state, ssh) as session`. Stores open when they are first needed.
 
@@ -195,12 +190,12 @@ class TransferSession:
         return await self.index.keep_handover(dataset, epoch)
 
     async def keep_gap(self, dataset: str, epoch: int) -> KeptGap:
-        """Keep what only the target has in a side prefix beside legacy's tree. Raises `StoreError` and other `CouldNot`."""
-        from backends.transfer.gap import keep_gap, side_spec
+        """Keep what only the target has in a side prefix beside legacy's tree, or in its bucket. Raises `StoreError` and other `CouldNot`."""
+        from backends.transfer.gap import gap_spec, keep_gap
 
         spec = self.dataset(dataset)
         _, target = self._sides(spec)
-        side = self._open_store(f"{spec.from_} (side)", side_spec(self.plan.stores[spec.from_], f"gap-{epoch}"))
+        side = self._open_store(f"{spec.from_} (side)", gap_spec(self.plan.stores[spec.from_], epoch))
         try:
             return await keep_gap(
                 dataset, epoch, target, side, self.index, replace(self._options(spec), delete=False, folders=False)
@@ -226,7 +221,7 @@ class TransferSession:
             return self._open_store(f"{spec.from_} ({what})", side_spec(kept, what))
 
         def side(what: str) -> Store:
-            if backup.to is None and is_whole_bucket(kept):
+            if backup.to is None and kept.is_whole_bucket:
                 return self._open_store(f"{spec.from_} ({what})", StoreSpec(url=f"file://{self._aside}/{spec.name}-{what}/"))
             return beside(what)
 
@@ -247,7 +242,7 @@ class TransferSession:
         spec = self.dataset(dataset)
         legacy, target = self._sides(spec)
         kept = self.plan.stores[spec.from_]
-        if is_whole_bucket(kept):
+        if kept.is_whole_bucket:
             return await try_parts(target, legacy)  # the whole bucket is the dataset: there is no place beside it
         side = self._open_store(f"{spec.from_} (side)", side_spec(kept, "try"))
         try:

@@ -18,7 +18,6 @@ from pathlib import Path
 from backends.errors import CouldNot
 from backends.plan.models import Store as StoreSpec
 from backends.stores.base import NOTHING, Body, ObjectInfo, Store, Take
-from backends.stores.errors import StoreError
 from backends.stores.ours import ESTIMATES
 from backends.transfer.copier import WHOLE_UP_TO
 from backends.transfer.exclude import excluder
@@ -147,10 +146,9 @@ class _Sampled(Seen):
 
 def place_beside(spec: StoreSpec) -> StoreSpec:
     """Where a sample is copied to: beside the target's tree, or below a prefix of its own where the whole bucket is the target."""
-    try:
-        return side_spec(spec, "estimate")
-    except StoreError:
+    if spec.is_whole_bucket:
         return spec.model_copy(update={"url": f"{spec.url.rstrip('/')}/{ESTIMATES}"})
+    return side_spec(spec, "estimate")
 
 
 async def try_copies(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from backends.escape import plain
 from backends.plan.backups import Backup
 from backends.plan.document import Path
-from backends.plan.models import Plan
+from backends.plan.models import Plan, Store
 from backends.plan.problems import Findings
 from backends.plan.rules.names import Names, refer
 from backends.plan.rules.stores import tree_of
@@ -27,7 +27,7 @@ def check_backups(plan: Plan, names: Names, findings: Findings) -> None:
         _check_command(path, backup, findings)
         source = next((plan.stores.get(d.from_) for d in plan.datasets if d.name == backup.dataset), None)
         if source is not None:
-            _check_place(path, backup, plan, source.url, findings)
+            _check_place(path, backup, plan, source, findings)
 
 
 def _check_keep(path: Path, backup: Backup, findings: Findings) -> None:
@@ -56,8 +56,8 @@ def _check_command(path: Path, backup: Backup, findings: Findings) -> None:
         findings.error((*path, "command"), "command_not_here", message, "leave it out")
 
 
-def _check_place(path: Path, backup: Backup, plan: Plan, url: str, findings: Findings) -> None:
-    scheme, _, rest = url.partition("://")
+def _check_place(path: Path, backup: Backup, plan: Plan, store: Store, findings: Findings) -> None:
+    scheme = store.url.partition("://")[0]
     if backup.kind == "versioned" and scheme == "s3":
         if backup.to is not None:
             message = "found `to` with versions, expected it only with snapshots: versions stay in their own bucket"
@@ -71,7 +71,7 @@ def _check_place(path: Path, backup: Backup, plan: Plan, url: str, findings: Fin
         message = "found kind: versioned of a tree of files, which keeps no versions: snapshots of it are taken"
         findings.warning((*path, "kind"), "no_versions", message, "kind: snapshot, with `to`")
     elif backup.to is None:
-        _check_beside(path, scheme, rest, findings)
+        _check_beside(path, store, findings)
     if backup.to is None:
         return
     place = tree_of(plan, backup.to)
@@ -84,8 +84,8 @@ def _check_place(path: Path, backup: Backup, plan: Plan, url: str, findings: Fin
                 return
 
 
-def _check_beside(path: Path, scheme: str, rest: str, findings: Findings) -> None:
-    if scheme in ("s3", "gs", "az") and "/" not in rest.rstrip("/").removeprefix("/"):
+def _check_beside(path: Path, store: Store, findings: Findings) -> None:
+    if store.is_whole_bucket:
         message = "found no `to`, and the whole bucket is the dataset: there is no place beside it"
         findings.error(path, "no_place", message, "to: a store of the plan")
         return
