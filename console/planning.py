@@ -1,5 +1,5 @@
-"""The planning room: a plan's findings worked down, its cards side by side, its estimate with a what-if, and both sides checked live.
-`cutover plan PLAN` opens it.
+"""The planning room: a plan's findings worked down, its cards side by side, its estimate with a what-if, both sides checked live, and what
+the plan holds with from what it is known. `cutover plan PLAN` opens it.
 
 It reads the plan's file, again whenever that changes: findings vanish as they are mended in an editor beside it. Nobody is contacted before the
 operator asks for the live check, and no engine is needed.
@@ -27,6 +27,7 @@ from backends.live.worklist import Filter
 from backends.plan.excerpt import Excerpts
 from backends.plan.load import CheckedPlan, check_plan
 from backends.plan.models import Plan
+from backends.plan.standing import Item, standing
 from console.live_view import KEYS, LiveView, look_by_ssh
 from console.sheet import Sheet
 from console.terminal import Terminal
@@ -34,6 +35,7 @@ from console.themed import ThemedApp
 from console.what_if import WhatIf, estimated
 from themes.palette import Palette
 from themes.themes import tcss
+from widgets.inventory_list import inventory_counts, inventory_detail, inventory_head, inventory_row
 from widgets.listing import cursor_line
 from widgets.planning import (
     SEVERITIES,
@@ -54,14 +56,14 @@ from widgets.row import Row
 T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
-VIEWS = (("1", "findings"), ("2", "GPUs"), ("3", "estimate"), ("4", "live check"))
-LIVE = 3
+VIEWS = (("1", "findings"), ("2", "GPUs"), ("3", "estimate"), ("4", "live check"), ("5", "inventory"))
+LIVE, INVENTORY = 3, 4
 _DETAIL = 7
 _ALL_NAMES = 132
 
 
 class PlanningApp(ThemedApp[int]):
-    """Three views of one plan."""
+    """Views of one plan."""
 
     TITLE = "cutover"
     CSS_PATH: ClassVar[CSSPathType | None] = [tcss("panels")]
@@ -105,12 +107,13 @@ class PlanningApp(ThemedApp[int]):
         self.today = today or datetime.now(UTC).date()
         self.checked: CheckedPlan = check_plan(path)
         self.view = 0 if not self.checked.is_good or self.checked.plan is None else 2
-        self.cursors = [0, 0, 0, 0]
+        self.cursors = [0] * len(VIEWS)
         self.what_if = WhatIf()
         self._seen = _stamp(path)
         self._plan: Plan | None = self.checked.plan  # the last good one: a what-if survives a typing error
         self._mapped: tuple[Mapped, ...] = ()
         self._excerpts = Excerpts(self.checked.text)
+        self._items: tuple[Item, ...] = ()
         self._take(self.checked)
 
     def compose(self) -> ComposeResult:
@@ -143,7 +146,9 @@ class PlanningApp(ThemedApp[int]):
         if checked.plan is not None:
             self._plan = checked.plan
             self._mapped = mapping_of(checked.plan)
-        self.cursors[0] = max(0, min(self.cursors[0], len(checked.problems) - 1))
+        self._items = standing(checked.text)
+        for view, things in ((0, checked.problems), (INVENTORY, self._items)):
+            self.cursors[view] = max(0, min(self.cursors[view], len(things) - 1))
 
     def estimated(self) -> Estimate | None:
         """With the what-if as it stands; sizes are those that the plan gives."""
@@ -186,7 +191,7 @@ class PlanningApp(ThemedApp[int]):
         return [row.right(rest, width).strip(width)]
 
     def _body(self, palette: Palette, width: int, height: int) -> list[Strip]:
-        draw = (self._findings, self._cards, self._estimate, self._live)[self.view]
+        draw = (self._findings, self._cards, self._estimate, self._live, self._inventory)[self.view]
         return draw(palette, width, height)[:height]
 
     def _findings(self, palette: Palette, width: int, height: int) -> list[Strip]:
@@ -227,6 +232,19 @@ class PlanningApp(ThemedApp[int]):
         lines += [*blank, *estimate_lines(found, palette, width), *blank, *calendar_lines(found, palette, width)]
         return [*lines, *blank, *driver_lines(found, palette, width)]
 
+    def _inventory(self, palette: Palette, width: int, height: int) -> list[Strip]:
+        if not self._items:
+            return [Row(palette).add("the plan names no host, no workload and no store", palette.muted).strip(width)]
+        detail = max(_DETAIL, height // 2 - 3)
+        room = max(1, height - detail - 3)
+        lines = [inventory_counts(self._items, palette, width), inventory_head(palette, width)]
+        lines += [
+            cursor_line(inventory_row(item, palette, width - 2), here, palette, width)
+            for item, here in self._shown(self._items, room)
+        ]
+        lines.append(Row(palette).add(palette.glyphs.rule * width, palette.track).strip(width))
+        return [*lines, *inventory_detail(self._items[self.cursors[INVENTORY]], palette, width, height - len(lines))]
+
     def _live(self, palette: Palette, width: int, height: int) -> list[Strip]:
         return self.live.lines(palette, width, height, self._excerpts, is_good=self.checked.is_good)
 
@@ -258,7 +276,7 @@ class PlanningApp(ThemedApp[int]):
             self.live.move(step)
             self._redraw()
             return
-        many = (len(self.checked.problems), len(self._mapped), 4)[self.view]
+        many = {0: len(self.checked.problems), 1: len(self._mapped), 2: 4, INVENTORY: len(self._items)}[self.view]
         self.cursors[self.view] = max(0, min(self.cursors[self.view] + step, many - 1))
         self._redraw()
 

@@ -20,12 +20,14 @@ from textual.pilot import Pilot
 
 from backends.catalog.mapping import mapping_of
 from backends.plan.problems import Problem
+from backends.plan.standing import Fact, Item
 from console.main import cli
 from console.planning import PlanningApp
 from console.terminal import Terminal
 from console.what_if import WhatIf
 from tests.backends.plan.plans import documented_plan
 from tests.widgets.stage import ASCII_PALETTE, PALETTE, assert_drawable
+from widgets.inventory_list import inventory_counts, inventory_detail, inventory_head, inventory_row
 from widgets.planning import (
     calendar_lines,
     card_detail,
@@ -98,6 +100,57 @@ def test_the_three_views(snap_compare: Any, plan: Path, keys: tuple[str, ...], s
     if keys == ("1",):
         plan.write_text(PLAN.replace("2 Gbps", "fast").replace("to: new", "to: newer"))
     assert snap_compare(room(plan), terminal_size=size, run_before=pressed(*keys))
+
+
+DRAFT = """\
+version: 1
+name: draft
+legacy:
+  provider: gcp  # seen: DMI
+  hosts:
+    # Ubuntu 22.04, driver 550.54.15, CUDA 12.4
+    - name: a1
+      address: 10.0.0.11
+      gpus: {type: A100-SXM4-40GB, count: 8}  # seen: nvidia-smi
+      spot: true  # seen: the metadata service says so
+target:
+  provider: unknown  # not known: where it goes
+stores: {corpus: {url: "s3://corpus/v3/"}}  # seen: environment of chat
+workloads:
+  - name: chat  # seen: unit vllm.service on a1
+    class: realtime  # inferred: vllm serves
+    gpus: {count: 8, memory_gb: 37.9}  # seen: in that moment, no peak
+    runs_on: {legacy: [a1]}
+    # duration, every, compliance: not known: not seen in one look
+"""
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_inventory_view(snap_compare: Any, plan: Path, size: tuple[int, int]) -> None:
+    plan.write_text(DRAFT)
+    assert snap_compare(room(plan), terminal_size=size, run_before=pressed("5", "down", "down"))
+
+
+async def test_what_is_found_out_leaves_the_list_of_what_is_to_find_out(plan: Path) -> None:
+    plan.write_text(DRAFT)
+    async with room(plan).run_test(size=(80, 24)) as pilot:
+        await pilot.press("5")
+        await shows(pilot, "2 to find out", "A100-SXM4-40GB, spot")
+        await pilot.press("end", *["down"] * 9)
+        await shows(pilot, "provider: not known: where it goes")
+        plan.write_text(DRAFT.replace("unknown  # not known: where it goes", "Lambda"))
+        await shows(pilot, "1 to find out")
+        plan.write_text("")
+        await shows(pilot, "names no host")
+
+
+@given(st.integers(20, 220), st.sampled_from([PALETTE, ASCII_PALETTE]), st.text(max_size=40), st.text(max_size=40))
+def test_whatever_an_inventory_says_is_drawn_in_its_place(width: int, palette: Any, name: str, text: str) -> None:
+    facts = (Fact("class", text, name), Fact(name, text, f"not known {text}"), Fact("gpus.type", name))
+    item = Item("workload", name, None, 3, facts, (text, f"not known: {text}"))
+    rows = [inventory_counts([item], palette, width), inventory_head(palette, width)]
+    rows += [inventory_row(item, palette, width).strip(width), *inventory_detail(item, palette, width, 7)]
+    assert_drawable(rows, width, 10)
 
 
 async def test_findings_vanish_as_the_file_is_mended(plan: Path) -> None:
