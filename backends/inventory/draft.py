@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from backends.escape import plain
 from backends.inventory.seen import Legacy, Node, Told, Work
 from backends.inventory.written import plan_names, quoted
 
+_PLACE = re.compile(r"(?:s3|gs|az|ssh)://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._/@+=,-]*")
 _LONGEST = 1500  # of a comment
 
 
@@ -61,16 +63,16 @@ def _node(node: Node, name: str) -> Iterator[str]:
 
 
 def _stores(seen: Legacy) -> Iterator[str]:
-    if not seen.stores:
-        yield "# stores: no mounted data and no bucket was seen"
-        yield from _comments("  ", seen.data)
-        return
-    yield "stores:"
-    own = plan_names(told.value.partition("://")[2].strip("/").replace("/", "-") for told in seen.stores)
-    for name, told in zip(own, seen.stores, strict=True):
+    stores = [told for told in seen.stores if _PLACE.fullmatch(told.value)]
+    odd = [told for told in seen.stores if not _PLACE.fullmatch(told.value)]
+    yield "stores:" if stores else "# stores: no mounted data and no bucket was seen"
+    own = plan_names(told.value.partition("://")[2].strip("/").replace("/", "-") for told in stores)
+    for name, told in zip(own, stores, strict=True):
         yield f"  {quoted(name)}: {{url: {quoted(told.value)}}}  # {plain(told.source, 300)}"
+    yield from _comments("  ", [f"a place that the plan does not take as it is: {told.value}: {told.source}" for told in odd])
     yield from _comments("  ", seen.data)
-    yield "# datasets: which of these move, and to which store of target: {name: …, from: one of the above, to: …}"
+    if stores:
+        yield "# datasets: which of these move, and to which store of target: {name: …, from: one of the above, to: …}"
 
 
 def _work(work: Work, name: str, hosts: dict[str, str]) -> Iterator[str]:

@@ -46,6 +46,10 @@ class KubernetesClient:
         """The context's own. Raises `KubernetesError`."""
         return (await self._open())[0].namespace
 
+    async def context(self) -> str:
+        """Its name. Raises `KubernetesError`."""
+        return (await self._open())[0].context
+
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Object:
         """One object or list. Raises `KubernetesError`."""
         try:

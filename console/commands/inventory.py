@@ -1,4 +1,4 @@
-"""`cutover inventory [USER@]HOST[:PORT]...|slurm`: what runs on legacy, as a draft of a plan."""
+"""`cutover inventory [USER@]HOST[:PORT]...|slurm|kubernetes`: what runs on legacy, as a draft of a plan."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backends.errors import NotYetSupported, UsageError
+from backends.errors import UsageError
 from backends.escape import plain
 from console.commands.transfer_bar import run, with_ssh
 from console.output import command_body, emit_json, json_option, say, tell
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     "inventory",
     epilog="Example: cutover inventory ops@10.0.0.11 10.0.0.12 --provider gcp -o draft.yaml\n\nExit code: 0 all hosts were seen, 1 one was not.",
 )
-@click.argument("what", nargs=-1, required=True, metavar="[USER@]HOST[:PORT]...|slurm [LOGIN]")
+@click.argument("what", nargs=-1, required=True, metavar="[USER@]HOST[:PORT]...|slurm [LOGIN]|kubernetes")
 @click.option("--name", default="draft", show_default=True, help="The migration's name in the draft.")
 @click.option("--provider", help="Legacy's provider, where nothing there tells it.")
+@click.option("--kubeconfig", metavar="FILE", help="Of kubernetes: default $KUBECONFIG, else ~/.kube/config.")
+@click.option("--context", metavar="NAME", help="Of kubernetes: default the file's current one.")
+@click.option("--namespace", metavar="NAME", help="Of kubernetes: this one only; default all.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the draft there; never over a file.")
 @json_option
 @with_ssh
@@ -34,6 +37,9 @@ def command(
     what: tuple[str, ...],
     name: str,
     provider: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
     output: Path | None,
     as_json: bool,
     ssh_config: str | None,
@@ -41,7 +47,7 @@ def command(
 ) -> int:
     """Look at legacy and write a draft of a plan: GPUs, drivers, frameworks, what works there, what it reads.
 
-    Hosts are looked at over SSH, Slurm by its commands on the host LOGIN (default: here). Nothing is changed
+    Hosts are looked at over SSH, Slurm by its commands on the host LOGIN (default: here), Kubernetes by its API server. Nothing is changed
     there. Of environments only names are read out, and of what looks like a secret a hash. Each inferred field says from what.
     """
     from backends.inventory.draft import draft, work_names
@@ -51,11 +57,14 @@ def command(
         raise UsageError(f"not a migration's name: {plain(name, 60)}", where="--name", hint="1 to 40 of a-z, 0-9 and -")
     if output is not None and output.exists():
         raise UsageError("there is a file already", where=str(output), hint="another -o")
-    if what[0] == "kubernetes":
-        raise NotYetSupported("an inventory of kubernetes is not yet supported", hint="name the hosts")
+    is_of_kubernetes = what[0] == "kubernetes"
+    if not is_of_kubernetes and (kubeconfig or context or namespace):
+        raise UsageError("--kubeconfig, --context and --namespace are of `cutover inventory kubernetes`")
     settings = SshSettings().over(ssh_config, known_hosts)
     errors: list[tuple[str, str]] = []
-    if what[0] == "slurm":
+    if is_of_kubernetes:
+        legacy, hosts = _kubernetes(what[1:], kubeconfig, context, namespace)
+    elif what[0] == "slurm":
         legacy, hosts = _slurm(what[1:], settings)
     else:
         legacy, hosts, errors = _of_hosts(what, settings)
@@ -106,6 +115,29 @@ def _slurm(words: tuple[str, ...], settings: SshSettings) -> tuple[Legacy, list[
 
     run(look())
     legacy = legacy_of_slurm(seen[0])
+    return legacy, [_node(node) for node in legacy.nodes]
+
+
+def _kubernetes(
+    words: tuple[str, ...], kubeconfig: str | None, context: str | None, namespace: str | None
+) -> tuple[Legacy, list[dict[str, Any]]]:
+    from backends.inventory.kubernetes import KubernetesSeen, look_at_kubernetes
+    from backends.inventory.kubernetes_legacy import legacy_of_kubernetes
+    from backends.kubernetes.client import KubernetesClient
+
+    if words:
+        raise UsageError(f"found {plain(words[0], 60)} after kubernetes", hint="--context NAME says which cluster")
+    client = KubernetesClient(kubeconfig, context, Path.cwd())
+    seen: list[tuple[KubernetesSeen, str]] = []
+
+    async def look() -> None:
+        try:
+            seen.append((await look_at_kubernetes(client, namespace), await client.context()))
+        finally:
+            await client.close()
+
+    run(look())
+    legacy = legacy_of_kubernetes(*seen[0])
     return legacy, [_node(node) for node in legacy.nodes]
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from backends.plan.load import check_plan
 from tests.peers.fake_nvml import GIB, fake_nvml
+from tests.peers.kubernetes import DEPLOYMENTS, kubernetes
 from tests.peers.openssh import openssh
 from tests.peers.process import free_ports
 
@@ -79,7 +80,9 @@ async def test_a_host_that_is_not_there_is_1_and_named(tmp_path: Path) -> None:
     assert f'name: "127.0.0.1-{port}"' in out
 
 
-@pytest.mark.parametrize("argv", [["slurm", "a", "b"], ["kubernetes"], ["a", "--name", "No Name"], []])
+@pytest.mark.parametrize(
+    "argv", [["slurm", "a", "b"], ["kubernetes", "a"], ["a", "--context", "b"], ["a", "--name", "No Name"], []]
+)
 async def test_what_is_not_meant_is_2(argv: list[str]) -> None:
     code, _, err = await inventory(*argv)
     assert code == 2
@@ -90,3 +93,28 @@ async def test_without_slurm_here_it_is_4_and_says_what_to_name() -> None:
     code, _, err = await inventory("slurm")
     assert code == 4
     assert "cutover inventory slurm USER@HOST" in err
+
+
+async def test_a_draft_of_a_cluster_is_written_and_checked(tmp_path: Path) -> None:
+    spec = {
+        "containers": [{"name": "main", "image": "vllm/vllm-openai:v0.6.3", "resources": {"limits": {"nvidia.com/gpu": "1"}}}]
+    }
+    path = tmp_path / "draft.yaml"
+    async with kubernetes(tmp_path) as server:
+        server.put(
+            DEPLOYMENTS, "chat", spec={"replicas": 2, "selector": {"matchLabels": {"app": "chat"}}, "template": {"spec": spec}}
+        )
+        argv = ("kubernetes", "--kubeconfig", str(tmp_path / "kubeconfig"), "--json", "-o", str(path))
+        code, out, err = await inventory(*argv)
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert told["workloads"] == ["chat"]
+    assert told["plan"] == path.read_text()
+    checked = check_plan(path)
+    assert (checked.problems, checked.plan and checked.plan.workloads[0].class_) == ((), "realtime")
+
+
+async def test_without_an_api_server_it_is_4_and_says_what_is_missing(tmp_path: Path) -> None:
+    code, _, err = await inventory("kubernetes", "--kubeconfig", str(tmp_path / "none"))
+    assert code == 4
+    assert "there is no kubeconfig" in err

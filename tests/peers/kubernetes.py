@@ -28,6 +28,8 @@ class ApiServer(kmock.KubernetesEmulator):
         self.is_asleep = False  # controllers see nothing
         self.token = TOKEN
         self.pods: set[str] = set()
+        self.denied: set[tuple[str, str | None]] = set()  # (plural, namespace; None: of all) that may not be listed
+        self.listed: list[tuple[str, str | None]] = []
         for text in (DEPLOYMENTS, PODS, JOBS, CRONJOBS, HTTPROUTES):
             self.resources[text] = {"namespaced": True}
 
@@ -99,10 +101,16 @@ class ApiServer(kmock.KubernetesEmulator):
         request.data["metadata"] = given | {"resourceVersion": str(self.version), "generation": meta["generation"] + 1}
 
     async def _serve_list(self, request: Any) -> Any:
+        asked = (request.resource.plural, request.namespace)
+        self.listed.append(asked)
+        if asked in self.denied:
+            raise kmock.KubernetesError(status=403, reason="Forbidden", message=f"{asked[0]} is forbidden")
         answer: Any = await super()._serve_list(request)
         wanted = dict(part.split("=") for part in request.params.get("labelSelector", "").split(",") if part)
         items = [one for one in answer["items"] if wanted.items() <= one["metadata"].get("labels", {}).items()]
-        return answer | {"items": items}
+        first, most = int(request.params.get("continue", 0)), int(request.params.get("limit", len(items)))
+        more = {"metadata": {"continue": str(first + most)}} if len(items) > first + most else {}
+        return answer | {"items": items[first : first + most]} | more
 
 
 @contextlib.asynccontextmanager
