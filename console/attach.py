@@ -44,13 +44,14 @@ def run_console(
     check_can_draw(os.environ, is_tty=stdin_tty)
     terminal = read_terminal(os.environ, theme=theme, mouse=mouse, plain=plain)
     gc.disable()  # nothing that is imported is garbage: a tenth of the time to the first frame
-    from console import spans
+    from console import spans, strips
     from console.app import CutoverApp
 
     gc.freeze()
     gc.set_threshold(*RARELY)
     gc.enable()
     spans.install()
+    strips.install()
     app = CutoverApp(
         link or DeferredLink(lambda: engine_link(state)),
         observe=observe,

@@ -25,6 +25,7 @@ from textual.strip import Strip
 
 FITS = "8.2.8"
 JUMP = 4  # bytes of a step to the right
+PIECE = 8  # cells
 Cell = tuple[str, str]  # what is shown, how (SGR codes); the second half of a wide sign is ("", how)
 
 
@@ -53,7 +54,11 @@ class Frame:
         old = row[x : x + len(cells)]
         if old == cells:
             return []
-        differ = [i for i, (was, now) in enumerate(zip(old, cells, strict=True)) if was is not now and was != now]
+        differ: list[int] = []
+        for at in range(0, len(cells), PIECE):  # most pieces are as they were: those are compared whole
+            if old[at : at + PIECE] != cells[at : at + PIECE]:
+                pairs = enumerate(zip(old[at : at + PIECE], cells[at : at + PIECE], strict=True), at)
+                differ += [i for i, (was, now) in pairs if was is not now and was != now]
         row[x : x + len(cells)] = cells
         return [(x + start, cells[start:end]) for start, end in _runs(differ, cells)]
 
@@ -70,21 +75,23 @@ def _runs(differ: Sequence[int], cells: Sequence[Cell]) -> Iterable[tuple[int, i
         return
     start = end = differ[0]
     for index in differ[1:]:
-        if index - end > 1 and (index - end > JUMP + 1 or not _is_cheap(cells[end : index + 1])):
+        if index - end > 1 and not _is_cheap(cells, end, index):
             yield _whole(start, end + 1, cells)
             start = index
         end = index
     yield _whole(start, end + 1, cells)
 
 
-def _is_cheap(cells: Sequence[Cell]) -> bool:
-    """Are the cells between the first and the last written again in no more bytes than a jump over them takes?"""
-    how = cells[0][1]
-    return (
-        len(cells) <= JUMP + 2
-        and all(codes == how for _, codes in cells)
-        and sum(len(text.encode()) for text, _ in cells[1:-1]) <= JUMP
-    )
+def _is_cheap(cells: Sequence[Cell], first: int, last: int) -> bool:
+    """Are the cells between these two written again in no more bytes than a jump over them takes?"""
+    if last - first > JUMP + 1:
+        return False
+    how, left = cells[first][1], JUMP
+    for text, codes in cells[first + 1 : last]:
+        left -= 1 if text.isascii() else len(text.encode())
+        if left < 0 or codes != how:
+            return False
+    return cells[last][1] == how
 
 
 def _whole(start: int, end: int, cells: Sequence[Cell]) -> tuple[int, int]:
@@ -252,12 +259,13 @@ def _render_spans(update: ChopsUpdate, console: Console) -> str:
             if strip is None or x >= x2 or end <= x1:
                 continue
             left, right = max(x, x1), min(end, x2)
-            part = strip if (left, right) == (x, end) else strip.crop(left - x, right - x)
-            cells = cells_of(part, colours)
-            if len(cells) != right - left:  # signs whose width Rich and we count differently
+            cells: Sequence[Cell] = cells_of(strip, colours)
+            if len(cells) != end - x:  # signs whose width Rich and we count differently
                 frame.forget_row(y)
-                pen.write_as_is(left, y, part.render(console))
+                pen.write_as_is(left, y, strip.crop(left - x, right - x).render(console))
                 continue
+            left, right = _whole(left - x, right - x, cells)
+            left, cells = left + x, cells[left:right]
             for start, run in frame.changes(y, left, cells):
                 pen.write(start, y, run)
     return pen.text()

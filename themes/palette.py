@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -52,6 +52,16 @@ class Palette:
     def side(self, side: SideName) -> Style:
         """The colour of a side."""
         return self.legacy if side == "legacy" else self.target
+
+    @property
+    def is_true_colour(self) -> bool:
+        """Is no ink or ground one of the terminal's own sixteen, and none dimmed?"""
+        return all(is_true_colour(style) for field in fields(self) if isinstance(style := getattr(self, field.name), Style))
+
+
+def is_true_colour(style: Style) -> bool:
+    """Is neither its ink nor its ground one of the terminal's own sixteen, and is it not dimmed?"""
+    return not style.dim and all(color is None or color.triplet is not None for color in (style.color, style.bgcolor))
 
 
 def palette_of(variables: Mapping[str, str], *, ascii_only: bool = False) -> Palette:

@@ -91,10 +91,10 @@ def gpu_lines(host: HostView) -> int:
 
 def level_of(host: HostView) -> Level:
     """The worst of a host: its link, its GPUs' alarms, its own."""
-    levels = [level_of_host(host.health)]
-    levels += [Level.BREACH] if host.together().alarms else []
-    levels += [Level.HELD] if host.alarms else []
-    return max(levels, key=lambda level: WEIGHT[level])
+    level = level_of_host(host.health)
+    if host.alarms and WEIGHT[level] < WEIGHT[Level.HELD]:
+        level = Level.HELD
+    return Level.BREACH if host.together().alarms and WEIGHT[level] < WEIGHT[Level.BREACH] else level
 
 
 def ink_of(host: HostView, palette: Palette) -> Style:
@@ -222,11 +222,18 @@ def _tiles(hosts: Sequence[HostView], layout: Layout, palette: Palette, cursor: 
     row, steps = Row(palette), palette.glyphs.heat[::2]
     for i, host in enumerate(hosts):
         row.to(i * (layout.tile + 2)).join(_name(host, palette, layout.name, here=i == cursor)).gap()
+        sums, is_good = host.together(), level_of_host(host.health) is Level.GOOD
+        if is_good and sums.count == CELLS and not sums.alarms:  # nearly all of a fleet: in one piece with its figure
+            words = "".join([heat(palette, use, steps) for use in sums.utilizations])
+            if layout.has_use:
+                words += share(mean_of(sums.utilizations), 0).rjust(_USE)
+            row.add(words, ink_of(host, palette))
+            continue
         row.join(cells_of(host, palette, steps))
         if layout.has_use:
             level = level_of_host(host.health)
-            words = share(mean_of(host.together().utilizations), 0) if level is Level.GOOD else brief(host.age)
-            row.add(words, ink_of(host, palette) if level is Level.GOOD else palette.of(level), _USE, "right")
+            words = share(mean_of(sums.utilizations), 0) if is_good else brief(host.age)
+            row.add(words, ink_of(host, palette) if is_good else palette.of(level), _USE, "right")
     return row
 
 

@@ -267,8 +267,7 @@ class GpuGrid(ListPanel[HostView]):
         if self._draw_line is None or self.stale is not None or not self._is_drawn():
             self.redraw()
         else:
-            for i in due:
-                self._replace_line(self._map_at + i - self._map_top, self._draw_line(i))
+            self._replace_lines({self._map_at + i - self._map_top: self._draw_line(i) for i in due})
         self._next_turn()
 
     def _sides(self, blocks: Sides, widths: dict[SideName, int], palette: Palette, width: int) -> list[Strip]:

@@ -68,7 +68,14 @@ def mean_history(histories: Sequence[tuple[float | None, ...]]) -> tuple[float |
     """Of several, sample by sample from the newest back; what none has is missing."""
     length = max((len(h) for h in histories), default=0)
     padded = [(None,) * (length - len(h)) + h for h in histories]
-    return tuple(mean_of(column) for column in zip(*padded, strict=True))
+    return tuple(_mean(column) for column in zip(*padded, strict=True))
+
+
+def _mean(column: Sequence[float | None]) -> float | None:
+    try:
+        return sum(column) / len(column)  # type: ignore[arg-type]
+    except TypeError:  # one is not known
+        return mean_of(column)
 
 
 def gpu_rows(hosts: Sequence[HostView], palette: Palette, width: int, height: int) -> list[Strip]:

@@ -7,16 +7,18 @@ but the map of a large fleet, whose lines take turns: time comes from `snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.app import RenderResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.filter import ANSIToTruecolor, LineFilter
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -24,10 +26,11 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from backends.snapshot import Snapshot
-from themes.palette import Palette, palette_in
+from themes.palette import Palette, is_true_colour, palette_in
 from widgets.figures import duration
 from widgets.row import clean, fit, restyle, wrapped
 
+MOST_INKS = 512
 WAITING = "waiting for the engine"
 
 
@@ -69,6 +72,9 @@ class Panel(Widget, can_focus=True):
         self._lines: list[Strip] | None = None
         self._lines_size = Size(0, 0)
         self._labels: tuple[str, str, int] = ("", "", 0)
+        self._ground: Style | None = None
+        self._inks: dict[int, tuple[Style | None, Style]] = {}  # by the identity of a style: it, and it on the ground
+        self._asked: tuple[Palette | None, Style | None, bool] = (None, None, False)
 
     # What a panel gives
 
@@ -108,20 +114,28 @@ class Panel(Widget, can_focus=True):
             self.refresh()
             return
         before, self._lines = self._lines or [], self._draw_lines()
-        for y in range(max(len(before), len(self._lines))):
-            old = before[y] if y < len(before) else Strip([])
-            self._refresh_line(y, old, self._lines[y] if y < len(self._lines) else Strip([]))
+        lines = range(max(len(before), len(self._lines)))
+        self._refresh_lines([(y, _line_of(before, y), _line_of(self._lines, y)) for y in lines])
 
-    def _replace_line(self, y: int, new: Strip) -> None:
-        """Draw one line of those that are drawn otherwise."""
-        if self._lines is not None and y < len(self._lines):
-            old, self._lines[y] = self._lines[y], new
-            self._refresh_line(y, old, new)
+    def _replace_lines(self, lines: Mapping[int, Strip]) -> None:
+        """Draw these lines of those that are drawn otherwise."""
+        if self._lines is None:
+            return
+        changed = [(y, self._lines[y], new) for y, new in lines.items() if y < len(self._lines)]
+        for y, _, new in changed:
+            self._lines[y] = new
+        self._refresh_lines(changed)
 
-    def _refresh_line(self, y: int, old: Strip, new: Strip) -> None:
-        span = None if old is new else changed_span(old, new, self.size.width)
-        if span is not None:
-            self.refresh(Region(span[0], y, span[1] - span[0], 1))
+    def _refresh_lines(self, lines: Iterable[tuple[int, Strip, Strip]]) -> None:
+        """What differs, in one go: Textual forgets its measures of a widget with every call."""
+        width = self.size.width
+        regions = []
+        for y, old, new in lines:
+            span = None if old is new else changed_span(old, new, width)
+            if span is not None:
+                regions.append(Region(span[0], y, span[1] - span[0], 1))
+        if regions:
+            self.refresh(*regions)
 
     def _is_drawn(self) -> bool:
         """Is it on the screen as it was last worked out?"""
@@ -141,7 +155,36 @@ class Panel(Widget, can_focus=True):
         base = self.visual_style.rich_style
         if y >= len(lines):
             return Strip.blank(self.size.width, base)
-        return lines[y].apply_style(base).adjust_cell_length(self.size.width, base)
+        return self._laid_on(base, lines[y], self.size.width)
+
+    def _laid_on(self, base: Style, line: Strip, width: int) -> Strip:
+        """The line in `width` cells on this ground: what `apply_style` and `adjust_cell_length` give, at half their cost."""
+        if base is not self._ground:
+            self._ground, self._inks = base, {}
+        segments = []
+        for text, style, _ in line:
+            known = self._inks.get(id(style))
+            if known is None:
+                if len(self._inks) >= MOST_INKS:
+                    self._inks.clear()
+                known = self._inks[id(style)] = style, base + style
+            segments.append(Segment(text, known[1]))
+        used = line.cell_length
+        if used < width:
+            segments.append(Segment(" " * (width - used), base))
+            used = width
+        return Strip(segments, used).adjust_cell_length(width, base)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """None that turns the sixteen colours into true ones where there are none of them: it goes over every line of every frame."""
+        filters = super().get_line_filters()
+        return [f for f in filters if not isinstance(f, ANSIToTruecolor)] if self._is_true_colour() else filters
+
+    def _is_true_colour(self) -> bool:
+        palette, base = self.palette, self.visual_style.rich_style
+        if palette is not self._asked[0] or base is not self._asked[1]:
+            self._asked = palette, base, palette.is_true_colour and is_true_colour(base)
+        return self._asked[2]
 
     def render(self) -> RenderResult:
         return Content("\n".join(strip.text for strip in self.lines()))
@@ -206,6 +249,10 @@ class Panel(Widget, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         if event.chain == 2:
             self.action_open_panel()
+
+
+def _line_of(lines: Sequence[Strip], y: int) -> Strip:
+    return lines[y] if y < len(lines) else Strip([])
 
 
 def changed_span(old: Strip, new: Strip, width: int) -> tuple[int, int] | None:

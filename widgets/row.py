@@ -36,6 +36,15 @@ def fit(text: str, width: int, align: Align = "left", ellipsis: str = "…") -> 
     return blanks + text if align == "right" else text + blanks
 
 
+@lru_cache(maxsize=8192)
+def _shaped(text: str, ascii_only: bool, width: int | None, align: Align, ellipsis: str) -> tuple[str, int]:
+    """What is drawn of `text`, and in how many cells: asked of thousands of pieces a second."""
+    shown = clean(text, ascii_only)
+    if width is not None:
+        shown = fit(shown, width, align, ellipsis)
+    return shown, cell_len(shown)
+
+
 class Row:
     """Collects pieces from left to right. Every piece is cleaned, so that strings from outside can be added as they are."""
 
@@ -44,22 +53,23 @@ class Row:
     def __init__(self, palette: Palette) -> None:
         self.palette = palette
         self.used = 0
-        self._pieces: list[tuple[str, Style]] = []
+        self._pieces: list[tuple[str, Style, int]] = []  # text, style, cells
 
     def add(self, text: str, style: Style | None = None, width: int | None = None, align: Align = "left") -> Row:
         """`text` in this style; with `width` in exactly so many cells."""
         glyphs = self.palette.glyphs
-        shown = clean(text, glyphs.ascii)
-        if width is not None:
-            shown = fit(shown, width, align, glyphs.ellipsis)
+        shown, cells = _shaped(text, glyphs.ascii, width, align, glyphs.ellipsis)
         if shown:
-            self._pieces.append((shown, style or self.palette.text))
-            self.used += cell_len(shown)
+            self._pieces.append((shown, style or self.palette.text, cells))
+            self.used += cells
         return self
 
     def gap(self, cells: int = 1) -> Row:
         """Blanks."""
-        return self.add(" " * cells) if cells > 0 else self
+        if cells > 0:
+            self._pieces.append((" " * cells, self.palette.text, cells))
+            self.used += cells
+        return self
 
     def to(self, column: int) -> Row:
         """Blanks up to a column; nothing where the row is already there."""
@@ -99,15 +109,14 @@ class Row:
 
     def text(self) -> str:
         """What was added so far, without styles."""
-        return "".join(text for text, _ in self._pieces)
+        return "".join(text for text, _, _ in self._pieces)
 
     def strip(self, width: int, fill: Style | None = None) -> Strip:
         """The finished line, `width` cells at most; with `fill` exactly so many, the rest in that style."""
         segments: list[Segment] = []
         left = max(0, width)
         run, look = "", None  # pieces of one style are one segment: all that draws them works segment by segment
-        for text, style in self._pieces:
-            cells = cell_len(text)
+        for text, style, cells in self._pieces:
             if cells > left:
                 text = fit(text, left, ellipsis=self.palette.glyphs.ellipsis)
                 cells = left

@@ -44,6 +44,7 @@ class CutoverScreen(Screen[None]):
     SIGNS: ClassVar[bool] = False
     """Does this screen show what can be signed?"""
     _was_shown = _has_resumed = False
+    _said: tuple[str, Level | None] = ("", None)
 
     class HostChosen(Message):
         """The operator wants to see a host whole."""
@@ -76,7 +77,8 @@ class CutoverScreen(Screen[None]):
     @property
     def is_whole(self) -> bool:
         """Are its parts there? Of a screen that is taken down they go first."""
-        return all(self.query(part) for part in (HeadLine, ReadinessLine, NextLine, FootBar))
+        there = {type(part) for part in self.query("Panel, FootBar")}
+        return {HeadLine, ReadinessLine, NextLine, FootBar} <= there
 
     @property
     def takes_keys(self) -> bool:
@@ -102,6 +104,9 @@ class CutoverScreen(Screen[None]):
     def say(self, text: str, level: Level | None = None) -> None:
         """One line of notice above the foot; empty takes it away."""
         notice = self.query_one("#notice", Line)
+        if (text, level) == self._said:
+            return
+        self._said = text, level
         notice.set_classes(f"-{level.value}" if level else "")
         notice.update(text)
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.segment import Segment
 from rich.style import Style
 from textual import on
+from textual.filter import ANSIToTruecolor
 from textual.geometry import Region
 from textual.strip import Strip
 
@@ -163,3 +166,28 @@ async def test_terminals_of_odd_sizes_get_a_screen_all_the_same(size: tuple[int,
         await pilot.resize_terminal(80, 24)
         await pilot.pause()
         assert all(line.cell_length <= panel.size.width for panel in app.query(Panel) for line in panel.lines())
+
+
+PIECES = st.lists(
+    st.tuples(st.text(alphabet="ab 日▇", max_size=5), st.sampled_from([Style(), RED, BLUE, RED + Style(bold=True)])), max_size=6
+)
+
+
+@given(pieces=PIECES, width=st.integers(1, 24), ground=st.sampled_from([Style(bgcolor="#102030"), Style(color="#ffffff")]))
+def test_a_line_is_laid_on_its_ground_as_textual_does_it(pieces: list[tuple[str, Style]], width: int, ground: Style) -> None:
+    line = Strip([Segment(text, style) for text, style in pieces])
+    expected = line.apply_style(ground).adjust_cell_length(width, ground)
+    panel = TriggersPanel()
+    for _ in range(2):  # the second time from what it knows
+        assert list(panel._laid_on(ground, line, width)) == list(expected)
+
+
+@pytest.mark.parametrize(("theme", "passes"), [("cutover-dark", False), ("cutover-16", True)])
+async def test_lines_pass_the_filter_of_the_sixteen_colours_only_where_there_are_some(theme: str, passes: bool) -> None:
+    panel = TriggersPanel()
+    app = Stage(panel)
+    app.theme = theme
+    async with app.run_test(size=(40, 8)):
+        kinds = [type(found) for found in panel.get_line_filters()]
+        assert (ANSIToTruecolor in kinds) == (passes and ANSIToTruecolor in [type(found) for found in app.get_line_filters()])
+        assert panel.palette.is_true_colour is not passes
