@@ -59,7 +59,6 @@ LOOK_SECONDS = 1.0
 VIEWS = (("1", "findings"), ("2", "GPUs"), ("3", "estimate"), ("4", "live check"), ("5", "inventory"))
 LIVE, INVENTORY = 3, 4
 _DETAIL = 7
-_ALL_NAMES = 132
 
 
 class PlanningApp(ThemedApp[int]):
@@ -177,8 +176,10 @@ class PlanningApp(ThemedApp[int]):
                 ("0", "the plan's own"),
                 ("r", "read again"),
             ]
+        wanted = sum(len(key) + len(name) + 3 for key, name in keys)
+        named = sum(len(key) + len(name) + 3 for key, name in VIEWS)
+        is_short = named + wanted > width  # a view's own keys matter more than the other views' names
         row = Row(palette)
-        is_short = self.view == LIVE and width < _ALL_NAMES  # the keys of the list matter more than the other views' names
         for i, (key, name) in enumerate(VIEWS):
             row.add(key, palette.accent).gap()
             if i == self.view or not is_short:
