@@ -1,7 +1,8 @@
 """In which country a provider's region is, and which countries an area holds.
 
-Regions by the names that AWS, Google Cloud and Azure give them; countries by ISO 3166-1 alpha-2. Written down in 2026-11 as they are generally known, and not
-yet held against the providers' own lists. A region that is not here is not known: nothing is read out of its name, for `eu-west-2` is in London and outside of the EU.
+Regions by the names that AWS, Google Cloud and Azure give them; countries by ISO 3166-1 alpha-2. Held in 2026-11 against the providers' own lists: botocore's
+partitions (its secret ones left out), cloud.google.com "Regions and zones", learn.microsoft.com "Azure regions list". A region that is not here is not known: nothing
+is read out of its name, for `eu-west-2` is in London and outside of the EU.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ _AWS = """
 us-east-1 US us-east-2 US us-west-1 US us-west-2 US us-gov-east-1 US us-gov-west-1 US ca-central-1 CA ca-west-1 CA mx-central-1 MX sa-east-1 BR
 eu-central-1 DE eu-central-2 CH eu-west-1 IE eu-west-2 GB eu-west-3 FR eu-north-1 SE eu-south-1 IT eu-south-2 ES il-central-1 IL me-south-1 BH
 me-central-1 AE af-south-1 ZA ap-east-1 HK ap-south-1 IN ap-south-2 IN ap-northeast-1 JP ap-northeast-2 KR ap-northeast-3 JP ap-southeast-1 SG
-ap-southeast-2 AU ap-southeast-3 ID ap-southeast-4 AU ap-southeast-5 MY ap-southeast-7 TH
+ap-southeast-2 AU ap-southeast-3 ID ap-southeast-4 AU ap-southeast-5 MY ap-southeast-6 NZ ap-southeast-7 TH ap-east-2 TW cn-north-1 CN cn-northwest-1 CN
+eusc-de-east-1 DE
 """
 _GOOGLE = """
 us-central1 US us-east1 US us-east4 US us-east5 US us-south1 US us-west1 US us-west2 US us-west3 US us-west4 US northamerica-northeast1 CA
@@ -32,6 +34,8 @@ mexicocentral MX brazilsouth BR northeurope IE westeurope NL uksouth GB ukwest G
 swedencentral SE norwayeast NO norwaywest NO switzerlandnorth CH switzerlandwest CH polandcentral PL italynorth IT spaincentral ES uaenorth AE
 uaecentral AE qatarcentral QA israelcentral IL southafricanorth ZA southafricawest ZA eastasia HK southeastasia SG japaneast JP japanwest JP
 koreacentral KR koreasouth KR centralindia IN southindia IN westindia IN australiaeast AU australiasoutheast AU australiacentral AU newzealandnorth NZ
+australiacentral2 AU austriaeast AT belgiumcentral BE brazilsoutheast BR chilecentral CL indonesiacentral ID jioindiacentral IN jioindiawest IN
+malaysiawest MY
 """
 
 
