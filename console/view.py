@@ -13,6 +13,7 @@ from backends.snapshot import Health, SeatView, Snapshot, State
 from console.keymap import Act
 from widgets.plan_items import to_sign
 
+SILENT = 5.0  # seconds since legacy last answered, which it does each second
 LIFTABLE = (State.ROLLED_BACK, State.ROLLBACK_BLOCKED)
 
 
@@ -96,12 +97,13 @@ class View:
 
 
 def may_evacuate(snapshot: Snapshot) -> bool:
-    """Is legacy dead or unseen, target alive, and not all there yet? Then an evacuation is offered; the engine decides."""
+    """Is legacy dead, unseen or silent, target alive, and not all there yet? Then an evacuation is offered; the engine decides."""
     if all(route.desired == 100 for route in snapshot.routes):
         return False
     legacy, target = snapshot.sides.get("legacy"), snapshot.sides.get("target")
-    known = legacy is not None and target is not None
-    return known and legacy.health is not Health.ALIVE and target.health is Health.ALIVE  # type: ignore[union-attr]
+    if legacy is None or target is None or target.health is not Health.ALIVE:
+        return False
+    return legacy.health is not Health.ALIVE or (legacy.age or 0.0) > SILENT
 
 
 def seat_news(before: View, after: View) -> str:

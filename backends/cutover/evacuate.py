@@ -19,7 +19,7 @@ from backends.cutover.steps.base import Step
 from backends.cutover.steps.side import CheckSide
 from backends.cutover.steps.weight import SetWeight
 from backends.cutover.steps.writer import Fence, Resume, SetToken
-from backends.cutover.world import World
+from backends.cutover.world import SideHealth, World
 from backends.dataset_view import Lag
 from backends.plan.models import Plan, Workload
 from backends.vocabulary import Health
@@ -45,11 +45,14 @@ class EvacuationPlan:
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def plan_evacuation(world: World, gap: Lag, *, accept_unknown: bool = False, goes_on: bool = False) -> EvacuationPlan:
-    """The steps that bring production to target from the present state. `goes_on`: it was confirmed and begun before a restart."""
+def plan_evacuation(
+    world: World, gap: Lag, *, accept_unknown: bool = False, goes_on: bool = False, legacy: SideHealth | None = None
+) -> EvacuationPlan:
+    """The steps that bring production to target from the present state. `goes_on`: it was confirmed and begun before a restart. `legacy`: as
+    it was looked at for this."""
     m, plan = world.migration, world.plan
     steps = _steps(plan, m)
-    rule, reason, cure = _refusal(world, accept_unknown, goes_on, has_steps=len(steps) > 1)
+    rule, reason, cure = _refusal(world, legacy or world.side("legacy"), accept_unknown, goes_on, has_steps=len(steps) > 1)
     return EvacuationPlan(
         tuple(steps), rule, reason, cure, _warnings(plan, m, gap), sum(expected_of(steps, m)), gap if forced(plan, m) else NONE
     )
@@ -100,8 +103,8 @@ def _handover(m: Migration, workload: Workload) -> list[Step]:
     return steps
 
 
-def _refusal(world: World, accept_unknown: bool, goes_on: bool, *, has_steps: bool) -> tuple[str, str, str]:
-    m, legacy, target = world.migration, world.side("legacy"), world.side("target")
+def _refusal(world: World, legacy: SideHealth, accept_unknown: bool, goes_on: bool, *, has_steps: bool) -> tuple[str, str, str]:
+    m, target = world.migration, world.side("target")
     if not goes_on and not TABLE[m.state].evacuates:
         return "STATE", f"{m.state}: there is nothing to evacuate", "a state with legacy in it"
     if not has_steps and not goes_on:

@@ -227,8 +227,7 @@ async def preview(engine: Engine, caller: Caller, args: PreviewArgs) -> dict[str
         await engine.know_legacy()
         view = rollback_preview(engine, engine.rollback_plan(args.mode, args.accept_unknown))
     elif args.command == "evacuate":
-        await engine.know_sides()
-        view = evacuate_preview(engine, engine.evacuation_plan(args.accept_unknown))
+        view = evacuate_preview(engine, await engine.evacuation_plan(args.accept_unknown))
     elif args.command == "advance":
         _check_route(engine, args.route)
         view = advance_preview(engine, args.route)

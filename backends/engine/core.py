@@ -22,6 +22,7 @@ from backends.cutover.forward import Move, next_move
 from backends.cutover.migration import Migration
 from backends.cutover.rollback import Mode, RollbackPlan
 from backends.cutover.rules import Refusal
+from backends.cutover.world import SideHealth
 from backends.dataset_view import Lag
 from backends.engine.backups import Backups
 from backends.engine.clock import ObservedClock, boot_id, utc_now
@@ -40,11 +41,12 @@ from backends.engine.world import LiveWorld
 from backends.errors import CutoverError, RefusedByRule
 from backends.plan.models import Plan
 from backends.snapshot import EngineView, SoakView
-from backends.vocabulary import Phase, SideName, State
+from backends.vocabulary import Health, Phase, SideName, State
 
 RECENT = 400
 YOUNG = 30.0  # seconds after its start in which an engine may not have seen a side yet
 VERSION = version("gpu-cutover")
+ASKED_ANEW = 3.0  # seconds; a side that lives answers each second
 SUPERSEDED = "superseded by an evacuation"
 
 
@@ -166,8 +168,12 @@ class Engine:
         """What legacy alone holds of the datasets that an evacuation would hand over by force."""
         return self.followers.forward_gap(forced(self.plan, self.migration))
 
-    def evacuation_plan(self, accept_unknown: bool = False, goes_on: bool = False) -> EvacuationPlan:
-        return plan_evacuation(self.world, self.forward_gap(), accept_unknown=accept_unknown, goes_on=goes_on)
+    async def evacuation_plan(self, accept_unknown: bool = False, goes_on: bool = False) -> EvacuationPlan:
+        """Both sides known: legacy by a look that is no older than a few seconds."""
+        return self._evacuation_plan(accept_unknown, goes_on, await self._sides_now())
+
+    def _evacuation_plan(self, accept_unknown: bool, goes_on: bool, legacy: SideHealth) -> EvacuationPlan:
+        return plan_evacuation(self.world, self.forward_gap(), accept_unknown=accept_unknown, goes_on=goes_on, legacy=legacy)
 
     def rollback_plan(self, mode: Mode, accept_unknown: bool = False) -> RollbackPlan:
         return rollback_plan(self, mode, accept_unknown)
@@ -259,10 +265,10 @@ class Engine:
     async def _begin_evacuation(
         self, actor: str, reason: str, accept_unknown: bool, preview_hash: str | None, goes_on: bool
     ) -> None:
-        await self.know_sides()
+        legacy = await self._sides_now()
         async with self._back_turn:  # no rollback begins meanwhile
             for stopped in (False, True):
-                plan = self.evacuation_plan(accept_unknown, goes_on)
+                plan = self._evacuation_plan(accept_unknown, goes_on, legacy)
                 if plan.refused_by:
                     if goes_on or stopped:
                         await give_up(self, plan.reason)
@@ -287,9 +293,14 @@ class Engine:
         """An engine that has just started has no proof of legacy's health yet: look, before a rollback is judged by that."""
         await self._know("legacy")
 
-    async def know_sides(self) -> None:
-        """The same of both: an evacuation rests on what each of them is."""
+    async def _sides_now(self) -> SideHealth:
+        """Both are known afterwards; returns legacy as it is now. A proof from before it went silent is good enough for a rollback's preview,
+        and no reason to refuse an evacuation."""
         await asyncio.gather(self._know("legacy"), self._know("target"))
+        seen = self.world.side("legacy")
+        if seen.health is Health.ALIVE and (seen.age or 0.0) > ASKED_ANEW:
+            return await self.world.look_at_side("legacy")
+        return seen
 
     async def _know(self, side: SideName) -> None:
         if self.world.side(side).age is None and self.uptime() < YOUNG:

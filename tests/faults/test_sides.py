@@ -20,6 +20,7 @@ from backends.engine.journal import read_events
 from backends.errors import CutoverError, RefusedByRule
 from backends.snapshot import Health, Snapshot, State
 from backends.vocabulary import SIDES, SideName
+from console.view import may_evacuate
 from tests.faults.pairs import DOCS
 from tests.faults.sides_world import SidesWorld
 from tests.faults.small_world import client_of, wait_until_gone
@@ -212,6 +213,36 @@ async def test_a_fault_in_the_middle_of_a_rollback(world: SidesWorld, fault: Fau
         assert world.errors == 0
         await told_of(world, fault.jumps)
     world.journal()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@fault_case(
+    "real: legacy goes silent while its writer is being started, and the operator evacuates",
+    "target has it all again; legacy is fenced",
+)
+async def test_an_evacuation_takes_the_place_of_a_rollback_that_waits_for_legacy(world: SidesWorld) -> None:
+    async with running(world) as client:
+        await dual(client)
+        rollback = await begun(world, client, "graceful", "legacy start")
+        await asyncio.to_thread(world.net.cut, "legacy")
+        now = await seen(client, may_evacuate)
+        assert (now.state, now.sides["legacy"].health) == (State.ROLLING_BACK, Health.ALIVE), (
+            "not waited for until its last proof is old"
+        )
+        async with asyncio.timeout(90):
+            answer = await client.command("evacuate", CONFIRM | {"accept_unknown": True})
+        assert answer["state"] == "dual"
+        assert (world.weights, world.writers["target"]) == ({"chat": 100, "jobs": 100}, True)
+        await asyncio.gather(rollback, return_exceptions=True)
+        await asyncio.to_thread(world.net.join, "legacy")
+        for gate in world.folder.glob("writer-*.wait"):
+            gate.unlink()  # what was under way on legacy comes about now, and two would write
+        await seen(client, lambda now: both_alive(now) and not world.journal().unfenced_legacy)
+        assert world.writers == {"legacy": False, "target": True}
+        assert world.errors == 0
+        assert (await client.snapshot()).held
+    assert world.journal().token("ckpt").writer == "target"
 
 
 WRITERS_WAY = ("quiesce", "last_round", "resume")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from backends.cutover.steps.writer import LastRound
+from backends.cutover.world import SideHealth
 from backends.engine.callers import Caller
 from backends.engine.once import run_command
 from backends.errors import RefusedByRule
@@ -345,3 +346,23 @@ def test_a_writer_that_comes_back_with_legacy_is_stopped_as_soon_as_it_answers(i
     assert it.do(it.engine.guard._fenced_legacy()) is True
     assert it.writers == {"legacy": False, "target": True}
     assert it.m.unfenced_legacy == set()
+
+
+def test_a_legacy_that_has_just_gone_silent_is_looked_at_and_not_believed_alive_by_an_old_proof(it: ModelEngine) -> None:
+    some(it)
+    it.world.ages["legacy"] = 20.0
+    looked: list[str] = []
+
+    async def look(side: Any) -> SideHealth:
+        looked.append(side)
+        return SideHealth(Health.UNKNOWN, 20.0, "its probe does not answer") if side == "legacy" else it.world.side(side)
+
+    it.world.look_at_side = look  # type: ignore[method-assign]
+    assert (
+        give(it, "preview", command="evacuate")["reason"]
+        == "legacy cannot be seen (its probe does not answer), which is not death"
+    )
+    assert it.m.state is State.SOAKING
+    it.world.controls["train"].running["legacy"] = False
+    assert evacuate(it, accept_unknown=True)["state"] == "dual"
+    assert "legacy" in looked
