@@ -192,7 +192,7 @@ async def test_typed_it_is_taken_from_a_living_holder_and_nothing_is_done_before
 
         watching = asyncio.create_task(knows())
         await second.lease.require("back")
-        assert first_knew
+        assert first_knew or not first.lease.is_held, "who has not heard of it in time is no longer certain, by its own clock"
         await watching
 
 
