@@ -33,7 +33,9 @@ def _check_measure(path: Path, measure: Measure, findings: Findings) -> None:
     has_axes = measure.legacy.prometheus is None and measure.target.prometheus is None
     if has_axes and measure.legacy.by != measure.target.by:
         message = f"found by {measure.target.by} on target and by {measure.legacy.by} on legacy, expected the same"
-        findings.error((*path, "target", "by"), "axes_differ", message)
+        findings.error(
+            (*path, "target", "by"), "axes_differ", message, f"by: {measure.legacy.by} on both, where both logs have it"
+        )
     if measure.kind == "value" and measure.higher_is_better is None:
         message = f"nothing says which way `{measure.name}` is better: a value of any kind, taken as lower is better"
         findings.note(path, "direction", message, "write higher_is_better: true or false")
@@ -52,7 +54,9 @@ def _check_gate(path: Path, gate: Gate, findings: Findings) -> None:
             findings.error(path, "missing_field", "found no field `verified`, expected `verified: all` for a dataset")
         for field, value in (("at", gate.at), ("within", gate.within), ("for", gate.for_)):
             if value:
-                findings.error((*path, field), "not_used", f"found `{field}` beside `dataset`, which it says nothing of")
+                findings.error(
+                    (*path, field), "not_used", f"found `{field}` beside `dataset`, which it says nothing of", "leave it out"
+                )
         return
     if gate.verified is not None:
         message = "found `verified` beside `measure`, expected it beside `dataset`"
@@ -63,7 +67,9 @@ def _check_gate(path: Path, gate: Gate, findings: Findings) -> None:
 def _check_rising(path: Path, at: tuple[float, ...], findings: Findings) -> None:
     for j, (before, after) in enumerate(itertools.pairwise(at), 1):
         if after <= before:
-            findings.error((*path, j), "at_rise", f"found {after:g} after {before:g}, expected places that rise")
+            findings.error(
+                (*path, j), "at_rise", f"found {after:g} after {before:g}, expected places that rise", "such as at: [10, 50, 100]"
+            )
 
 
 def _check_trigger(path: Path, trigger: Trigger, plan: Plan, findings: Findings) -> None:
@@ -75,7 +81,7 @@ def _check_trigger(path: Path, trigger: Trigger, plan: Plan, findings: Findings)
         findings.error(path, "missing_field", message, "add worse_by or above")
     if trigger.windows is not None and trigger.windows[0] >= trigger.windows[1]:
         message = "found a first window that is not shorter than the second, expected [short, long]"
-        findings.error((*path, "windows"), "windows_order", message)
+        findings.error((*path, "windows"), "windows_order", message, "such as windows: [2min, 10min]")
     if measure is not None and measure.kind == "error_rate" and trigger.above is not None and trigger.above > 1:
         message = f"found {trigger.above:g} as the limit of an error rate, expected a percentage such as 0.1%"
         findings.error((*path, "above"), "unit", message)

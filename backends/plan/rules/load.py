@@ -20,7 +20,7 @@ def check_load(plan: Plan, _names: Names, findings: Findings) -> None:
                 findings.error(("workloads", i, "load", side), "load_url", message)
         if load.legacy == load.target:
             message = "found the same URL for both sides: nothing would be compared"
-            findings.warning(("workloads", i, "load", "target"), "load_same", message)
+            findings.warning(("workloads", i, "load", "target"), "load_same", message, "give each side's own data plane")
         if load.body is not None and load.method in ("GET", "HEAD"):
             message = f"found a body with {load.method}, expected POST, PUT or PATCH"
             findings.error(("workloads", i, "load", "body"), "load_body", message, "method: POST")

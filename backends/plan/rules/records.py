@@ -52,7 +52,12 @@ def _check_route53(path: Path, route: Route, spec: Route53Route, findings: Findi
     if spec.endpoint is not None:
         _check_url((*path, "endpoint"), spec.endpoint, findings)
     if (spec.access_key is None) != (spec.secret_key is None):
-        findings.error(path, "half_credential", "found one of access_key and secret_key, expected both or none")
+        findings.error(
+            path,
+            "half_credential",
+            "found one of access_key and secret_key, expected both or none",
+            "both as references, or none for AWS's usual chain",
+        )
 
 
 def _check_powerdns(path: Path, route: Route, spec: PowerdnsRoute, findings: Findings) -> None:

@@ -57,7 +57,7 @@ def _check_steps(path: Path, route: Route, findings: Findings) -> None:
         if step <= previous:
             what = "more than 0" if j == 0 else f"more than the {previous} before it"
             message = f"found {step}, expected {what}: steps rise"
-            findings.error((*path, "steps", j), "steps_rise", message)
+            findings.error((*path, "steps", j), "steps_rise", message, "such as [5, 25, 50, 100]: a rollback is the way down")
         previous = step
     if route.steps[-1] != 100:
         message = f"found {route.steps[-1]} as the last step, expected 100"

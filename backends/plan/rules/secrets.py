@@ -99,11 +99,20 @@ def _check_copies(plan: Plan, findings: Findings) -> None:
 
 def _check_destination(path: Path, name: str, reference: Reference, taken: dict[str, str], findings: Findings) -> None:
     if reference.kind == "env":
-        findings.error(path, "not_writable", "found a variable, expected a place that a secret can be written to")
+        findings.error(
+            path,
+            "not_writable",
+            "found a variable, expected a place that a secret can be written to",
+            "a manager of secrets, or a file: ${file:PATH}",
+        )
     if reference.kind == "gcp-secret" and google_name(reference).version != "latest":
-        findings.error(path, "not_writable", "found a version, expected none: each write makes a new one")
+        findings.error(
+            path, "not_writable", "found a version, expected none: each write makes a new one", "the same without its version"
+        )
     if reference.kind in ("azure-secret", "azure-keyvault") and vault_name(reference).version:
-        findings.error(path, "not_writable", "found a version, expected none: each write makes a new one")
+        findings.error(
+            path, "not_writable", "found a version, expected none: each write makes a new one", "the same without its version"
+        )
     other = taken.setdefault(reference.text, name)
     if other != name:
         findings.error(path, "same_secret", f"found the place that `{other}` is copied to as well", "give each secret its own")

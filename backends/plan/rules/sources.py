@@ -50,7 +50,7 @@ def check_source(path: Path, source: Source, findings: Findings) -> None:
             findings.error((*path, field), "not_used", message)
     if source.by not in _AXES.get(kind, (source.by,)):
         message = f"found by: {source.by} beside `{kind}`, whose figures are by {' or '.join(_AXES[kind])} only"
-        findings.error((*path, "by"), "not_used", message)
+        findings.error((*path, "by"), "not_used", message, f"leave it out, or by: {_AXES[kind][0]}")
     _check_pattern(path, source, findings)
     if source.file is None:
         _check_server(path, kind, source, findings)
@@ -68,7 +68,12 @@ def _check_pattern(path: Path, source: Source, findings: Findings) -> None:
     try:
         groups = re.compile(source.pattern).groupindex
     except (re.error, RecursionError, OverflowError) as error:
-        findings.error((*path, "pattern"), "pattern", f"found no regular expression: {plain(str(error), 120)}")
+        findings.error(
+            (*path, "pattern"),
+            "pattern",
+            f"found no regular expression: {plain(str(error), 120)}",
+            "such as loss (?P<loss>[0-9.]+)",
+        )
         return
     own = re.sub(r"\W", "_", source.value or "")
     if own not in groups and "value" not in groups:

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from backends.escape import plain
 from backends.plan.document import Path
 from backends.plan.models import Dataset, Lease, Plan, Store
-from backends.plan.nearest import name_hint
+from backends.plan.nearest import name_hint, nearest_name
 from backends.plan.problems import Findings
 from backends.plan.rules.names import Names
 
@@ -200,9 +200,12 @@ def tree_of(plan: Plan, store_name: str) -> Tree | None:
 
 
 def _check_unused(plan: Plan, names: Names, findings: Findings) -> None:
-    used = {d.from_ for d in plan.datasets} | {d.to for d in plan.datasets} | {d.hub for d in plan.datasets}
-    used |= {b.to for b in plan.backups}
-    used |= {plan.lease.store} if isinstance(plan.lease, Lease) else set()
+    named = {d.from_ for d in plan.datasets} | {d.to for d in plan.datasets} | {d.hub for d in plan.datasets}
+    named |= {b.to for b in plan.backups}
+    named |= {plan.lease.store} if isinstance(plan.lease, Lease) else set()
+    # A name that is not known is told already, with the store that it may have meant: that one is not called unused too.
+    used = named | {nearest_name(name, names.stores) for name in named if name is not None and name not in names.stores}
     for name in plan.stores:
         if name not in used and name in names.stores:
-            findings.note(("stores", name), "unused_store", f"the store `{plain(name, 80)}` is used by no dataset and no backup")
+            message = f"the store `{plain(name, 80)}` is used by no dataset and no backup"
+            findings.note(("stores", name), "unused_store", message, f"a dataset with from: {plain(name, 80)}, or leave it out")

@@ -47,13 +47,15 @@ def check_windows(plan: Plan, _names: Names, findings: Findings) -> None:
         for i, (before, after) in enumerate(itertools.pairwise(bounds), 1):
             if after <= before:
                 message = "found a tier that does not end above the one before it, expected bounds that rise"
-                findings.error((side, "egress_usd_per_gb", i), "tiers_rise", message)
+                findings.error(
+                    (side, "egress_usd_per_gb", i), "tiers_rise", message, "such as [[10 TB, 0.12], [140 TB, 0.11], [inf, 0.08]]"
+                )
 
 
 def _check_usual(path: Path, what: str, seconds: float, usual: float, findings: Findings) -> None:
     if seconds < usual:
         message = f"found a {what} of {seconds_text(seconds)}, usual is {seconds_text(usual)} or more"
-        findings.warning(path, "short_window", message)
+        findings.warning(path, "short_window", message, f"{seconds_text(usual)}, or keep it where that is meant")
 
 
 def seconds_text(seconds: float) -> str:

@@ -119,4 +119,9 @@ def _check_one_writer(plan: Plan, findings: Findings) -> None:
         for j, name in enumerate(workload.writes):
             if first.setdefault(name, workload.name) != workload.name:
                 message = f"`{workload.name}` and `{first[name]}` both write `{name}`: a dataset has one writer"
-                findings.error(("workloads", i, "writes", j), "two_writers", message)
+                findings.error(
+                    ("workloads", i, "writes", j),
+                    "two_writers",
+                    message,
+                    "a dataset for each, or one workload that stands for both",
+                )

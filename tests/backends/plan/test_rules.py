@@ -164,6 +164,7 @@ def test_one_mistake_is_one_problem_at_its_place(old: str, new: str, severity: s
     problem = problems[code]
     assert (problem.severity, problem.field) == (severity, field)
     assert problem.where == f"plan.yaml:{problem.line}:{field}"
+    assert problem.hint or "expected" in problem.message, "it says no cure"
     assert text.splitlines()[problem.line - 1] not in ("", documented_plan().splitlines()[0])
     others = {p.code: p.field for p in problems.values() if p.code not in (code, "unused_store", "unknown_store")}
     assert others == {}, "one mistake tells of others"
