@@ -14,6 +14,8 @@ from widgets.figures import percent
 from widgets.plot import AXIS, DOTS, Curve, finite
 from widgets.row import Row
 
+JOINED = 8  # halves of a cell: what is further apart is not joined, since nobody knows what lies between
+
 
 def deltas(legacy: Curve, target: Curve) -> list[tuple[float, float]]:
     """(target - legacy) / |legacy| at the target's places within legacy's range, legacy interpolated between its own."""
@@ -112,12 +114,15 @@ def _bound(sign: str, tolerance: float) -> str:
 
 
 def _columns(found: Curve, across: tuple[float, float], cells: int) -> list[list[tuple[int, float]]]:
-    """Of each cell the deltas in it, with the half of the cell that they stand in; neighbours are joined."""
+    """Of each cell the deltas in it, with the half of the cell that they stand in; neighbours are joined, and what stands alone
+    is as wide as its cell."""
     out: list[list[tuple[int, float]]] = [[] for _ in range(cells)]
     before: tuple[int, float] | None = None
     for x, delta in found:
         half = min(cells * 2 - 1, int((x - across[0]) / (across[1] - across[0]) * (cells * 2 - 1) + 0.5))
-        if before is not None and half > before[0] + 1:
+        if before is None or half > before[0] + JOINED:
+            out[half // 2].append((1 - half % 2, delta))
+        else:
             for at in range(before[0] + 1, half):
                 part = (at - before[0]) / (half - before[0])
                 out[at // 2].append((at % 2, before[1] + (delta - before[1]) * part))

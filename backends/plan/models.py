@@ -335,9 +335,11 @@ class Source(Part):
     )  # added to each place, where the sides count from 0 and from 1
     prometheus: str | None = None
     query: str | None = None
-    total: str | None = None  # error rates of Prometheus: a counter of all requests; `query` is the counter of failed ones
-    unit: Literal["s", "ms", "us", "B", "MB", "MiB", "GB", "GiB"] | None = (
-        None  # of a latency of Prometheus (taken as ms), of memory
+    total: str | None = (
+        None  # error rates: all requests. Of Prometheus a counter, beside `query` of failed ones; of a file a field of the line
+    )
+    unit: Literal["s", "ms", "us", "B", "MB", "MiB", "GB", "GiB", "share"] | None = (
+        None  # of a latency of Prometheus (taken as ms), of memory; `share`: of a file's errors, a share of requests that failed
     )
     mlflow: str | None = None  # the tracking server's address
     run: str | None = None  # of MLflow: the run's id
@@ -348,6 +350,11 @@ class Source(Part):
     def is_log(self) -> bool:
         """A log, whose latencies and errors are one a request; a server gives figures made of many."""
         return self.prometheus is None and self.mlflow is None
+
+    @property
+    def gives_shares(self) -> bool:
+        """Errors: is a figure a share of requests that failed, of nobody knows how many?"""
+        return self.total is None and (not self.is_log or self.unit == "share")
 
 
 class Measure(Part):

@@ -14,7 +14,7 @@ from typing import Any
 
 from backends.plan.models import Measure
 from backends.validation.compare import number, percent, relative
-from backends.validation.measured import finite
+from backends.validation.measured import finite, gives_shares
 from backends.validation.series import Series
 from backends.validation.stats import binomial_upper, quantile, quantile_interval
 from backends.validation.trigger_requests import LEAST_FOR_RATE, known_quantile, named
@@ -69,7 +69,7 @@ class Baseline:
     def text(self) -> str:
         """In words."""
         if self.kind == "error_rate":
-            return f"{percent(self.value)} of {self.samples:,} requests failed"
+            return f"{percent(self.value)} of requests failed, {self.samples:,} samples"
         if self.by != "time":
             noise = f", two runs differ by up to {percent(self.noise)}" if self.noise is not None else ""
             return f"{figure(self.value)} at {self.by} {number(self.points[-1][0])}, {self.runs} run{'s' if self.runs > 1 else ''}{noise}"
@@ -92,6 +92,10 @@ def take(measure: Measure, runs: Sequence[Series], pinned: Sequence[float] = ())
     seen = {"since": first.oldest_time, "until": newest.time if newest is not None else None, "samples": len(values)}
     about: dict[str, Any] = {"measure": measure.name, "workload": measure.workload, "kind": measure.kind, **seen}
     if measure.kind == "error_rate":
+        if gives_shares(measure.legacy, first):
+            return Baseline(
+                value=math.fsum(values) / len(values), high=_finite(quantile_interval(values, 0.5, _CONFIDENCE).high), **about
+            )
         errors = sum(v > 0 for v in values)
         return Baseline(value=errors / len(values), high=binomial_upper(errors, len(values), _CONFIDENCE), **about)
     if measure.kind == "memory":

@@ -22,8 +22,9 @@ class Curve(Series):
 
     `where` it was read from; `notes` tell what was odd in it."""
 
-    def __init__(self, by: Axis, where: str = "") -> None:
+    def __init__(self, by: Axis, where: str = "", *, every: bool = False) -> None:
         super().__init__(by)
+        self._every = every  # each sample counts: requests may end in the same instant
         self.where = where
         self.notes: list[str] = []
         self.settings: dict[str, str] = {}  # what the log says of how the run was made
@@ -67,7 +68,10 @@ class Curve(Series):
 
     def _settle(self) -> None:
         xs = self._xs
-        if not all(map(lt, xs, islice(xs, 1, None))):
+        if self._every and self.by == "time":
+            order = sorted(range(len(xs)), key=xs.__getitem__)
+            self._xs, self._ys = (array("d", map(column.__getitem__, order)) for column in (xs, self._ys))
+        elif not all(map(lt, xs, islice(xs, 1, None))):
             last = dict(zip(xs, self._ys, strict=True))
             if self.by != "time":
                 self.duplicates += len(xs) - len(last)

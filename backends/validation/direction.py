@@ -72,3 +72,13 @@ def _meant(metric: str) -> str:
 def _words(name: str) -> list[str]:
     apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name) if name != "mAP" else "map"
     return [w for w in re.split(r"[^a-z0-9]+", apart.casefold()) if w]
+
+
+def kind_from_name(metric: str) -> str | None:
+    """`throughput`, `step_time` or `latency` where the name says so."""
+    words = _words(_meant(metric))
+    if _RATES.search("_".join(words)) or "throughput" in words:
+        return "throughput"
+    if {"step", "batch", "iteration", "iter"} & set(words) and {"time", "timing", "seconds", "duration"} & set(words):
+        return "step_time"
+    return "latency" if "latency" in words else None

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from backends.errors import CutoverError, NotYetSupported
 from backends.escape import plain
 from backends.plan.models import Source
+from backends.validation.counted import CountedIntake
 from backends.validation.files import Chunk, FileReader
 from backends.validation.followed import Followed
 from backends.validation.intake import Intake
@@ -107,7 +108,10 @@ class Feed(Followed):
 
     def _new_intake(self) -> Intake:
         pattern = compile_pattern(self._pattern) if self._pattern is not None else None
-        return Intake(self._metric, where=plain(self.source.file or ""), pattern=pattern)
+        where, total = plain(self.source.file or ""), self.source.total
+        if total is not None:
+            return CountedIntake(self._metric, total, is_share=self.source.unit == "share", where=where, pattern=pattern)
+        return Intake(self._metric, where=where, pattern=pattern)
 
     async def _rest_of_rotated(self) -> None:
         """What was written between our last look and a rotation that gave the old file the name `….1`."""

@@ -34,9 +34,9 @@ class FetchedRun:
         """The axes on which the metric has places."""
         return axes_of(self._rows)
 
-    def load(self, by: Axis) -> Curve:
-        """All of it by this axis."""
-        curve = Curve(by, self.where)
+    def load(self, by: Axis, *, every: bool = False) -> Curve:
+        """All of it by this axis; with `every` each sample of an instant."""
+        curve = Curve(by, self.where, every=every)
         curve.extend(samples_of(self._rows, by, None))
         if not len(curve):
             error = axis_absent(self.metric, by, self._rows[:8])

@@ -7,25 +7,24 @@ the margin. Too little data is INCONCLUSIVE and says how much there is of what i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from backends.plan.models import Gate, Measure
-from backends.snapshot import PointView
 from backends.validation.baseline import Baseline
 from backends.validation.compare import compare_points, percent, relative
+from backends.validation.error_gate import LEAST_SAMPLES, GateResult, judge_counts, judge_shares
 from backends.validation.error_rule import LEAST_REQUESTS
-from backends.validation.measured import Measured, direction_of, finite, silence_of, span
+from backends.validation.measured import Measured, direction_of, finite, gives_shares, silence_of, span
 from backends.validation.memory import HEADROOM, Use, judge_room, use_of
 from backends.validation.question import DEFAULT_ERROR_RATE
 from backends.validation.series import Sample, Series
-from backends.validation.stats import Interval, binomial_lower, binomial_upper, quantile, quantile_interval, ratio_interval
+from backends.validation.stats import Interval, quantile, quantile_interval, ratio_interval
 from backends.validation.trigger_requests import known_quantile, named
 from backends.validation.warmup import warm_up
 from backends.validation.wording import figure
 from backends.verdict import Verdict
 
 SILENCE_FLOOR = 30.0  # seconds
-LEAST_SAMPLES = 10
 DEFAULT_WITHIN = {
     "loss": 0.005,
     "throughput": 0.05,
@@ -38,19 +37,6 @@ DEFAULT_WITHIN = {
 
 
 BATCH_WITHIN = 0.2  # of a batch workload's throughput and step time
-
-
-@dataclass(frozen=True, slots=True)
-class GateResult:
-    """What a gate says; `points` where it judges at places. `waiting`: nothing wrong so far, more data are to come."""
-
-    verdict: Verdict
-    value: float | None
-    limit: float | None
-    reason: str
-    points: tuple[PointView, ...] = ()
-    waiting: bool = False
-    too_good: bool = False
 
 
 def within_of(spec: Gate, measure: Measure) -> float:
@@ -122,7 +108,7 @@ def _by_baseline(
         return GateResult(Verdict.INCONCLUSIVE, None, limit, reason, waiting=True)
     bounds = quantile_interval(ours, wanted, 0.95)
     ratio = Interval(bounds.low / known - 1, bounds.high / known - 1)
-    found = _bounded(measure, limit, missing, wanted, (known, quantile(ours, wanted)), ratio)
+    found = bounded(measure, limit, missing, wanted, (known, quantile(ours, wanted)), ratio)
     return replace(found, reason=f"{found.reason}; against the baseline, legacy is silent")
 
 
@@ -177,7 +163,7 @@ def _over_time(
         use = use_of(measure.target, ours[-1], capacities[1])
         if use is not None and spec.within is None:
             return _room(before, use, missing)
-        return _peak(ours[-1], theirs[-1], limit, missing)
+        return judge_peak(ours[-1], theirs[-1], limit, missing)
     chosen = known_quantile(measure.quantile or 0.99, [ours, theirs]) if requests else 0.5
     result = non_inferior(measure, ours, theirs, chosen, limit, missing)
     if measure.kind in ("step_time", "throughput"):
@@ -217,10 +203,10 @@ def non_inferior(measure: Measure, ours: list[float], theirs: list[float], q: fl
     """The bounds (95 %) of the ratio of the q-quantiles against the margin; samples in rising order. `missing`: what is still to be seen."""
     bounds = ratio_interval(ours, theirs, q, 0.95)
     ratio = Interval(bounds.low - 1, bounds.high - 1)
-    return _bounded(measure, limit, missing, q, (quantile(theirs, q), quantile(ours, q)), ratio)
+    return bounded(measure, limit, missing, q, (quantile(theirs, q), quantile(ours, q)), ratio)
 
 
-def _bounded(measure: Measure, limit: float, missing: str, q: float, figures: tuple[float, float], ratio: Interval) -> GateResult:
+def bounded(measure: Measure, limit: float, missing: str, q: float, figures: tuple[float, float], ratio: Interval) -> GateResult:
     """Non-inferiority by the bounds of the relative change between legacy's figure and the target's."""
     higher = direction_of(measure)
     delta = relative(*figures)
@@ -249,7 +235,8 @@ def _room(before: Use | None, use: Use, missing: str) -> GateResult:
     return GateResult(verdict, value, limit, words)
 
 
-def _peak(ours: float, theirs: float, limit: float, missing: str) -> GateResult:
+def judge_peak(ours: float, theirs: float, limit: float, missing: str) -> GateResult:
+    """Both sides' peaks, where nobody says what a card has."""
     delta = relative(theirs, ours)
     words = f"peak {figure(theirs, ours)} → {figure(ours, theirs)} ({percent(delta, signed=True)}), {percent(limit)} allowed"
     if delta > limit:
@@ -263,38 +250,7 @@ def _error_rate(spec: Gate, measure: Measure, legacy: Measured, target: Measured
     limit = within_of(spec, measure)
     start, missing = _seen(spec, (legacy, target), now)
     ours, theirs = (finite(s.series.window(start, math.inf)) for s in (target, legacy))
-    if any(v not in (0.0, 1.0) for v in ours):
-        return _error_share(ours, theirs, limit, missing)
-    errors, requests = sum(v > 0 for v in ours), len(ours)
-    share = errors / requests if requests else None
-    known = sum(v > 0 for v in theirs) / len(theirs) if theirs else 0.0
-    words = f"{errors} of {requests} requests failed, {percent(limit)} allowed"
-    low, high = binomial_lower(errors, requests, 0.99), binomial_upper(errors, requests, 0.95)
-    if low > limit and low > known:
-        return GateResult(Verdict.BREACH, share, limit, words)
-    if low > limit:
-        return GateResult(Verdict.INCONCLUSIVE, share, limit, f"common cause: legacy {percent(known)}; {words}")
-    if missing:
-        return GateResult(Verdict.INCONCLUSIVE, share, limit, f"{missing}; {words}", waiting=True)
-    if high > limit:
-        needed = math.ceil(math.log(0.05) / math.log1p(-limit)) if 0 < limit < 1 else 0
-        more = f"; {needed} requests without an error would show it" if errors == 0 else ""
-        reason = f"{words}; up to {percent(high)} cannot be ruled out{more}"
-        return GateResult(Verdict.INCONCLUSIVE, share, limit, reason, waiting=True)
-    return GateResult(Verdict.PASS, share, limit, words)
-
-
-def _error_share(ours: list[float], theirs: list[float], limit: float, missing: str) -> GateResult:
-    """Shares of errors instead of requests: bounds of their median."""
-    if len(ours) < LEAST_SAMPLES:
-        return GateResult(Verdict.INCONCLUSIVE, None, limit, f"{len(ours)} samples, {LEAST_SAMPLES} needed", waiting=True)
-    share, known = quantile(sorted(ours), 0.5), quantile(sorted(theirs), 0.5) if theirs else 0.0
-    low, high = quantile_interval(sorted(ours), 0.5)
-    words = f"median share of errors {percent(share)}, legacy {percent(known)}, {percent(limit)} allowed"
-    if low > limit:
-        verdict = Verdict.BREACH if low > known else Verdict.INCONCLUSIVE
-        return GateResult(verdict, share, limit, words if low > known else f"common cause: {words}")
-    if missing or high > limit:
-        words = f"{missing}; {words}" if missing else f"{words}; up to {percent(high)} cannot be ruled out"
-        return GateResult(Verdict.INCONCLUSIVE, share, limit, words, waiting=True)
-    return GateResult(Verdict.PASS, share, limit, words)
+    if gives_shares(measure.target, target.series):
+        return judge_shares(ours, theirs, limit, missing)
+    known = math.fsum(theirs) / len(theirs) if theirs else 0.0
+    return judge_counts(sum(v > 0 for v in ours), len(ours), known, limit, missing)

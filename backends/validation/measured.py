@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-from backends.plan.models import Measure
+from backends.plan.models import Measure, Source
 from backends.validation.series import Series
 from backends.verdict import Verdict
 
@@ -41,6 +41,12 @@ class Measured(Protocol):
 def direction_of(measure: Measure) -> bool | None:
     """Is higher better? As the plan says, else by kind; None: a change either way is for the worse."""
     return measure.higher_is_better if measure.higher_is_better is not None else HIGHER_IS_BETTER[measure.kind]
+
+
+def gives_shares(source: Source, series: Series) -> bool:
+    """Is a figure of errors a share of requests that failed, and not a request? One that is always 0 looks like either: what the plan says, and
+    what was ever seen, tells."""
+    return source.gives_shares or not series.is_binary
 
 
 def silence_of(name: str, side: Measured, now: float, floor: float) -> tuple[Verdict, str] | None:

@@ -18,6 +18,7 @@ from backends.errors import CutoverError
 from backends.escape import plain
 from backends.plan.models import Source
 from backends.validation.asked import Asked
+from backends.validation.counted import MOST_AT_FIRST, requests_of
 from backends.validation.prometheus import MOST_POINTS, Points, Server, absent, grid, query_range, server_time
 from backends.validation.series import Sample
 from backends.validation.source_clock import AHEAD
@@ -26,8 +27,6 @@ from backends.validation.web import Web, shown_url
 EVERY = 15.0
 LATER = 2.0  # seconds that an instant must have passed
 HISTORY = 24 * 3600.0  # asked for at the first poll
-MOST_REQUESTS = 20_000  # of one interval; more are taken as so many, the share of failures kept
-MOST_AT_FIRST = 50_000  # requests of the past
 SCALES = {"s": 1000.0, "ms": 1.0, "us": 0.001}  # to milliseconds
 
 
@@ -134,20 +133,12 @@ class Counters:
         return out
 
     def _between(self, start: float, end: float, errors: float, requests: float) -> list[Sample]:
-        if not (0 <= errors <= requests < float("inf")):
+        values = requests_of(errors, requests)
+        if values is None:
             self.left_out += 1
             return []
-        count = round(requests)
-        if count > MOST_REQUESTS:
-            errors, count = errors * MOST_REQUESTS / count, MOST_REQUESTS
-        bad = min(count, round(errors))
-        if errors > 0 and count:
-            bad = max(1, bad)  # one failure among very many is still one
-        out = []
-        for i in range(count):
-            moment = start + (end - start) * (i + 1) / count
-            out.append(Sample(moment, moment, float((i + 1) * bad // count > i * bad // count)))
-        return out
+        moments = (start + (end - start) * i / len(values) for i in range(1, len(values) + 1))
+        return [Sample(moment, moment, value) for moment, value in zip(moments, values, strict=True)]
 
 
 def _older(total: Points) -> int:

@@ -47,6 +47,7 @@ class Series:
         self.out_of_memory_at: float | None = None  # when it came in
         self.duplicates = 0
         self.changes = 0
+        self.is_binary = True  # no value but 0 and 1 so far
         self.forgotten = 0  # samples that left the log because it is bounded
         self.newest_arrival: float | None = None
         self.continuous_since: float | None = None
@@ -75,6 +76,8 @@ class Series:
     def add(self, sample: Sample, *, arrived: float | None = None) -> None:
         """Take one more sample; `arrived` by our clock, default its own time."""
         self.changes += 1
+        if self.is_binary and sample.value not in (0.0, 1.0):
+            self.is_binary = not math.isfinite(sample.value)
         self._log(sample.time, sample.value)
         came = sample.time if arrived is None else arrived
         if self.newest_arrival is None or came > self.newest_arrival:
@@ -98,6 +101,7 @@ class Series:
     def clear(self) -> None:
         """Forget all: the source was cut or written anew from its beginning."""
         self.changes += 1
+        self.is_binary = True
         self._times, self._values, self._gaps = array("d"), array("d"), array("d")
         self._places, self._top = {}, None
         self.continuous_since = None

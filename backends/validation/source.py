@@ -39,7 +39,7 @@ class RunFile:
         self._intakes: list[Intake] = []
         self._pattern = pattern
         self._by: Axis | None = None
-        self._rows = self._read(_pieces_of(source, self.where, far))
+        self._rows = self._read(pieces_of(source, self.where, far))
         self._first: list[Row] = []
         for rows in self._rows:
             assert isinstance(rows, list)  # columns come only once `load` has asked for them
@@ -52,9 +52,9 @@ class RunFile:
         """The axes on which the metric has places."""
         return axes_of(self._first)
 
-    def load(self, by: Axis) -> Curve:
-        """All of it by this axis."""
-        curve = Curve(by, self.where)
+    def load(self, by: Axis, *, every: bool = False) -> Curve:
+        """All of it by this axis; with `every` each sample of an instant."""
+        curve = Curve(by, self.where, every=every)
         odd = self._first[:8]
         curve.extend(samples_of(self._first, by, None))
         self._first = []
@@ -101,7 +101,7 @@ class RunFile:
             raise (ambiguous or self._intakes)[0].why_absent()
 
 
-def _pieces_of(source: str, where: str, far: FarFiles | None) -> list[Iterator[bytes]]:
+def pieces_of(source: str, where: str, far: FarFiles | None) -> list[Iterator[bytes]]:
     """The bytes of each file of a source."""
     if not is_far(source):
         return [_local_pieces(path, where) for path in _paths(_local_path(source), where)]
@@ -164,8 +164,8 @@ class Run(Protocol):
     def axes(self) -> tuple[Axis, ...]:
         """The axes on which the metric has places."""
 
-    def load(self, by: Axis) -> Curve:
-        """All of it by this axis."""
+    def load(self, by: Axis, *, every: bool = False) -> Curve:
+        """All of it by this axis; with `every` each sample of an instant."""
 
 
 def open_runs(

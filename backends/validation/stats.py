@@ -180,14 +180,28 @@ def ratio_interval(target: Sequence[float], legacy: Sequence[float], q: float, c
 
     MOVER on the logarithms: each side's own interval is combined, no shape of distribution is assumed.
     """
-    t, (t_low, t_high) = quantile(target, q), quantile_interval(target, q, confidence)
-    old, (old_low, old_high) = quantile(legacy, q), quantile_interval(legacy, q, confidence)
+    sides = ((quantile(side, q), quantile_interval(side, q, confidence)) for side in (target, legacy))
+    (t, t_bounds), (old, old_bounds) = sides
+    return ratio_of(t, t_bounds, old, old_bounds)
+
+
+def ratio_of(t: float, t_bounds: Interval, old: float, old_bounds: Interval) -> Interval:
+    """Bounds of `t` over `old` from the bounds of both; what is 0 or less has no logarithm, and only what is sure is said of it."""
+    (t_low, t_high), (old_low, old_high) = t_bounds, old_bounds
     if min(t, old) <= 0:
-        return Interval(0.0, math.inf)
+        return Interval(0.0, t_high / old_low if old > 0 and old_low > 0 and t >= 0 else math.inf)
     middle = math.log(t / old)
     down = math.hypot(_log_ratio(t, t_low), _log_ratio(old_high, old))
     up = math.hypot(_log_ratio(t_high, t), _log_ratio(old, old_low))
     return Interval(math.exp(middle - down), math.exp(middle + up) if up < 700 else math.inf)
+
+
+def difference_of(t: float, t_bounds: Interval, old: float, old_bounds: Interval) -> Interval:
+    """Bounds of `t` less `old` from the bounds of both (MOVER)."""
+    middle = t - old
+    down = math.hypot(t - t_bounds.low, old_bounds.high - old)
+    up = math.hypot(t_bounds.high - t, old - old_bounds.low)
+    return Interval(middle - down, middle + up)
 
 
 def _log_ratio(larger: float, smaller: float) -> float:

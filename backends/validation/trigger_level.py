@@ -11,7 +11,7 @@ import math
 from typing import NamedTuple
 
 from backends.validation.compare import number, percent, relative
-from backends.validation.measured import Measured, direction_of, finite
+from backends.validation.measured import Measured, direction_of, finite, gives_shares
 from backends.validation.question import (
     ABSOLUTE,
     BASELINE,
@@ -55,10 +55,14 @@ def judge_level(q: Question) -> TriggerResult:
     if above is not None:
         over = _over(q, long, short, above, peak)
         if over is not None:
-            return over
+            return over if q.measure.kind != "error_rate" else _unless_common(q, over, above, reference, compared_with)
         if q.spec.worse_by is None and (q.spec.above is not None or q.measure.kind == "error_rate"):
             value = _middle(long, peak)
             reason = f"{figure(value, above)}, {number(above)} allowed"
+            mean = math.fsum(long) / len(long)
+            if q.measure.kind == "error_rate" and q.filled and value <= above < mean:
+                bursts = f"{reason}; but {percent(mean)} in the mean: they come in bursts, and of how many requests is not known"
+                return TriggerResult(Verdict.INCONCLUSIVE, mean, above, unit, bursts, ABSOLUTE)
             verdict = Verdict.PASS if q.filled else Verdict.INCONCLUSIVE
             return TriggerResult(verdict, value, above, unit, reason, ABSOLUTE, waiting=not q.filled)
     if not reference:
@@ -94,6 +98,17 @@ def _over(q: Question, long: list[float], short: list[float], above: float, peak
     reason = f"{figure(value, above)}, {number(above)} allowed"
     unit: Unit = "fraction" if q.measure.kind == "error_rate" else "value"
     return TriggerResult(Verdict.BREACH, value, above, unit, reason, ABSOLUTE)
+
+
+def _unless_common(q: Question, over: TriggerResult, above: float, reference: list[float], compared_with: str) -> TriggerResult:
+    """Legacy past the same limit is a common cause: going back would not help."""
+    if compared_with != LEGACY_NOW or not gives_shares(q.measure.legacy, q.legacy.series):
+        return over
+    theirs = quantile(sorted(reference), 0.5)
+    if theirs <= above or theirs < (over.value or 0.0) / 2:
+        return over
+    reason = f"common cause: target {percent(over.value or 0.0)}, legacy {percent(theirs)} errors, {percent(above)} allowed"
+    return TriggerResult(Verdict.INCONCLUSIVE, over.value, above, "fraction", reason, compared_with)
 
 
 def _against(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from backends.validation.compare import number, percent
 from backends.validation.error_rule import LEAST_REQUESTS, Call, ErrorRule, Rate
-from backends.validation.measured import Measured, finite, span
+from backends.validation.measured import Measured, finite, gives_shares, span
 from backends.validation.question import (
     ABSOLUTE,
     BASELINE,
@@ -25,6 +25,7 @@ from backends.validation.wording import figure
 from backends.verdict import Verdict
 
 LEAST_FOR_RATE = 100  # of legacy, to know its error rate
+LEAST_SHARES = 10  # where it tells shares
 FAST_LATENCY = 4.0  # times the allowed slowdown, proven with 99.9 %
 REMEMBERED = 1000  # of legacy's last requests, when it gets no more
 BEYOND_QUANTILE = 10  # values that must lie beyond a quantile for it to be known at all
@@ -54,7 +55,7 @@ def judge_error_rate(q: Question) -> TriggerResult:
     """Errors are 0 or 1 a request; the rule is in error_rule.py. Shares instead of requests are judged as a level."""
     limit, _ = limit_of(q)
     values = finite(q.window(q.target, q.long))
-    if any(v not in (0.0, 1.0) for v in values):
+    if gives_shares(q.measure.target, q.target.series):
         return judge_level(q)
     known, compared_with = _reference_rate(q)
     looked = ErrorRule(q.short, q.long, limit).look(_Counted(q, q.target), known, filled=q.filled)
@@ -93,6 +94,8 @@ def _errors(rate: Rate, limit: float, known: Rate | float | None) -> str:
 
 
 def _reference_rate(q: Question) -> tuple[Rate | float | None, str]:
+    if gives_shares(q.measure.legacy, q.legacy.series):
+        return _reference_share(q)
     now = _rate(finite(q.window(q.legacy, q.long)))
     if now.requests >= LEAST_FOR_RATE:
         return now, LEGACY_NOW
@@ -102,6 +105,14 @@ def _reference_rate(q: Question) -> tuple[Rate | float | None, str]:
     if before.requests >= LEAST_FOR_RATE:
         return before, BASELINE
     return None, ABSOLUTE
+
+
+def _reference_share(q: Question) -> tuple[float | None, str]:
+    """Where legacy tells shares: their mean."""
+    shares = finite(q.window(q.legacy, q.long))
+    if len(shares) >= LEAST_SHARES:
+        return math.fsum(shares) / len(shares), LEGACY_NOW
+    return (q.baseline, BASELINE) if q.baseline is not None else (None, ABSOLUTE)
 
 
 def _no_samples(q: Question) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,16 @@ import click
 
 from backends.errors import CouldNot, NotGood, UsageError
 from backends.escape import plain
+from console.commands.compare_levels import (
+    Given,
+    Sides,
+    asked_of,
+    drawn_of,
+    levels_json,
+    load_sides,
+    print_levels,
+    share_of_option,
+)
 from console.commands.compare_text import comparison_json, emit_comparison, plan_json, print_comparison
 from console.commands.transfer_bar import optional_plan, pool_to, with_ssh
 from console.output import command_body, emit_json, json_option, say
@@ -21,6 +31,11 @@ from console.output import command_body, emit_json, json_option, say
 if TYPE_CHECKING:
     from backends.validation.curve import Curve
     from backends.validation.far import FarFiles
+    from backends.validation.levels import Asked, Found
+    from backends.validation.load_slices import LoadReport
+
+KINDS = ("throughput", "step_time", "latency", "error_rate", "memory")
+UNITS = ("B", "MB", "MiB", "GB", "GiB", "share")
 
 
 class _ManySources(click.Command):
@@ -59,7 +74,15 @@ class _ManySources(click.Command):
 @click.option("--metric", required=True, metavar="NAME", help="The metric: name, dotted.path, mllog key[NAME].")
 @click.option("--at", "at_text", metavar="10,50,100", help="The places; default: all that both sides have exactly.")
 @click.option("--by", type=click.Choice(["epoch", "step", "samples", "tokens", "time"]), help="The axis; default: one all have.")
-@click.option("--tolerance", default="0.5%", show_default=True, help="What may differ, relative to legacy.")
+@click.option("--tolerance", help="What may differ, relative to legacy; default 0.5%, of --as what gates allow.")
+@click.option(
+    "--as", "kind", type=click.Choice(KINDS), help="Not place by place: medians and tails, quantiles, errors, the peak."
+)
+@click.option("--batch", is_flag=True, help="With --as: a batch workload, whose speed may fall by 20%.")
+@click.option("--quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="With --as latency; default 0.99.")
+@click.option("--loads-apart", metavar="SHARE", help="With --as latency: by how much loads may differ; default 10%.")
+@click.option("--capacity", metavar="SIZE", help="With --as memory: what target's card has, or legacy's,target's.")
+@click.option("--unit", type=click.Choice(UNITS), help="With --as memory: of its figures; with --as error_rate: share.")
 @click.option("--noise", help="How far two runs of one system are known to differ, such as 0.4%.")
 @click.option("--higher-is-better", "higher", flag_value="higher", default=None, help="An accuracy, a throughput.")
 @click.option("--lower-is-better", "higher", flag_value="lower", help="A loss, a time, an error rate.")
@@ -80,7 +103,13 @@ def command(
     metric: str,
     at_text: str | None,
     by: Any,
-    tolerance: str,
+    tolerance: str | None,
+    kind: Any,
+    batch: bool,
+    quantile: float | None,
+    loads_apart: str | None,
+    capacity: str | None,
+    unit: str | None,
     noise: str | None,
     higher: str | None,
     shift: str | None,
@@ -97,20 +126,29 @@ def command(
 ) -> int:
     """Compare one metric, legacy against target. Exit 0: PASS; 1: BREACH or INCONCLUSIVE; 4: unreadable."""
     from backends.validation.compare import Rule, compare_points
+    from backends.validation.levels import compare_levels
     from backends.validation.regexlog import compile_pattern
     from backends.validation.series import thinned
     from backends.validation.source import load_runs
     from backends.verdict import Verdict
     from console.commands.compare_picture import html_of, svg_of
 
-    at, allowed = _places(at_text), _share("--tolerance", tolerance)
+    given = Given(kind, tolerance, batch, quantile, loads_apart, capacity, unit)
+    _see_what_goes_together(given, at_text or noise or shift or one_sided or interpolate or runs_needed)
+    at, allowed = _places(at_text), share_of_option("--tolerance", tolerance or "0.5%")
     expression = compile_pattern(pattern) if pattern is not None else None
     far = partial(_far, (*legacy, *target), plan, ssh_config, known_hosts)
     if runs_needed:
         return _say_runs(legacy, target, metric, by, expression, at, allowed, far, as_json=as_json)
     if not target:
         raise UsageError("nothing to compare with: no --target", hint="give --target SOURCE, or --runs-needed for legacy alone")
-    rule = Rule(allowed, _direction(metric, higher), one_sided, _share("--noise", noise) if noise is not None else None)
+    if kind is not None:
+        asked = asked_of(given, metric, higher == "higher" if higher is not None else None)
+        with far() as files:
+            sides, axis = load_sides(legacy, target, metric, by, expression, files, kind)
+        return _tell_levels(compare_levels(asked, *sides), asked, metric, axis, sides, (svg, html), as_json=as_json)
+    known_noise = share_of_option("--noise", noise) if noise is not None else None
+    rule = Rule(allowed, _direction(metric, higher), one_sided, known_noise)
     with far() as files:
         old, new, axis = load_runs(legacy, target, metric, by, expression, files)
     if shift is not None:
@@ -125,7 +163,7 @@ def command(
         noise=rule.noise,
         interpolate=interpolate,
     )
-    notes = _notes(old, new)
+    notes = [*_notes(old, new), *_asks(metric, at)]
     said = comparison_json(found, metric, axis, rule, notes, (old, new), interpolate=interpolate)
     for path, draw in ((svg, svg_of), (html, html_of)):
         if path is not None:
@@ -135,6 +173,44 @@ def command(
     else:
         print_comparison(found, metric, axis, rule, notes, (old, new))
     return 0 if found.verdict is Verdict.PASS else 1
+
+
+def _see_what_goes_together(given: Given, of_places: object) -> None:
+    """Options of the one way to compare are none of the other."""
+    if given.kind is None and (given.batch or any((given.quantile, given.loads_apart, given.capacity, given.unit))):
+        raise UsageError("--batch, --quantile, --loads-apart, --capacity and --unit need --as", hint="such as --as throughput")
+    if given.kind is not None and of_places:
+        raise UsageError("--at, --noise, --shift, --one-sided, --interpolate and --runs-needed are for places, not for --as")
+
+
+def _tell_levels(
+    found: Found, asked: Asked, metric: str, axis: str, sides: Sides, pictures: tuple[Path | None, Path | None], *, as_json: bool
+) -> int:
+    from backends.plan.shares import is_share_name
+    from backends.validation.series import thinned
+    from backends.verdict import Verdict
+    from console.commands.compare_picture import html_of, svg_of
+
+    notes = _notes(*sides)
+    if asked.kind == "error_rate" and not asked.is_share and is_share_name(metric) and "requests failed" in found.reason:
+        notes.append("each figure, 0 or 1, is taken as a request; if they are shares of requests: --unit share")
+    told = levels_json(found, asked, metric, axis, notes, sides)
+    for path, draw in zip(pictures, (svg_of, html_of), strict=True):
+        if path is not None:
+            _write(path, draw(told, *(thinned(drawn_of(side), 1200) for side in sides)))
+    if as_json:
+        emit_json(told)
+    else:
+        print_levels(found, asked, metric, notes, sides)
+    return 0 if found.verdict is Verdict.PASS else 1
+
+
+def _asks(metric: str, at: tuple[float, ...] | None) -> list[str]:
+    """Where a name speaks of a speed or a latency, and no place was asked for: it may be meant otherwise."""
+    from backends.validation.direction import kind_from_name
+
+    kind = kind_from_name(metric) if at is None else None
+    return [f"compared place by place; --as {kind} holds medians, tails or quantiles against each other"] if kind else []
 
 
 def _far(
@@ -214,15 +290,6 @@ def _move(text: str, old: list[Curve], new: list[Curve]) -> None:
             run.move(shift)
 
 
-def _share(option: str, text: str) -> float:
-    from backends.plan.units import UnitError, parse_share
-
-    try:
-        return parse_share(text)
-    except UnitError as error:
-        raise UsageError(f"{option}: {error}", hint=error.hint) from None
-
-
 def _direction(metric: str, given: str | None) -> bool:
     from backends.validation.direction import direction_from_name
 
@@ -235,7 +302,7 @@ def _direction(metric: str, given: str | None) -> bool:
     return better
 
 
-def _notes(old: list[Curve], new: list[Curve]) -> list[str]:
+def _notes(old: Sequence[Curve | LoadReport], new: Sequence[Curve | LoadReport]) -> list[str]:
     notes: list[str] = []
     for name, runs in (("legacy", old), ("target", new)):
         for run in runs:

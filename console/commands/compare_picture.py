@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from textwrap import wrap
 from typing import Any
 
 WIDTH, HEIGHT, STRIP = 760, 320, 110
 LEFT, RIGHT, TOP, GAP = 74, 16, 34, 34
+ROW, ROWS = 17, 12  # of the table below the picture
 LEGACY, TARGET, BAND, LINE = "#1f6fb4", "#c2541b", "#7f8c8d", "#5a6570"
 _COLOURS = {"PASS": "#2e7d32", "BREACH": "#b3261e", "INCONCLUSIVE": "#8a6d00", "ERROR": "#b3261e"}
 
@@ -17,8 +19,11 @@ Points = Sequence[tuple[float, float]]
 
 def svg_of(said: Mapping[str, Any], legacy: Points, target: Points) -> str:
     """Both curves, and below them the differences in the band of the tolerance. `said` is the command's JSON."""
-    height = TOP + HEIGHT + GAP + STRIP + 44
-    title = f"{said['metric']} by {said['by']}: {said['verdict']}"
+    strip = GAP + STRIP if said["points"] else 0
+    table = _table(said, TOP + HEIGHT + strip + 44)
+    sentence = wrap(str(said["reason"]), 112)[:4]
+    height = TOP + HEIGHT + strip + 40 + ROW * (len(table) + len(sentence))
+    title = _title(said)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" '
         f'font-family="system-ui, sans-serif" font-size="12">',
@@ -30,30 +35,32 @@ def svg_of(said: Mapping[str, Any], legacy: Points, target: Points) -> str:
     if finite:
         across = _span([p[0] for p in finite])
         parts += _curves(legacy, target, across, _span([p[1] for p in finite]))
-        parts += _strip(said, across, TOP + HEIGHT + GAP)
+        parts += _strip(said, across, TOP + HEIGHT + GAP) if strip else []
     else:
         parts.append(f'<text x="{LEFT}" y="{TOP + 40}" fill="{LINE}">no finite figures</text>')
-    parts.append(
-        f'<text x="{LEFT}" y="{height - 10}" fill="{_COLOURS.get(str(said["verdict"]), LINE)}">{escape(_short(str(said["reason"]), 118))}</text>'
-    )
+    parts += table
+    fill = _COLOURS.get(str(said["verdict"]), LINE)
+    for number, words in enumerate(sentence):
+        y = height - 10 - ROW * (len(sentence) - 1 - number)
+        parts.append(f'<text x="{LEFT}" y="{y}" fill="{fill}">{escape(words)}</text>')
     return "\n".join([*parts, "</svg>"])
+
+
+def _title(said: Mapping[str, Any]) -> str:
+    how = f"as {said['as'].replace('_', ' ')}" if "as" in said else f"by {said['by']}"
+    return f"{said['metric']} {how}: {said['verdict']}"
 
 
 def html_of(said: Mapping[str, Any], legacy: Points, target: Points) -> str:
     """One page: the verdict, the picture, the places, what it rests on."""
     told = said["explanation"]
-    rows = "".join(
-        f"<tr><td>{_figure(p['at'])}</td><td>{_figure(p['legacy'])}</td><td>{_figure(p['target'])}</td><td>{_percent(p['delta'])}</td>"
-        f'<td style="color:{_COLOURS.get(p["verdict"], LINE)}">{escape(p["verdict"])}</td><td>{escape(p["note"])}</td></tr>'
-        for p in said["points"][:1000]
-    )
     inputs = "".join(
         f"<tr><td>{escape(i['side'])}</td><td>{escape(i['source'])}</td><td>{i['points']}</td><td><code>{escape(i['sha256'][:16])}</code></td>"
         f"<td>{escape('; '.join(i['notes']))}</td></tr>"
         for i in told["inputs"]
     )
     causes = "".join(f"<li>{escape(c['cause'])}: {escape(c['evidence'])}</li>" for c in told["causes"])
-    title = escape(f"{said['metric']} by {said['by']}: {said['verdict']}")
+    title = escape(_title(said))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
@@ -62,11 +69,25 @@ table{{border-collapse:collapse}}td,th{{padding:.2rem .7rem;text-align:left;bord
 </head><body><h1>{title}</h1><p>{escape(str(said["reason"]))}</p>
 {svg_of(said, legacy, target)}
 {f"<h2>Likely causes, most likely first</h2><ol>{causes}</ol>" if causes else ""}
-<h2>Places</h2><table><tr><th>{escape(str(said["by"]))}</th><th>legacy</th><th>target</th><th>difference</th><th>verdict</th><th></th></tr>{rows}</table>
+{_places(said)}
 <h2>What it rests on</h2><p>{escape(told["rule"])}</p>
 <table><tr><th>side</th><th>source</th><th>points</th><th>sha256</th><th></th></tr>{inputs}</table>
 </body></html>
 """
+
+
+def _places(said: Mapping[str, Any]) -> str:
+    """The table: places with their verdicts, or figures with their bounds."""
+    if said.get("figures"):
+        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(f))}</tr>" for f in said["figures"])
+        return f"<h2>Figures</h2><table><tr><th></th><th>legacy</th><th>target</th><th>difference</th><th>between</th></tr>{rows}</table>"
+    rows = "".join(
+        f"<tr><td>{_figure(p['at'])}</td><td>{_figure(p['legacy'])}</td><td>{_figure(p['target'])}</td><td>{_percent(p['delta'])}</td>"
+        f'<td style="color:{_COLOURS.get(p["verdict"], LINE)}">{escape(p["verdict"])}</td><td>{escape(p["note"])}</td></tr>'
+        for p in said["points"][:1000]
+    )
+    heads = f"<th>{escape(str(said['by']))}</th><th>legacy</th><th>target</th><th>difference</th><th>verdict</th><th></th>"
+    return f"<h2>Places</h2><table><tr>{heads}</tr>{rows}</table>"
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
@@ -131,6 +152,45 @@ def _strip(said: Mapping[str, Any], across: tuple[float, float], top: float) -> 
     return parts
 
 
+def _table(said: Mapping[str, Any], top: float) -> list[str]:
+    """The places in a few lines, those that are not PASS first; or the figures that are no places. The first line names the columns."""
+    rows = said.get("figures") or sorted(_chosen(said["points"]), key=lambda p: p["at"])
+    if not rows:
+        return []
+    columns = [LEFT + offset for offset in (80, 190, 300, 400, 425)]
+    heads = (
+        ["", "legacy", "target", "delta", "between"]
+        if said.get("figures")
+        else [str(said["by"]), "legacy", "target", "delta", "verdict"]
+    )
+    cells = [heads, *map(_cells, rows)]
+    lines = []
+    for number, words in enumerate(cells):
+        y, fill = top + ROW * number, LINE if not number else _COLOURS.get(words[4], "#1b1f23")
+        texts = "".join(
+            f'<text x="{x}" y="{y:.0f}" text-anchor="{"start" if x == columns[-1] else "end"}" fill="{fill}">{escape(word)}</text>'
+            for x, word in zip(columns, words, strict=True)
+        )
+        lines.append(f"<g>{texts}</g>")
+    return lines
+
+
+def _chosen(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What stands in a table of few lines: what is not PASS, then the largest differences."""
+    if len(points) <= ROWS:
+        return list(points)
+    order = sorted(points, key=lambda p: (p["verdict"] == "PASS", -abs(p["delta"] or 0.0)))
+    return order[:ROWS]
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    if "name" in row:
+        low, high = (_percent(bound) for bound in row["change"])
+        return [row["name"], f"{row['legacy']:.6g}", f"{row['target']:.6g}", _percent(row["delta"]), f"{low} and {high}"]
+    figures = ("-" if row[side] is None else f"{row[side]:.6g}" for side in ("at", "legacy", "target"))
+    return [*figures, _percent(row["delta"]), row["verdict"]]
+
+
 def _figure(value: float | None) -> str:
     if value is None:
         return "-"
@@ -138,7 +198,7 @@ def _figure(value: float | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else escape(f"{100 * value:+.3g} %")
+    return "-" if value is None else f"{100 * value:+.3g} %"
 
 
 def _short(text: str, most: int) -> str:

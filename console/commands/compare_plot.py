@@ -1,38 +1,25 @@
-"""Both curves as a small picture of characters, for a terminal or a ticket: no colours, an ASCII form where needed."""
+"""Both curves and their difference in the band that is allowed, for a terminal or a ticket: as the console draws them, without colours."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
+from themes.palette import palette_of
+from themes.themes import DARK
+from widgets.delta import delta_band
+from widgets.plot import finite, overlaid
+
 Curve = Sequence[tuple[float, float]]
-WIDTH, HEIGHT = 60, 10
+WIDTH, HEIGHT, BAND = 78, 11, 5
 
 
-def draw_curves(legacy: Curve, target: Curve, *, unicode: bool = True) -> list[str]:
-    """Lines of the plot: `o` legacy, `x` target (`●`, `×` with Unicode), `*` (`◆`) where they are one on it."""
-    marks = ("●", "×", "◆") if unicode else ("o", "x", "*")
-    bar, corner, dash = ("│", "└", "─") if unicode else ("|", "+", "-")
-    curves = [[p for p in c if math.isfinite(p[1]) and math.isfinite(p[0])] for c in (legacy, target)]
-    every = curves[0] + curves[1]
-    if len(every) < 2:
-        return []
-    left, right = min(p[0] for p in every), max(p[0] for p in every)
-    low, high = min(p[1] for p in every), max(p[1] for p in every)
-    grid = [[" "] * WIDTH for _ in range(HEIGHT)]
-    for curve, mark in zip(curves, marks, strict=False):
-        for x, y in curve:
-            column = round((x - left) / (right - left) * (WIDTH - 1)) if right > left else WIDTH // 2
-            row = round((high - y) / (high - low) * (HEIGHT - 1)) if high > low else HEIGHT // 2
-            grid[row][column] = mark if grid[row][column] in (" ", mark) else marks[2]
-    lines = [f"{_scale(i, low, high):>10} {bar}{''.join(row).rstrip()}" for i, row in enumerate(grid)]
-    lines.append(f"{'':>10} {corner}{dash * WIDTH}")
-    lines.append(f"{'':>12}{f'{left:.6g}':<{WIDTH // 2}}{f'{right:.6g}':>{WIDTH - WIDTH // 2}}")
-    lines.append(f"{'':>12}{marks[0]} legacy  {marks[1]} target  {marks[2]} both")
-    return lines
-
-
-def _scale(row: int, low: float, high: float) -> str:
-    if row in (0, HEIGHT - 1):
-        return f"{high if row == 0 else low:.5g}"
-    return ""
+def draw_curves(
+    legacy: Curve, target: Curve, deltas: Curve = (), *, tolerance: float = 0.0, by: str = "", unicode: bool = True
+) -> list[str]:
+    """Lines of the plot, legacy dashed and target drawn through; below them the `deltas` with the lines of what is allowed."""
+    palette = palette_of(DARK.variables, ascii_only=not unicode)
+    lines = overlaid(legacy, target, palette, WIDTH, HEIGHT, by)
+    places = [x for x, _ in (*finite(legacy), *finite(target))]
+    if lines and deltas and max(places) > min(places):
+        lines += delta_band(sorted(deltas), (min(places), max(places)), tolerance, palette, WIDTH, BAND)
+    return [line.text.rstrip() for line in lines]

@@ -97,7 +97,11 @@ def print_comparison(
     if found.total > _SHOWN:
         say(f"{'':>12}  of {found.total} places; --json has them all")
     picture = draw_curves(
-        *(thinned(side[0].drawn()) for side in runs),
+        thinned(runs[0][0].drawn()),
+        thinned(runs[1][0].drawn()),
+        [(j.at, j.delta) for j in found.judged if j.delta is not None],
+        tolerance=rule.tolerance,
+        by=axis,
         unicode="utf" in (sys.stdout.encoding or "").lower(),
     )
     for line in ["", *picture, "", *notes]:

@@ -83,7 +83,7 @@ def command(
     per_second = rate or load.rate
     requests = {name: asdict(r) | {"body": r.body.hex()} for name, r in made.requests.items()}
     asked = {"requests": requests, "rate": per_second, "constant": constant, "speed": speed, "replay": load.replay}
-    kept = Kept(state_dir_of(state_dir, checked.plan.name) / f"load-{spec.name}.jsonl", asked)
+    kept = Kept(state_dir_of(state_dir, checked.plan.name) / f"load-{spec.name}.jsonl", asked, made.slice_seconds)
     done = kept.open(resume=resume)
     skip = done[-1].at + made.slice_seconds if done else 0.0
     schedule = _schedule(load, checked.base, per_second, constant=constant, speed=speed)

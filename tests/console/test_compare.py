@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import random
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,6 +13,9 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner, Result
 
+from backends.probes.load.kept import Kept
+from backends.probes.load.run import SliceDone
+from backends.probes.load.side import Slice
 from backends.validation.direction import direction_from_name
 from console.commands.compare import command
 from console.commands.compare_plot import draw_curves
@@ -201,10 +205,82 @@ def test_names_from_files_do_nothing_but_show_as_text(tmp_path: Path, legacy: st
 
 
 def test_the_plot_has_an_ascii_form() -> None:
-    lines = draw_curves([(0, 1.0), (1, 2.0)], [(0, 1.0), (1, float("nan"))], unicode=False)
+    deltas = [(x, 0.02 if x > 80 else 0.001) for x in range(100)]
+    lines = draw_curves(
+        [(x, 1.0 + x) for x in range(100)],
+        [(x, float("nan") if x == 50 else 1.0 + x) for x in range(100)],
+        deltas,
+        tolerance=0.005,
+        unicode=False,
+    )
     assert all(line.isascii() for line in lines)
-    assert lines[0].endswith("o")
-    assert "*" in lines[9]
+    assert ".. legacy" in lines[10]
+    assert [line[:6] for line in lines[11:]] == ["      ", "+0.5 %", "   0 %", "-0.5 %", "      "]
+    assert lines[11].endswith("x")
+    assert "x" not in lines[13]
+
+
+def test_a_speed_a_latency_and_errors_are_compared_as_such(tmp_path: Path) -> None:
+    rows = [
+        {"ts": 1e9 + i / 10, "step": i, "throughput": 900 + i % 7, "latency": 40 + i % 9, "error": int(i % 100 == 0)}
+        for i in range(900)
+    ]
+    slow = [row | {"throughput": row["throughput"] * 0.9, "ts": 1e9 + i / 5, "error": 0} for i, row in enumerate(rows)]
+    old, new = (tmp_path / name for name in ("old.jsonl", "new.jsonl"))
+    for path, lines in ((old, rows), (new, slow)):
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def level(kind: str, metric: str, *more: str, one: Path = old, other: Path = new) -> tuple[int, Any]:
+        result = run("--legacy", str(one), "--target", str(other), "--metric", metric, "--as", kind, "--json", *more)
+        return result.exit_code, json.loads(result.stdout)
+
+    code, body = level("throughput", "throughput")
+    assert (code, body["verdict"], body["by"], body["points"]) == (1, "BREACH", "step", [])
+    assert body["figures"][0]["name"] == "median"
+    assert body["figures"][0]["delta"] == pytest.approx(-0.1, abs=0.002)
+    assert level("throughput", "throughput", "--batch")[0] == 0
+    code, body = level("latency", "latency")
+    assert (code, body["verdict"]) == (1, "INCONCLUSIVE")
+    assert body["loads"] == {"legacy": pytest.approx(10), "target": pytest.approx(5)}
+    assert level("latency", "latency", "--loads-apart", "60%")[0] == 0
+    assert level("error_rate", "error", one=new, other=old)[1]["verdict"] == "BREACH"
+    picture, page = tmp_path / "a.svg", tmp_path / "a.html"
+    level("latency", "latency", "--svg", str(picture), "--html", str(page))
+    assert "p90" in page.read_text()
+    ElementTree.fromstring(picture.read_text())
+    text = run("--legacy", str(old), "--target", str(new), "--metric", "throughput", "--as", "throughput").output
+    assert "  1." not in text
+    assert "slowest 5 %" in text.splitlines()[4]
+    assert "--as throughput holds medians" in run("--legacy", str(old), "--target", str(new), "--metric", "throughput").output
+    for wrong in (
+        ("--batch",),
+        ("--as", "latency", "--batch"),
+        ("--as", "latency", "--at", "1"),
+        ("--as", "memory", "--unit", "share"),
+    ):
+        assert run("--legacy", str(old), "--target", str(new), "--metric", "latency", *wrong).exit_code == 2
+
+
+def test_what_load_has_kept_is_compared_side_by_side_and_with_nothing_else(tmp_path: Path, legacy: str) -> None:
+    chance = random.Random(4)
+    kept = Kept(tmp_path / "load-chat.jsonl", {"rate": 100}, 10.0)
+    kept.open(resume=False)
+    for at in range(6):
+        sides = {"legacy": Slice(sent=1000), "target": Slice(sent=1000)}
+        for side, scale in (("legacy", 1.0), ("target", 1.3)):
+            for _ in range(1000):
+                sides[side].latency.record(scale * chance.lognormvariate(-3, 0.3))
+        kept.add(SliceDone(at * 10.0, sides))  # type: ignore[arg-type]
+    kept.close()
+    path = str(kept.path)
+    result = run("--legacy", path, "--target", path, "--metric", "latency", "--as", "latency", "--json")
+    body = json.loads(result.stdout)
+    assert (result.exit_code, body["verdict"], body["loads"]) == (1, "BREACH", {"legacy": 100.0, "target": 100.0})
+    assert [f["name"] for f in body["figures"]] == ["p50", "p90", "p99"]
+    low, high = body["figures"][2]["change"]
+    assert low < body["figures"][2]["delta"] < high
+    assert run("--legacy", path, "--target", legacy, "--metric", "latency", "--as", "latency").exit_code == 2
+    assert run("--legacy", path, "--target", path, "--metric", "loss", "--as", "latency").exit_code == 4
 
 
 def test_two_real_curves_compare(recordings: Path) -> None:

@@ -9,6 +9,7 @@ from backends.plan.document import Path
 from backends.plan.models import Axis, Measure, Source
 from backends.plan.problems import Findings
 from backends.plan.rules.stores import is_loopback, split_url
+from backends.plan.shares import is_share_name
 
 _FILES = ("", "file", "ssh")
 _NEEDED = {"file": ("value",), "prometheus": ("query",), "mlflow": ("run", "value")}
@@ -16,7 +17,7 @@ _ONLY = {
     "value": ("file", "mlflow"),
     "pattern": ("file",),
     "query": ("prometheus",),
-    "total": ("prometheus",),
+    "total": ("prometheus", "file"),
     "run": ("mlflow",),
     "token": ("prometheus", "mlflow"),
 }
@@ -94,26 +95,46 @@ def _check_server(path: Path, kind: str, source: Source, findings: Findings) -> 
 
 def _check_unit(path: Path, measure: Measure, source: Source, findings: Findings) -> None:
     """Latencies of Prometheus and memory have a unit, each its own."""
-    fitting = (
-        _BYTES if measure.kind == "memory" else _TIMES if measure.kind == "latency" and source.prometheus is not None else ()
-    )
+    fitting: tuple[str, ...] = ()
+    if measure.kind == "memory":
+        fitting = _BYTES
+    elif measure.kind == "latency" and source.prometheus is not None:
+        fitting = _TIMES
+    elif measure.kind == "error_rate" and source.file is not None:
+        fitting = ("share",)
     if source.unit is None or source.unit in fitting:
         return
-    expected = f"one of {', '.join(fitting)}" if fitting else "none: it is for latencies of Prometheus and for memory"
+    expected = (
+        f"one of {', '.join(fitting)}"
+        if fitting
+        else "none: it is for latencies of Prometheus, for memory, and for errors of a file"
+    )
     findings.error(
         (*path, "unit"), "not_used", f"found `unit: {source.unit}` for a measure of kind {measure.kind}, expected {expected}"
     )
+
+
+def _note_share(path: Path, source: Source, findings: Findings) -> None:
+    """A name that sounds like a share, where each figure is taken as a request."""
+    if is_share_name(source.value or ""):
+        message = (
+            f"found `{source.value}` for errors: while every figure is 0 or 1, each is taken as a request that failed or did not"
+        )
+        cure = "if it is a share of requests: unit: share, and total: FIELD where the line has their number"
+        findings.note((*path, "value"), "share", message, cure)
 
 
 def check_kind(path: Path, measure: Measure, findings: Findings) -> None:
     """What a source of a server must say for the kind of its measure."""
     for side, source in (("legacy", measure.legacy), ("target", measure.target)):
         _check_unit((*path, side), measure, source, findings)
-        if source.prometheus is None:
-            continue
         if source.total is not None and measure.kind != "error_rate":
             message = f"found `total` for a measure of kind {measure.kind}, expected it only for error_rate"
             findings.error((*path, side, "total"), "not_used", message)
+        if measure.kind == "error_rate" and source.value and source.unit is None and source.total is None and source.file:
+            _note_share((*path, side), source, findings)
+        if source.prometheus is None:
+            continue
         if measure.kind == "latency" and source.unit is None:
             message = "nothing says what unit the query gives: taken as milliseconds; Prometheus' own histograms hold seconds"
             findings.note((*path, side, "query"), "unit", message, "write unit: s, or unit: ms")

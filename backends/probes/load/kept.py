@@ -18,8 +18,9 @@ from backends.probes.load.side import Slice
 class Kept:
     """The file of one workload's run. `open` begins anew or goes on; `add` is durable when it returns. Blocking."""
 
-    def __init__(self, path: Path, asked: dict[str, Any]) -> None:
+    def __init__(self, path: Path, asked: dict[str, Any], slice_seconds: float) -> None:
         self.path = path
+        self._slice = slice_seconds
         self._asked = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
         self._file: BinaryIO | None = None
 
@@ -29,7 +30,7 @@ class Kept:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = self.path.with_suffix(".new")
         with fresh.open("wb") as file:  # what was cut off in mid-line stays behind
-            file.write(orjson.dumps({"load": 1, "asked": self._asked}) + b"\n")
+            file.write(orjson.dumps({"load": 1, "asked": self._asked, "slice": self._slice}) + b"\n")
             for one in done:
                 file.write(_line(one))
             file.flush()

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from backends.errors import UsageError
 from backends.escape import plain
+from backends.histogram import Histogram
 from backends.probes.load.connection import Connection, Exchange
-from backends.probes.load.histogram import Histogram
 from backends.vocabulary import SideName
 
 CONNECT_LIMIT = 10.0

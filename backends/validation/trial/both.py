@@ -20,20 +20,19 @@ from backends.validation.compare import compare_points
 from backends.validation.errors import TrialFailed
 from backends.validation.feed import Feed
 from backends.validation.files import FileReader
-from backends.validation.gate import BATCH_WITHIN, DEFAULT_WITHIN, non_inferior, tail_words
-from backends.validation.measured import direction_of, finite
+from backends.validation.gate import BATCH_WITHIN, DEFAULT_WITHIN
+from backends.validation.measured import direction_of
 from backends.validation.memory import Use, judge_room
 from backends.validation.oom import memory_line
 from backends.validation.series import Series
+from backends.validation.speed import judge_speed
 from backends.validation.trial.environment import causes_in, environment, in_words, unlike
 from backends.validation.trial.gpu_memory import watched_memory
 from backends.validation.trial.paired import Place, compare_pairs
 from backends.validation.trial.remote import Ended, RemoteRun
-from backends.validation.warmup import warm_up
 from backends.verdict import Verdict, worst
 from backends.vocabulary import SIDES, SideName
 
-_LEAST = 10
 _SPEEDS = ("step_time", "throughput")
 _MEMORY = TrialFigure.model_construct(value="GPU memory", kind="memory")
 Tell = Callable[[str], None]
@@ -199,14 +198,8 @@ def judge_figure(workload: Workload, figure: TrialFigure, old: Sequence[Series],
     if within is None:
         within = BATCH_WITHIN if workload.class_ == "batch" and figure.kind in _SPEEDS else DEFAULT_WITHIN[figure.kind]
     if figure.kind in _SPEEDS:
-        (theirs, cold_before), (ours, cold) = (_warm(runs, bool(direction_of(measure))) for runs in (old, new))
-        if min(len(theirs), len(ours)) < _LEAST:
-            reason = f"{len(theirs)} and {len(ours)} samples after the warm-up, {_LEAST} a side needed"
-            return Judged(figure, Verdict.INCONCLUSIVE, reason)
-        found = non_inferior(measure, ours, theirs, 0.5, within, "")
-        words = f"; {tail_words(measure, ours, theirs)}"
-        words += f"; warm-up left out: {cold_before} and {cold} samples" if cold or cold_before else ""
-        return Judged(figure, found.verdict, found.reason + words)
+        found, _ = judge_speed(measure, old, new, within)
+        return Judged(figure, found.verdict, found.reason)
     if len(old) > 1:
         paired = compare_pairs(old, new, figure.at, within, direction_of(measure))
         return Judged(figure, paired.verdict, paired.reason, tuple(_pairs(p) for p in paired.places))
@@ -224,18 +217,6 @@ def _point(point: PointView) -> dict[str, Any]:
     """For the journal, which holds no NaN and no infinity."""
     told = point.model_dump(mode="json")
     return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in told.items()}
-
-
-def _warm(runs: Sequence[Series], higher_is_better: bool) -> tuple[list[float], int]:
-    """(samples of all runs without the warm-up of each, in rising order; how many were left out)."""
-    out: list[float] = []
-    left_out = 0
-    for run in runs:
-        values = finite([value for _, value in run.points()])
-        cold = warm_up(values, higher_is_better=higher_is_better)
-        left_out += cold
-        out += values[cold:]
-    return sorted(v for v in out if v > 0), left_out
 
 
 def _hash(series: Series) -> str:

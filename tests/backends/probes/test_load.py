@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.errors import CouldNot, UsageError
+from backends.histogram import Histogram
 from backends.probes.load.answers import Sameness, difference
 from backends.probes.load.connection import Connection, Exchange
-from backends.probes.load.histogram import Histogram
 from backends.probes.load.kept import Kept
 from backends.probes.load.run import LoadPlan, LoadRun, SliceDone
 from backends.probes.load.schedule import constant, poisson, recorded
@@ -276,7 +276,7 @@ async def test_an_answer_that_ends_too_soon_is_lost_and_one_without_a_length_is_
 
 
 def test_slices_on_disk_are_gone_on_with_and_a_torn_line_is_left(tmp_path: Path) -> None:
-    kept = Kept(tmp_path / "load.jsonl", {"rate": 1})
+    kept = Kept(tmp_path / "load.jsonl", {"rate": 1}, 10.0)
     assert kept.open(resume=False) == []
     one = Slice(sent=3)
     one.latency.record(0.25)
@@ -288,9 +288,9 @@ def test_slices_on_disk_are_gone_on_with_and_a_torn_line_is_left(tmp_path: Path)
     kept.close()
     assert (done.at, done.sides["legacy"].sent, done.sides["legacy"].latency.count) == (0.0, 3, 1)
     with pytest.raises(CouldNot, match="something else"):
-        Kept(kept.path, {"rate": 2}).open(resume=True)
+        Kept(kept.path, {"rate": 2}, 10.0).open(resume=True)
     with pytest.raises(CouldNot, match="no run"):
-        Kept(tmp_path / "absent", {}).open(resume=True)
+        Kept(tmp_path / "absent", {}, 10.0).open(resume=True)
 
 
 def plan_of(tmp_path: Path, legacy: DelayServer, target: DelayServer, path: str = "/now") -> Path:

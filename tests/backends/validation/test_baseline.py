@@ -114,3 +114,13 @@ def test_a_curve_of_a_legacy_whose_log_is_gone_is_the_recorded_one() -> None:
     assert passed.reason.endswith("against the baseline")
     assert gate("loss", Series("epoch"), curve(1.02), recorded, at=(10.0, 50.0), within=0.005).verdict is Verdict.BREACH
     assert gate("loss", Series("epoch"), curve(1.001, 39), recorded, at=(10.0, 50.0), within=0.005).waiting
+
+
+def test_a_share_of_errors_is_recorded_as_its_mean_and_not_as_failed_requests() -> None:
+    source = Source(prometheus="http://p", query="q")
+    spec = Measure(name="errors", workload="w", kind="error_rate", legacy=source, target=source)
+    series = Series("time")
+    series.extend(Sample(float(i), float(i), 0.001) for i in range(200))
+    taken = take(spec, [series])
+    assert isinstance(taken, Baseline)
+    assert taken.value == pytest.approx(0.001)

@@ -337,3 +337,41 @@ async def test_a_slow_request_that_tells_when_it_began_moves_no_clock(log: Path,
         await feed.poll()
     assert feed.series.newest().time == clock.now  # type: ignore[union-attr]
     assert len(feed.series.window(clock.now - 1, clock.now)) == 1
+
+
+def errors_of(path: Path, clock: Clock, *, is_share: bool = False) -> Feed:
+    source = Source(file=str(path), value="failed", total="requests", unit="share" if is_share else None)
+    return Feed(source, FileReader(), clock=clock)
+
+
+async def test_a_line_that_stands_for_many_requests_is_so_many(log: Path, clock: Clock) -> None:
+    feed = errors_of(log, clock)
+    lines = [
+        {"time": 1000.0 + 10 * i, "failed": bad, "requests": n} for i, (bad, n) in enumerate([(0, 50), (2, 100), (0, 0), (1, 3)])
+    ]
+    log.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    await feed.poll()
+    assert feed.error is None
+    assert (len(feed.series), sum(feed.series.window(0, 2000))) == (153, 3)
+    assert sum(feed.series.window(1000.0, 1010.0)) == 2
+    assert len(feed.series.window(1020.0, 1030.0)) == 3
+    append(log, json.dumps({"time": 1040.0, "failed": 5, "requests": 4}) + "\n" + '{"time": 1050.0, "requests": 9}\n')
+    await feed.poll()
+    assert (len(feed.series), feed.broken) == (153, 1)
+
+
+async def test_a_share_of_requests_is_counted_by_their_number_and_few_failures_of_very_many_stay(log: Path, clock: Clock) -> None:
+    feed = errors_of(log, clock, is_share=True)
+    log.write_text("time,failed,requests\n1000,0.5,10\n1010,0.000001,1000000\n")
+    await feed.poll()
+    assert feed.error is None
+    assert sum(feed.series.window(0, 1000.0)) == 5
+    assert (len(feed.series.window(1000.0, 1010.0)), sum(feed.series.window(1000.0, 1010.0))) == (20_000, 1)
+
+
+async def test_a_log_without_the_number_of_requests_says_which_figures_it_has(log: Path, clock: Clock) -> None:
+    feed = errors_of(log, clock)
+    log.write_text('{"time": 1, "failed": 0, "request_count": 4}\n')
+    await feed.poll()
+    assert feed.error is not None
+    assert "`requests` is not there; there are" in feed.error

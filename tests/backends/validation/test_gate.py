@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backends.plan.models import Gate, Measure, MeasureKind, Source
-from backends.validation.gate import GateResult, judge_gate
+from backends.validation.error_gate import GateResult
+from backends.validation.gate import judge_gate
 from backends.validation.series import Sample, Series
 from backends.validation.view import drawn, validation_view
 from backends.validation.warmup import warm_up
@@ -46,6 +47,38 @@ def errors(count: int, of: int) -> Series:
     for i in range(of):
         series.add(Sample(NOW - of + i, NOW - of + i + 1, float(i % of < count)))
     return series
+
+
+def test_a_share_of_errors_that_is_always_0_is_no_count_of_requests() -> None:
+    shares = measure("error_rate").model_copy(
+        update={side: Source(file="x", value="v", unit="share") for side in ("legacy", "target")}
+    )
+    asked = measure("error_rate").model_copy(
+        update={side: Source(prometheus="http://p", query="q") for side in ("legacy", "target")}
+    )
+    spec = Gate.model_construct(measure="m")
+    for one in (shares, asked):
+        result = judge_gate(spec, one, errors(0, 60), errors(0, 60), now=NOW)
+        assert result.verdict is Verdict.PASS
+        assert "median share of errors 0 %" in result.reason
+    requests = judge_gate(spec, measure("error_rate"), errors(0, 60), errors(0, 60), now=NOW)
+    assert requests.verdict is Verdict.INCONCLUSIVE
+    assert "0 of 60 requests failed" in requests.reason
+
+
+def test_a_share_that_was_ever_seen_as_one_stays_one_when_it_falls_to_0() -> None:
+    series = errors(0, 60)
+    series.add(Sample(NOW - 5000, NOW - 5000, 0.02))
+    result = judge_gate(Gate.model_construct(measure="m", for_=60.0), measure("error_rate"), errors(0, 60), series, now=NOW)
+    assert "median share of errors 0 %" in result.reason
+
+
+def test_shares_that_come_in_bursts_never_pass() -> None:
+    bursts = Series("time")
+    bursts.extend(Sample(NOW - 60 + i, NOW - 60 + i, 0.5 if i % 5 == 0 else 0.0) for i in range(61))
+    result = ask("error_rate", errors(0, 60), bursts)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "in the mean: they come in bursts" in result.reason
 
 
 def test_points_not_reached_name_how_far_each_side_is() -> None:

@@ -68,6 +68,37 @@ def test_no_errors_pass_and_the_reason_has_the_count() -> None:
     assert "0 errors in 600 requests" in result.reason
 
 
+SHARES = {side: Source(file="x", value="v", unit="share") for side in ("legacy", "target")}
+
+
+def test_shares_of_errors_are_no_requests_even_where_they_are_always_0_or_1() -> None:
+    clean, failing = requests([0.0] * 90, every=1.0), requests([0.0] * 40 + [1.0] * 50, every=1.0)
+    assert ask("error_rate", clean, clean, above=0.001, measure=SHARES).reason == "0, 0.001 allowed"
+    assert ask("error_rate", clean, failing, above=0.001, measure=SHARES).verdict is Verdict.BREACH
+
+
+def test_shares_of_errors_of_both_sides_are_a_common_cause() -> None:
+    one, other = requests([0.02] * 90, every=1.0), requests([0.021] * 90, every=1.0)
+    result = ask("error_rate", one, other, above=0.001, measure=SHARES)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.reason == "common cause: target 2.1 %, legacy 2 % errors, 0.1 % allowed"
+
+
+def test_shares_of_errors_that_come_in_bursts_do_not_pass() -> None:
+    bursts = requests([0.5 if i % 5 == 0 else 0.0 for i in range(90)], every=1.0)
+    result = ask("error_rate", requests([0.0] * 90, every=1.0), bursts, above=0.001, measure=SHARES)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "they come in bursts" in result.reason
+
+
+def test_a_legacy_that_tells_shares_is_no_legacy_that_always_fails() -> None:
+    shares = {"legacy": Source(file="x", value="v", unit="share")}
+    legacy = requests([0.0005] * 90, every=1.0)
+    result = ask("error_rate", legacy, with_errors(40, 600), above=0.02, measure=shares)
+    assert result.verdict is Verdict.BREACH
+    assert "legacy 0.05 %" in result.reason
+
+
 def test_errors_that_ended_before_the_short_window_do_not_breach() -> None:
     values = [1.0 if i < 400 and i % 5 == 0 else 0.0 for i in range(600)]
     result = ask("error_rate", CLEAN, requests(values), above=0.001)

@@ -64,6 +64,16 @@ class Histogram:
                 return min(self.most, _middle(index))
         return self.most
 
+    def ranked(self, rank: int) -> tuple[float, float]:
+        """The edges of the bucket in which the value of this rank lies (from 0, rising), seconds. `rank` is below `count`."""
+        seen = 0
+        for index in sorted(self.counts):
+            seen += self.counts[index]
+            if seen > rank:
+                break
+        low, high = _edges(index)
+        return low, max(low, min(high, self.most))
+
     @property
     def mean(self) -> float | None:
         return self.total / self.count if self.count else None
@@ -81,10 +91,13 @@ class Histogram:
         return made
 
 
+def _edges(index: int) -> tuple[float, float]:
+    """From where to where a bucket goes, seconds."""
+    shift = (index >> _BITS) - 1
+    low, width = (index, 1) if shift < 0 else ((SUB + (index & (SUB - 1))) << shift, 1 << shift)
+    return low / 1e6, (low + width) / 1e6
+
+
 def _middle(index: int) -> float:
     """The middle of a bucket, seconds."""
-    shift = (index >> _BITS) - 1
-    if shift < 0:
-        return (index + 0.5) / 1e6
-    low = (SUB + (index & (SUB - 1))) << shift
-    return (low + (1 << shift) / 2) / 1e6
+    return sum(_edges(index)) / 2
