@@ -55,6 +55,7 @@ def _curve(side: Followed) -> Curve:
     curve = Curve(side.series.by)
     curve.extend(Sample(x, x, v) for x, v in side.series.newest_points(NEWEST))
     curve.out_of_memory = side.series.out_of_memory
+    curve.settings = dict(side.settings)
     return curve
 
 

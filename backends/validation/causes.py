@@ -142,7 +142,11 @@ def _scaled(old: Sequence[Curve], new: Sequence[Curve], rule: Rule) -> list[Caus
     left, right = old[0], new[0]
     for scale in _SCALES:
         pairs = [(v, w) for x, v in right.drawn(400) if (w := left.at(x * scale)) is not None and w and x > 0]
-        if len(pairs) >= _LEAST and all(abs(v - w) <= rule.tolerance * abs(w) for v, w in pairs):
+        plain_ones = [(v, w) for x, v in right.drawn(400) if left.at(x * scale) is not None and (w := left.at(x)) is not None]
+        is_needed = not plain_ones or any(
+            abs(v - w) > rule.tolerance * abs(w) for v, w in plain_ones
+        )  # a flat curve fits on any scale
+        if len(pairs) >= _LEAST and is_needed and all(abs(v - w) <= rule.tolerance * abs(w) for v, w in pairs):
             evidence = (
                 f"target at {left.by} x has legacy's value at {number(scale)} x, at all {len(pairs)} places that can be compared"
             )

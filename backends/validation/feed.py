@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from backends.errors import CutoverError, NotYetSupported
 from backends.escape import plain
@@ -64,6 +64,10 @@ class Feed(Followed):
     def broken(self) -> int:
         """Lines that could not be read, too long ones among them."""
         return self._intake.broken
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        return self._intake.settings
 
     @property
     def is_caught_up(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from backends.errors import CutoverError
 from backends.escape import plain
@@ -56,6 +56,11 @@ class Followed(ABC):
     def is_caught_up(self) -> bool:
         """Has everything been read that was there when somebody last looked?"""
         return self.last_poll_ok is not None
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """What the source says of how the run was made; empty where it says nothing."""
+        return {}
 
     @property
     def period(self) -> float | None:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,9 @@ from backends.escape import plain
 from backends.plan.models import Measure, Plan, TrialFigure, TrialRun, Workload
 from backends.snapshot import PointView
 from backends.ssh.pool import SshPool
-from backends.validation.causes import Cause
+from backends.validation.causes import Cause, likely_causes
 from backends.validation.compare import compare_points
+from backends.validation.curve import Curve
 from backends.validation.errors import TrialFailed
 from backends.validation.feed import Feed
 from backends.validation.files import FileReader
@@ -24,10 +25,11 @@ from backends.validation.gate import BATCH_WITHIN, DEFAULT_WITHIN
 from backends.validation.measured import direction_of
 from backends.validation.memory import Use, judge_room
 from backends.validation.oom import memory_line
-from backends.validation.series import Series
+from backends.validation.rule import Rule
+from backends.validation.series import Sample, Series
 from backends.validation.speed import judge_speed
-from backends.validation.trial.environment import causes_in, environment, in_words, unlike
-from backends.validation.trial.gpu_memory import watched_memory
+from backends.validation.trial.environment import MACHINES, Difference, causes_in, environment, in_words, unlike
+from backends.validation.trial.gpus import watched_gpus
 from backends.validation.trial.paired import Place, compare_pairs
 from backends.validation.trial.remote import Ended, RemoteRun
 from backends.verdict import Verdict, worst
@@ -46,6 +48,8 @@ class SideRun:
     ended: Ended
     series: dict[str, Series] = field(default_factory=dict)
     memory: Use | None = None
+    causes: tuple[Cause, ...] = ()  # what may have made it slow, by what its GPUs showed
+    settings: Mapping[str, str] = field(default_factory=dict)  # what its log says of how it was made
 
     def as_json(self) -> dict[str, Any]:
         hashes = {name: {"samples": len(series), "sha256": _hash(series)} for name, series in self.series.items()}
@@ -146,7 +150,7 @@ def _host(plan: Plan, workload: Workload, side: SideName) -> str:
 
 async def _one(pool: SshPool, host: str, spec: TrialRun, seed: int) -> SideRun:
     async with RemoteRun(pool, host, spec.command, folder=spec.folder or "", env=spec.env, seed=seed) as run:
-        async with watched_memory(pool, host) as memory:
+        async with watched_gpus(pool, host) as gpus:
             ended = await run.wait(spec.timeout)
         if ended.status:
             ran_out = memory_line(ended.output.encode())
@@ -156,7 +160,8 @@ async def _one(pool: SshPool, host: str, spec: TrialRun, seed: int) -> SideRun:
                 else f"the command ended with {ended.status} on {plain(host)} (seed {seed}): {ended.output[-500:] or 'it printed nothing'}"
             )
             raise TrialFailed(text)
-        series = {}
+        series: dict[str, Series] = {}
+        settings: dict[str, str] = {}
         for figure in spec.compare:
             feed = Feed(run.source(figure.value, figure.by), FileReader(pool), pinned=figure.at)
             await feed.poll()
@@ -165,7 +170,8 @@ async def _one(pool: SshPool, host: str, spec: TrialRun, seed: int) -> SideRun:
             if feed.error is not None:
                 raise TrialFailed(f"no {plain(figure.value, 60)} from {plain(host)} (seed {seed}): {feed.error}")
             series[figure.value] = feed.series
-        return SideRun(seed, ended, series, memory.use)
+            settings |= feed.settings
+        return SideRun(seed, ended, series, gpus.use, gpus.causes, settings)
 
 
 def _judged(
@@ -186,17 +192,54 @@ def _judged(
     apart = in_words(differences)
     if verdict is not Verdict.PASS:
         reason += f"; the sides differ in {apart}" if apart else "; no difference of the two environments was seen"
-    causes = causes_in(differences) if verdict is not Verdict.PASS else ()
+    causes = likely(decisive.figure, runs, differences, workload) if verdict is not Verdict.PASS else ()
     return Trial(workload.name, spec.command, hosts, runs, environments, judged, verdict, reason, causes)
 
 
-def judge_figure(workload: Workload, figure: TrialFigure, old: Sequence[Series], new: Sequence[Series]) -> Judged:
-    """Curves at places; step times and throughput by their medians, each run without its warm-up."""
+def likely(
+    figure: TrialFigure, runs: dict[SideName, tuple[SideRun, ...]], differences: Sequence[Difference], workload: Workload
+) -> tuple[Cause, ...]:
+    """Most likely first: of a curve what differs in software, then the shape of the differences, then the machines; of a speed the machines
+    as they were seen, then all that differs."""
+    apart = causes_in(differences)
+    seen = tuple(dict.fromkeys(c for r in runs["target"] for c in r.causes))
+    if figure.kind in _SPEEDS:
+        return seen + apart
+    software = tuple(c for c in apart if c.cause != MACHINES)
+    return software + _shape(figure, runs, workload) + tuple(c for c in apart if c.cause == MACHINES) + seen
+
+
+def _shape(figure: TrialFigure, runs: dict[SideName, tuple[SideRun, ...]], workload: Workload) -> tuple[Cause, ...]:
+    """What the logs of the first seed say of how the runs were made, and what their differences look like along the curve."""
+    if figure.value not in runs["legacy"][0].series:
+        return ()
+    old, new = (_curve(runs[side][0].series[figure.value], runs[side][0].settings) for side in SIDES)
+    measure, within = _asked(workload, figure)
+    rule = Rule(within, direction_of(measure))
+    found = compare_points(old, new, tolerance=within, higher_is_better=rule.higher_is_better)
+    return tuple(likely_causes(found.judged, [old], [new], rule))
+
+
+def _curve(series: Series, settings: Mapping[str, str]) -> Curve:
+    curve = Curve(series.by)
+    curve.settings = dict(settings)
+    curve.extend(Sample(x, x, v) for x, v in series.points())
+    return curve
+
+
+def _asked(workload: Workload, figure: TrialFigure) -> tuple[Measure, float]:
+    """The figure as gates' code is asked, and by how much the target may be worse."""
     at = {"name": "figure", "workload": workload.name, "kind": figure.kind, "legacy": {}, "target": {}}
     measure = Measure.model_validate(at | {"higher_is_better": figure.higher_is_better})
     within = figure.within
     if within is None:
         within = BATCH_WITHIN if workload.class_ == "batch" and figure.kind in _SPEEDS else DEFAULT_WITHIN[figure.kind]
+    return measure, within
+
+
+def judge_figure(workload: Workload, figure: TrialFigure, old: Sequence[Series], new: Sequence[Series]) -> Judged:
+    """Curves at places; step times and throughput by their medians, each run without its warm-up."""
+    measure, within = _asked(workload, figure)
     if figure.kind in _SPEEDS:
         found, _ = judge_speed(measure, old, new, within)
         return Judged(figure, found.verdict, found.reason)

@@ -25,7 +25,10 @@ env | grep -E '^(CUDA_|CUBLAS_|NVIDIA_|NCCL_|OMP_|MKL_|OPENBLAS_|TORCH|PYTORCH_|
 if [ -n "$1" ]; then "$1" -c '
 import platform, importlib.metadata as m
 print("python=" + platform.python_version())
-for n in ("torch", "numpy", "jax", "jaxlib", "tensorflow", "transformers", "accelerate", "deepspeed", "flash-attn", "triton"):
+for n in (
+    "torch", "numpy", "jax", "jaxlib", "tensorflow", "transformers", "accelerate", "deepspeed", "flash-attn", "triton", "datasets",
+    "tokenizers", "lightning", "bitsandbytes", "transformer-engine", "nvidia-cudnn-cu12", "nvidia-cublas-cu12", "nvidia-nccl-cu12",
+):
     try:
         print("version." + n + "=" + m.version(n))
     except m.PackageNotFoundError:
@@ -40,6 +43,9 @@ _ORDER: tuple[str, ...] = (
 )
 _ORDER += (r"python$", r"gpus$", r"driver$", r"cpu$", r"cores$", r"os$")
 _MOST = 200
+
+
+Difference = tuple[str, str | None, str | None]  # a fact, legacy's, target's
 
 
 async def environment(pool: SshPool, host: str, argv: Sequence[str]) -> dict[str, str]:
@@ -57,7 +63,7 @@ async def environment(pool: SshPool, host: str, argv: Sequence[str]) -> dict[str
     return facts
 
 
-def unlike(legacy: Mapping[str, str], target: Mapping[str, str]) -> list[tuple[str, str | None, str | None]]:
+def unlike(legacy: Mapping[str, str], target: Mapping[str, str]) -> list[Difference]:
     """(fact, legacy's, target's) where they are not the same, the likeliest cause of a difference first."""
     names = [n for n in legacy.keys() | target.keys() if legacy.get(n) != target.get(n)]
 
@@ -78,7 +84,7 @@ _MEANS = (  # what a difference is, the likeliest cause first
 )
 
 
-def causes_in(differences: Sequence[tuple[str, str | None, str | None]]) -> tuple[Cause, ...]:
+def causes_in(differences: Sequence[Difference]) -> tuple[Cause, ...]:
     """What the differences may be the cause of, the likeliest first, each with its evidence."""
     left, causes = list(differences), []
     for cause, pattern in _MEANS:
@@ -89,7 +95,7 @@ def causes_in(differences: Sequence[tuple[str, str | None, str | None]]) -> tupl
     return tuple(causes)
 
 
-def in_words(differences: Sequence[tuple[str, str | None, str | None]], most: int = 4) -> str:
+def in_words(differences: Sequence[Difference], most: int = 4) -> str:
     """`torch 2.3 → 2.4, cpu …`; empty where nothing differs."""
     shown = [f"{n.removeprefix('version.').removeprefix('env.')} {a or 'none'} → {b or 'none'}" for n, a, b in differences]
     return listed(shown, most)

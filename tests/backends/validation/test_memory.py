@@ -6,7 +6,7 @@ import pytest
 
 from backends.plan.models import Plan
 from backends.validation.memory import Use, capacity_of
-from backends.validation.trial.gpu_memory import Peak
+from backends.validation.trial.gpus import Watched
 
 
 def plan(*types: str | None) -> Plan:
@@ -31,7 +31,30 @@ def test_a_card_that_nobody_names_is_not_known(types: tuple[str | None, ...]) ->
 
 
 def test_the_fullest_card_is_the_peak_and_odd_rows_are_passed_over() -> None:
-    peak = Peak()
+    peak = Watched("host")
     peak.take("0, 70000, 81559\n1, 20000, 81559\n2, [N/A], [N/A]\nrubbish\n3, 5, 0\n4, \u0663, 81559\n")
     peak.take("0, 10, 81559\n")
     assert peak.use == Use(70000 * 2.0**20, 81559 * 2.0**20)
+
+
+def state(*rows: str, work: int, idle: int) -> str:
+    return "".join(f"{row}\n" for row in rows) + f"cpu  {work} 0 0 {idle} 0 0 0 0 0 0\n"
+
+
+def test_gpus_that_are_held_down_or_wait_for_busy_processors_are_causes_of_a_slow_run() -> None:
+    watched = Watched("gpu-b1")
+    watched.take_state(state("0, 30, 0x0000000000000060", "1, 40, 0x0000000000000004", work=100, idle=100))
+    watched.take_state(state("0, 30, 0x0000000000000040", "1, 40, 0x0000000000000004", work=1090, idle=110))
+    watched.take_state("0, 70000, 81920\nField is not a valid field to query\n9, 101, 0x\n")
+    assert [(c.cause, c.evidence) for c in watched.causes] == [
+        ("throttled GPUs on target", "gpu-b1: GPU 0: thermal (hardware), GPU 0: thermal (software)"),
+        ("the target is bound by its input", "gpu-b1: GPUs at 35%, processors at 99%"),
+    ]
+    assert Watched("quiet").causes == ()
+
+
+def test_a_card_that_works_at_its_power_cap_is_not_held_down() -> None:
+    watched = Watched("gpu-b1")
+    for work in (100, 200):
+        watched.take_state(state("0, 99, 0x0000000000000004", work=work, idle=1000))
+    assert watched.causes == ()

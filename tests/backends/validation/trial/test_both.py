@@ -7,9 +7,11 @@ import random
 import pytest
 
 from backends.plan.models import TrialFigure, Workload
+from backends.validation.causes import Cause
 from backends.validation.series import Sample, Series
-from backends.validation.trial.both import judge_figure
+from backends.validation.trial.both import SideRun, judge_figure, likely
 from backends.validation.trial.environment import causes_in
+from backends.validation.trial.remote import Ended
 from backends.verdict import Verdict
 
 
@@ -56,3 +58,28 @@ def test_causes_stand_in_one_order_whatever_the_order_of_the_differences() -> No
     ]  # fmt: skip
     assert causes_in(differ)[0].evidence == "torch 2.3 → 2.4"
     assert causes_in([]) == ()
+
+
+def run(series: Series, figure: TrialFigure, *causes: Cause, **settings: str) -> tuple[SideRun, ...]:
+    return (SideRun(1, Ended(0, 1.0, ""), {figure.value: series}, None, causes, settings),)
+
+
+def test_causes_of_a_loss_begin_with_the_software_and_those_of_a_speed_with_the_machines() -> None:
+    hot = Cause("throttled GPUs on target", "gpu-b1: GPU 0: thermal (hardware)")
+    differ: list[tuple[str, str | None, str | None]] = [("cpu", "a", "b"), ("version.torch", "2.3", "2.4")]
+    loss = TrialFigure(value="loss", kind="loss")
+    curves = {side: Series("step") for side in ("legacy", "target")}
+    for i in range(40):
+        curves["legacy"].add(Sample(i + 1.0, float(i), 2.0))
+        curves["target"].add(Sample(i + 1.0, float(i), 2.0 * (1 + i / 1000)))
+    runs = {
+        "legacy": run(curves["legacy"], loss, global_batch_size="32"),
+        "target": run(curves["target"], loss, hot, global_batch_size="64"),
+    }
+    assert [c.cause.partition(":")[0] for c in likely(loss, runs, differ, workload("training"))] == [  # type: ignore[arg-type]
+        "versions of the framework differ", "another batch size", "they drift apart", "the machines differ", "throttled GPUs on target",
+    ]  # fmt: skip
+    times = {"legacy": run(steps(1), TIME), "target": run(steps(1.2), TIME, hot)}
+    assert [c.cause for c in likely(TIME, times, differ, workload("training"))] == [  # type: ignore[arg-type]
+        "throttled GPUs on target", "versions of the framework differ", "the machines differ",
+    ]  # fmt: skip
