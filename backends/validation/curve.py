@@ -24,7 +24,7 @@ class Curve(Series):
 
     def __init__(self, by: Axis, where: str = "", *, every: bool = False) -> None:
         super().__init__(by)
-        self._every = every  # each sample counts: requests may end in the same instant
+        self._every = every  # each sample counts: requests may end in the same instant, ranks log the same step
         self.where = where
         self.notes: list[str] = []
         self.settings: dict[str, str] = {}  # what the log says of how the run was made
@@ -68,7 +68,7 @@ class Curve(Series):
 
     def _settle(self) -> None:
         xs = self._xs
-        if self._every and self.by == "time":
+        if self._every:
             order = sorted(range(len(xs)), key=xs.__getitem__)
             self._xs, self._ys = (array("d", map(column.__getitem__, order)) for column in (xs, self._ys))
         elif not all(map(lt, xs, islice(xs, 1, None))):

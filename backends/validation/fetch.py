@@ -35,7 +35,7 @@ class FetchedRun:
         return axes_of(self._rows)
 
     def load(self, by: Axis, *, every: bool = False) -> Curve:
-        """All of it by this axis; with `every` each sample of an instant."""
+        """All of it by this axis; with `every` each sample of a place."""
         curve = Curve(by, self.where, every=every)
         curve.extend(samples_of(self._rows, by, None))
         if not len(curve):

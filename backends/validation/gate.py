@@ -7,6 +7,7 @@ the margin. Too little data is INCONCLUSIVE and says how much there is of what i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from backends.plan.models import Gate, Measure
@@ -185,7 +186,7 @@ def _steady(measure: Measure, series: Series, start: float) -> tuple[list[float]
     return sorted(values[cold:]), cold
 
 
-def tail_words(measure: Measure, ours: list[float], theirs: list[float]) -> str:
+def tail_words(measure: Measure, ours: Sequence[float], theirs: Sequence[float]) -> str:
     """The slow tail, told beside the median: a target that stutters has the same median."""
     q = 0.05 if direction_of(measure) else 0.95
     left, right = quantile(theirs, q), quantile(ours, q)
@@ -199,7 +200,9 @@ def _ran_out(legacy: Measured, target: Measured, limit: float) -> GateResult | N
     return GateResult(Verdict.BREACH, None, limit, f"target ran out of memory: {target.series.out_of_memory}")
 
 
-def non_inferior(measure: Measure, ours: list[float], theirs: list[float], q: float, limit: float, missing: str) -> GateResult:
+def non_inferior(
+    measure: Measure, ours: Sequence[float], theirs: Sequence[float], q: float, limit: float, missing: str
+) -> GateResult:
     """The bounds (95 %) of the ratio of the q-quantiles against the margin; samples in rising order. `missing`: what is still to be seen."""
     bounds = ratio_interval(ours, theirs, q, 0.95)
     ratio = Interval(bounds.low - 1, bounds.high - 1)

@@ -5,6 +5,7 @@ without a plan, by the code that gates run. The rules are in docs/judging.md.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -15,11 +16,10 @@ from backends.validation.error_gate import GateResult, judge_counts, judge_share
 from backends.validation.error_rule import LEAST_REQUESTS
 from backends.validation.gate import bounded, judge_peak
 from backends.validation.load_slices import LoadReport
-from backends.validation.measured import finite
 from backends.validation.memory import judge_room, use_of
 from backends.validation.speed import judge_speed
 from backends.validation.spread import Buckets, Held, Samples, Spread, held
-from backends.validation.stats import Interval
+from backends.validation.stats import Interval, binomial_lower
 from backends.validation.trigger_requests import BEYOND_QUANTILE, named
 from backends.validation.wording import figure, percent
 from backends.verdict import Verdict
@@ -27,7 +27,9 @@ from backends.verdict import Verdict
 Kind = Literal["throughput", "step_time", "latency", "error_rate", "memory"]
 KINDS: tuple[Kind, ...] = ("throughput", "step_time", "latency", "error_rate", "memory")
 LOADS_APART = 0.1  # of legacy's requests a second
+FAILING = 0.001  # of the target's requests without a latency, proven
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
+_BINARY = frozenset((0.0, 1.0))
 _THOUSANDS = (1e3, 1e6, 1e-3, 1e-6)
 Runs = Sequence[Curve] | Sequence[LoadReport]
 
@@ -61,16 +63,25 @@ class Found:
 
 def compare_levels(asked: Asked, old: Runs, new: Runs) -> Found:
     """All runs of a side together. Curves, or what `cutover load` has kept."""
-    doubt = _units_apart(_values(old), _values(new)) if asked.kind != "error_rate" else ""
+    if asked.kind == "error_rate":
+        return _errors(asked, old, new)
+    odd = "" if asked.kind == "latency" else _odd(old, new)
+    if odd:
+        return Found(Verdict.BREACH, odd, None, counts=(len(_values(old)), len(_values(new))))
+    doubt = _units_apart(_values(old), _values(new))
     found = _found(asked, old, new)
     return replace(found, verdict=Verdict.INCONCLUSIVE, reason=f"{doubt} ({found.reason})") if doubt else found
+
+
+def _odd(old: Runs, new: Runs) -> str:
+    """A target with figures that are none, where legacy has none of the kind; empty else."""
+    before, after = (_absent(side) for side in (old, new))
+    return f"{after} figures of target are NaN or infinite" if after and not before else ""
 
 
 def _found(asked: Asked, old: Runs, new: Runs) -> Found:
     if asked.kind == "latency":
         return _latency(asked, old, new)
-    if asked.kind == "error_rate":
-        return _errors(asked, old, new)
     left, right = ([r for r in side if isinstance(r, Curve)] for side in (old, new))
     counts = sum(map(len, left)), sum(map(len, right))
     if asked.kind == "memory":
@@ -88,13 +99,23 @@ def _measure(asked: Asked) -> Measure:
     return Measure.model_validate(at | {"higher_is_better": asked.higher_is_better})
 
 
-def _values(runs: Runs) -> list[float]:
-    return [v for r in runs if isinstance(r, Curve) for v in finite([y for _, y in r.points()])]
+def _values(runs: Runs) -> array[float]:
+    """The finite figures."""
+    out = array("d")
+    for run in runs:
+        if isinstance(run, Curve):
+            out.extend(run.ys if math.isfinite(sum(run.ys)) else filter(math.isfinite, run.ys))
+    return out
 
 
-def _units_apart(old: list[float], new: list[float]) -> str:
+def _absent(runs: Runs) -> int:
+    """How many figures are NaN or infinite."""
+    return sum(len(r) for r in runs if isinstance(r, Curve)) - len(_values(runs))
+
+
+def _units_apart(old: array[float], new: array[float]) -> str:
     """A question, where the target is about a thousand times legacy, or a thousandth of it."""
-    if not old or not new:
+    if not len(old) or not len(new):
         return ""
     left, right = Samples(old).quantile(0.5), Samples(new).quantile(0.5)
     if left <= 0 or right <= 0 or not any(0.5 < right / left / times < 2 for times in _THOUSANDS):
@@ -120,8 +141,15 @@ def _latency(asked: Asked, old: Runs, new: Runs) -> Found:
     unequal = _loads_apart(loads, asked.loads_apart)
     if unequal:
         return Found(Verdict.INCONCLUSIVE, f"{unequal} ({reason})", chosen.delta, figures, loads, counts)
-    words = f"; {_load_words(loads)}{_failed(old, new)}"
-    return Found(result.verdict, reason + words, chosen.delta, figures, loads, counts)
+    reason += f"; {_load_words(loads)}"
+    (without_before, before), (without, requests) = (_without(side) for side in (old, new))
+    if without or without_before:
+        reason += f"; {without_before} and {without} requests failed and have no latency"
+    known = without_before / before if before else 0.0
+    if result.verdict is Verdict.PASS and binomial_lower(without, requests, 0.99) > max(known, FAILING):
+        reason = f"more of target's requests have no latency, so that the others say too little ({reason})"
+        return Found(Verdict.INCONCLUSIVE, reason, chosen.delta, figures, loads, counts)
+    return Found(result.verdict, reason, chosen.delta, figures, loads, counts)
 
 
 def _apart(apart: Interval) -> str:
@@ -132,7 +160,7 @@ def _apart(apart: Interval) -> str:
 def _spread(runs: Runs) -> Spread:
     reports = [r for r in runs if isinstance(r, LoadReport)]
     if not reports:
-        return Samples([v for v in _values(runs) if v >= 0])
+        return Samples(_values(runs))
     for other in reports[1:]:
         reports[0].histogram.merge(other.histogram)
     return Buckets(reports[0].histogram, 1000.0)
@@ -146,10 +174,12 @@ def _load(runs: Runs) -> float | None:
 
 
 def _logged_rate(run: Curve) -> float | None:
-    if run.by != "time" or len(run) < 2 or run.top is None:
+    """By the middle nine tenths of the times: one that is wrong does not decide."""
+    if run.by != "time" or len(run) < LEAST_REQUESTS:
         return None
-    seconds = run.top - run.xs[0]
-    return (len(run) - 1) / seconds if seconds > 0 else None
+    first, last = len(run) // 20, len(run) - 1 - len(run) // 20
+    seconds = run.xs[last] - run.xs[first]
+    return (last - first) / seconds if seconds > 0 else None
 
 
 def _loads_apart(loads: tuple[float | None, float | None], allowed: float) -> str:
@@ -171,9 +201,12 @@ def _load_words(loads: tuple[float | None, float | None]) -> str:
     return f"{figure(old, new)} and {figure(new, old)} requests a second"
 
 
-def _failed(old: Runs, new: Runs) -> str:
-    failed = [sum(r.failed for r in side if isinstance(r, LoadReport)) for side in (old, new)]
-    return f"; {failed[0]} and {failed[1]} requests failed and have no latency" if any(failed) else ""
+def _without(runs: Runs) -> tuple[int, int]:
+    """(requests that have no latency, of so many): those that failed under load, in a log those whose figure is none."""
+    reports = [r for r in runs if isinstance(r, LoadReport)]
+    if reports:
+        return sum(r.failed for r in reports), sum(r.sent for r in reports)
+    return _absent(runs), sum(len(r) for r in runs if isinstance(r, Curve))
 
 
 def _errors(asked: Asked, old: Runs, new: Runs) -> Found:
@@ -184,8 +217,8 @@ def _errors(asked: Asked, old: Runs, new: Runs) -> Found:
         return _of(result, (), (before, requests))
     theirs, ours = _values(old), _values(new)
     counts = len(theirs), len(ours)
-    mean = math.fsum(theirs) / len(theirs) if theirs else 0.0
-    if asked.is_share or any(v not in (0.0, 1.0) for v in (*ours, *theirs)):
+    mean = math.fsum(theirs) / len(theirs) if len(theirs) else 0.0
+    if asked.is_share or any(not _BINARY.issuperset(side) for side in (ours, theirs)):
         return _of(judge_shares(ours, theirs, asked.within, ""), (), counts)
     return _of(judge_counts(sum(v > 0 for v in ours), len(ours), mean, asked.within, ""), (), counts)
 
@@ -197,7 +230,7 @@ def _counted(runs: Runs) -> tuple[int, int]:
         if isinstance(run, LoadReport):
             failed, sent = failed + run.failed, sent + run.sent
         else:
-            values = finite([y for _, y in run.points()])
+            values = _values([run])
             failed, sent = failed + sum(v > 0 for v in values), sent + len(values)
     return failed, sent
 
@@ -208,7 +241,7 @@ def _memory(asked: Asked, old: Sequence[Curve], new: Sequence[Curve]) -> GateRes
     if said and not any(r.out_of_memory for r in old):
         return GateResult(Verdict.BREACH, None, asked.within, f"target ran out of memory: {said}")
     theirs, ours = _values(old), _values(new)
-    if not theirs or not ours:
+    if not len(theirs) or not len(ours):
         return GateResult(Verdict.INCONCLUSIVE, None, asked.within, f"{len(theirs)} and {len(ours)} samples")
     source = Source.model_construct(unit=asked.unit or "B")
     use = use_of(source, max(ours), asked.capacities[1])

@@ -53,7 +53,7 @@ class RunFile:
         return axes_of(self._first)
 
     def load(self, by: Axis, *, every: bool = False) -> Curve:
-        """All of it by this axis; with `every` each sample of an instant."""
+        """All of it by this axis; with `every` each sample of a place."""
         curve = Curve(by, self.where, every=every)
         odd = self._first[:8]
         curve.extend(samples_of(self._first, by, None))
@@ -165,7 +165,7 @@ class Run(Protocol):
         """The axes on which the metric has places."""
 
     def load(self, by: Axis, *, every: bool = False) -> Curve:
-        """All of it by this axis; with `every` each sample of an instant."""
+        """All of it by this axis; with `every` each sample of a place."""
 
 
 def open_runs(

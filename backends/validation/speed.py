@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 
 from backends.plan.models import Measure
+from backends.validation.curve import Curve
 from backends.validation.error_gate import LEAST_SAMPLES, GateResult
 from backends.validation.gate import non_inferior, tail_words
-from backends.validation.measured import direction_of, finite
+from backends.validation.measured import direction_of
 from backends.validation.series import Series
-from backends.validation.spread import Held, Samples, held
+from backends.validation.spread import Held, Samples, held, ordered
 from backends.validation.warmup import warm_up
 from backends.verdict import Verdict
 
@@ -32,13 +35,14 @@ def judge_speed(
     return replace(found, reason=found.reason + words), rows
 
 
-def _warm(runs: Sequence[Series], higher_is_better: bool) -> tuple[list[float], int]:
+def _warm(runs: Sequence[Series], higher_is_better: bool) -> tuple[Sequence[float], int]:
     """(samples of all runs without the warm-up of each, in rising order; how many were left out)."""
-    out: list[float] = []
+    out = array("d")
     left_out = 0
     for run in runs:
-        values = finite([value for _, value in run.points()])
+        every = run.ys if isinstance(run, Curve) else array("d", (value for _, value in run.points()))
+        values = array("d", (v for v in every if math.isfinite(v)))
         cold = warm_up(values, higher_is_better=higher_is_better)
         left_out += cold
-        out += values[cold:]
-    return sorted(v for v in out if v >= 0), left_out
+        out.extend(values[cold:])
+    return ordered(out), left_out

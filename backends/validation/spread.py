@@ -7,12 +7,15 @@ bounds are never narrower than those of the samples in them. Two sides are combi
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from backends.histogram import Histogram
 from backends.validation.stats import Interval, difference_of, quantile, quantile_ranks, ratio_of
+
+MANY = 100_000
 
 
 class Spread(Protocol):
@@ -33,7 +36,7 @@ class Samples:
     """The figures themselves."""
 
     def __init__(self, values: Sequence[float]) -> None:
-        self._ordered = sorted(values)
+        self._ordered = ordered(values)
 
     @property
     def count(self) -> int:
@@ -44,6 +47,15 @@ class Samples:
 
     def ranked(self, rank: int) -> Interval:
         return Interval(self._ordered[rank], self._ordered[rank])
+
+
+def ordered(values: Sequence[float]) -> Sequence[float]:
+    """In rising order; of very many without an object each."""
+    if len(values) < MANY:
+        return sorted(values)
+    import numpy as np  # takes 0.1 s to import
+
+    return array("d", np.sort(np.asarray(values, np.float64)).tobytes())
 
 
 @dataclass(frozen=True, slots=True)

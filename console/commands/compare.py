@@ -23,6 +23,7 @@ from console.commands.compare_levels import (
     load_sides,
     print_levels,
     share_of_option,
+    tells_shares,
 )
 from console.commands.compare_text import comparison_json, emit_comparison, plan_json, print_comparison
 from console.commands.transfer_bar import optional_plan, pool_to, with_ssh
@@ -143,7 +144,7 @@ def command(
     if not target:
         raise UsageError("nothing to compare with: no --target", hint="give --target SOURCE, or --runs-needed for legacy alone")
     if kind is not None:
-        asked = asked_of(given, metric, higher == "higher" if higher is not None else None)
+        asked = asked_of(given, higher == "higher" if higher is not None else None, is_share=tells_shares((*legacy, *target)))
         with far() as files:
             sides, axis = load_sides(legacy, target, metric, by, expression, files, kind)
         return _tell_levels(compare_levels(asked, *sides), asked, metric, axis, sides, (svg, html), as_json=as_json)

@@ -35,7 +35,7 @@ class Given:
     unit: str | None
 
 
-def asked_of(given: Given, metric: str, higher: bool | None) -> Asked:
+def asked_of(given: Given, higher: bool | None, *, is_share: bool) -> Asked:
     """What is asked. Raises `UsageError` where an option is not of this kind."""
     from backends.validation.gate import BATCH_WITHIN, DEFAULT_WITHIN
     from backends.validation.levels import LOADS_APART, Asked
@@ -63,8 +63,15 @@ def asked_of(given: Given, metric: str, higher: bool | None) -> Asked:
         share_of_option("--loads-apart", given.loads_apart) if given.loads_apart is not None else LOADS_APART,
         _capacities(given.capacity),
         given.unit,
-        is_share=given.unit == "share",
+        is_share=is_share or given.unit == "share",
     )
+
+
+def tells_shares(sources: Sequence[str]) -> bool:
+    """Errors: is every figure of a server, which is a share and no request?"""
+    from backends.validation.addresses import address_of
+
+    return all(address_of(source) is not None for source in sources)
 
 
 def share_of_option(option: str, text: str) -> float:
@@ -117,9 +124,11 @@ def load_sides(
         return ([r.read("legacy", metric) for r in first], [r.read("target", metric) for r in second]), "time"
     old, new = open_runs(legacy, metric, pattern, files), open_runs(target, metric, pattern, files)
     runs = [*old, *new]
-    timed = kind in ("latency", "error_rate", "memory") and all("time" in r.axes for r in runs)
-    axis = by or ("time" if timed else common_axis(runs))
-    return ([r.load(axis, every=True) for r in old], [r.load(axis, every=True) for r in new]), axis
+    every = kind not in ("throughput", "step_time")  # of a step that was done again the last counts; of requests and peaks each
+    finest: tuple[Axis, ...] = ("time", "step", "samples", "tokens") if every else ("step", "samples", "tokens", "time")
+    axis = by or next((a for a in finest if all(a in r.axes for r in runs)), None) or common_axis(runs)
+    every = every or axis == "time"
+    return ([r.load(axis, every=every) for r in old], [r.load(axis, every=every) for r in new]), axis
 
 
 def levels_json(found: Found, asked: Asked, metric: str, axis: str, notes: list[str], sides: Sides) -> dict[str, Any]:

@@ -252,6 +252,9 @@ def test_a_speed_a_latency_and_errors_are_compared_as_such(tmp_path: Path) -> No
     assert "  1." not in text
     assert "slowest 5 %" in text.splitlines()[4]
     assert "--as throughput holds medians" in run("--legacy", str(old), "--target", str(new), "--metric", "throughput").output
+    by_epoch = tmp_path / "epochs.jsonl"
+    by_epoch.write_text("".join(json.dumps({"epoch": i // 300, "step": i, "throughput": 900 + i % 7}) + "\n" for i in range(900)))
+    assert level("throughput", "throughput", one=by_epoch, other=by_epoch)[1]["by"] == "step"  # and not the last of each epoch
     for wrong in (
         ("--batch",),
         ("--as", "latency", "--batch"),

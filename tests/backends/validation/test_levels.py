@@ -15,7 +15,7 @@ from backends.validation.curve import Curve
 from backends.validation.levels import Asked, Kind, compare_levels
 from backends.validation.load_slices import LoadReport
 from backends.validation.series import Sample
-from backends.validation.spread import Buckets, Samples, held
+from backends.validation.spread import Buckets, Samples, held, ordered
 from backends.validation.stats import Interval, difference_of, ratio_of
 from backends.verdict import Verdict
 
@@ -198,3 +198,36 @@ def test_what_load_has_kept_is_compared_with_its_loads_and_its_errors() -> None:
     short = report([v / 1000 for v in latencies(400, seed=3)], sent=[500], length=5.0)
     assert compare_levels(Asked("latency", 0.05), [one], [short]).loads == (100.0, 100.0)
     assert compare_levels(Asked("error_rate", 0.001), [one], [other]).counts == (4000, 3700)
+
+
+def test_a_target_with_figures_that_are_none_breaches_and_requests_without_a_latency_do_not_vanish() -> None:
+    one, odd = stepped(gauss(100, 1000)), stepped([math.nan, *gauss(99, 1000)])
+    assert ask("throughput", one, odd) == (Verdict.BREACH, "1 figures of target are NaN or infinite")
+    assert ask("throughput", odd, odd)[0] is Verdict.PASS
+    answered = timed(latencies(4000, seed=1), 100)
+    failing = timed([math.nan if i % 50 == 0 else v for i, v in enumerate(latencies(4000, seed=1))], 100)
+    verdict, reason = ask("latency", answered, failing, quantile=0.5)
+    assert verdict is Verdict.INCONCLUSIVE
+    assert reason.startswith("more of target's requests have no latency")
+    assert "0 and 80 requests failed and have no latency" in reason
+    assert ask("latency", failing, failing, quantile=0.5)[0] is Verdict.PASS
+
+
+def test_one_wrong_time_does_not_make_another_load() -> None:
+    curve = timed(latencies(4000, seed=2), 100)
+    curve.add(Sample(0.0, 0.0, 50.0))
+    verdict, reason = ask("latency", timed(latencies(4000, seed=1), 100), curve, quantile=0.5)
+    assert verdict is Verdict.PASS
+    assert "100 and 100" in reason
+
+
+def test_every_figure_of_a_step_counts_for_a_peak() -> None:
+    ranks = Curve("step", "log", every=True)
+    ranks.extend(Sample(float(i // 4), float(i), 79.0 if i == 1 else 60.0) for i in range(40))
+    assert ask("memory", stepped([60.0, 61.0]), ranks, unit="GiB", capacities=(None, 80 * 2.0**30))[0] is Verdict.BREACH
+
+
+def test_very_many_figures_are_ordered_as_few_are() -> None:
+    values = latencies(100_001, seed=5)
+    assert list(ordered(values)) == sorted(values)
+    assert held("p99", Samples(values), Samples(values), 0.99).delta == 0
