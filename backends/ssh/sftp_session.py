@@ -24,11 +24,13 @@ from asyncssh.packet import PacketDecodeError, SSHPacket
 from asyncssh.sftp import MAX_SFTP_PACKET_LEN, SFTPClientHandler
 from asyncssh.stream import SSHReader, SSHWriter
 
+from backends.ssh.buffers import Buffers
 from backends.ssh.connection import Connection, DirectSession, Piece, channel_room
 
 _PACKET = 128 << 10
 _WINDOW = 8 << 20
-_READS = 16  # blocks of one range under way
+_READS = 18  # blocks of one range under way, at most
+_TOGETHER = 4  # asked for at once: a request costs the server a packet to open and a call of its own, a few in one do not
 _WRITES = 8  # OpenSSH's window takes 2 MiB in all
 _HEAD = struct.Struct(">IBI")  # length of what follows, type, id
 _DATA_HEAD = 13  # of the answer to a READ: head and length of the data
@@ -115,12 +117,13 @@ class _Range:
         self._block = 0
         self._asked = 0
         self._waiting = 0
+        self._most = 0
+        self._together = 1
 
-    async def run(self, most: int, block: int) -> None:
-        """Up to `most` blocks of `block` bytes under way until all is done."""
-        self._block = block
-        for _ in range(most):
-            self._ask_next()
+    async def run(self, most: int, block: int, together: int = 1) -> None:
+        """Up to `most` blocks of `block` bytes under way until all is done; asked for when there is room for `together` more."""
+        self._block, self._most, self._together = block, most, together
+        self._ask_more()
         if not self._waiting:
             return
         await self.done
@@ -132,19 +135,19 @@ class _Range:
     def answered(self) -> None:
         """One block has come to its end."""
         self._waiting -= 1
-        self._ask_next()
+        if self._most - self._waiting >= self._together:
+            self._ask_more()
         if not self._waiting and not self.done.done():
             self.done.set_result(None)
 
-    def _ask_next(self) -> None:
-        if self.done.done() or self._asked >= self.end:
-            return
-        at, self._asked = self._asked, min(self._asked + self._block, self.end)
-        self._waiting += 1
-        try:
-            self.ask(at, self._asked - at)
-        except (asyncssh.Error, OSError) as error:
-            self.fail(error)
+    def _ask_more(self) -> None:
+        while self._waiting < self._most and self._asked < self.end and not self.done.done():
+            at, self._asked = self._asked, min(self._asked + self._block, self.end)
+            self._waiting += 1
+            try:
+                self.ask(at, self._asked - at)
+            except (asyncssh.Error, OSError) as error:
+                self.fail(error)
 
     @property
     def end(self) -> int:
@@ -225,6 +228,7 @@ class SftpHandler(SFTPClientHandler):
         self._held = bytearray()  # the beginning of an answer
         self._into: memoryview | None = None  # where the data that comes next belongs
         self._of: tuple[_Block, int] | None = None
+        self._buffers = Buffers()
         super().__init__(asyncio.get_running_loop(), "replace", SSHReader(session, channel), SSHWriter(session, channel), 3)
 
     def take_over(self) -> None:
@@ -234,8 +238,8 @@ class SftpHandler(SFTPClientHandler):
     # -- ranges
 
     async def read_range(self, handle: bytes, offset: int, size: int) -> memoryview:
-        reading = _Reading(self, handle, offset, memoryview(bytearray(size)))
-        await reading.run(_READS, self.limits.max_read_len)
+        reading = _Reading(self, handle, offset, self._buffers.take(size))
+        await reading.run(_READS, self.limits.max_read_len, _TOGETHER)
         return reading.body[: reading.end].toreadonly()
 
     async def write_range(self, handle: bytes, offset: int, body: memoryview) -> None:
@@ -412,6 +416,7 @@ class SftpHandler(SFTPClientHandler):
         self._into = self._of = None
         self._held.clear()
         self._queue.clear()
+        self._buffers.let_go()
         for block in blocks:
             block.range.fail(error)
         waiters, self._requests = list(self._requests.values()), {}
