@@ -1,9 +1,9 @@
 """Whether to compress an object on its way to the hub, and at which level of zstd: by what was measured, not by what is hoped.
 
 `auto` learns by the objects that it carries anyway, so that no byte is read twice: of the first some of each class (suffix and size) a
-bounded piece is compressed at each level, timed in CPU seconds of this machine. With what was seen of the link to the hub that gives the
-seconds that a byte takes at each level and plain: whatever is lower, the cores or the link, sets the pace. Then each object's own head is
-tried before it is compressed: what does not shrink goes as it is.
+bounded piece is compressed at each level, timed in CPU seconds of this machine. With what was seen of the link to the hub, and how much of
+the cores this work gets beside all else, that gives the seconds that a byte takes at each level and plain: whatever is lower, the cores or the
+link, sets the pace. Then each object's own head is tried before it is compressed: what does not shrink goes as it is.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Alike:
     samples: list[Sample] = field(default_factory=list)
     asked: int = 0  # samples taken or being taken
 
-    def best(self, rate: float, cores: int) -> int | None:
+    def best(self, rate: float, cores: float) -> int | None:
         """The level at which a byte of these takes the least time, None where that is plain. `rate`: bytes a second of the link."""
         shrinking = [s for s in self.samples if s.shrinks]
         if not shrinking or 2 * len(shrinking) < len(self.samples):
@@ -172,14 +172,14 @@ class Choice:
             piece = sample_of(head, SAMPLE_SIZE)
             sample = await self._threads.run(lambda: measure(self._threads, piece))
             alike.samples.append(sample)
-            return alike.best(self._link.rate, self._threads.count) if sample.shrinks else None
-        level = alike.best(self._link.rate, self._threads.count) if alike.samples else LEVELS[0]
+            return alike.best(self._link.rate, self._threads.free) if sample.shrinks else None
+        level = alike.best(self._link.rate, self._threads.free) if alike.samples else LEVELS[0]
         return level if level is not None and await self._shrinks(head) else None
 
     def learnt(self) -> dict[str, int | None]:
         """The level of each class that was sampled, as it would be chosen now."""
-        rate, count = self._link.rate, self._threads.count
-        return {name: alike.best(rate, count) for name, alike in self._classes.items() if alike.samples}
+        rate, free = self._link.rate, self._threads.free
+        return {name: alike.best(rate, free) for name, alike in self._classes.items() if alike.samples}
 
     def _alike(self, key: str, size: int) -> Alike:
         name = class_of(key, size)

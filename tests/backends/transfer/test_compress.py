@@ -28,7 +28,7 @@ from backends.transfer.compress.choice import (
 )
 from backends.transfer.compress.errors import NotSeekable
 from backends.transfer.compress.seekable import frame_sizes, parse_tail, tail, tail_size
-from backends.transfer.compress.threads import Threads, cores
+from backends.transfer.compress.threads import Share, Threads, cores
 from backends.transfer.sums import Sums
 
 LOG = "".join(
@@ -179,6 +179,57 @@ def test_more_cores_allow_a_higher_level() -> None:
     levels = [alike.best(60e6, cores=n) or 0 for n in (1, 2, 8, 64)]
     assert levels == sorted(levels)
     assert levels[-1] > levels[0]
+
+
+def test_busy_cores_allow_a_lower_level_and_in_the_end_none() -> None:
+    alike = Alike([sample(COSTS, RATIOS)] * 3, 3)
+    levels = [alike.best(60e6, cores=2 * share) or 0 for share in (1.0, 0.5, 0.2, 0.05)]
+    assert levels == [3, 1, 1, 0]
+
+
+def test_the_share_of_a_core_is_that_of_the_last_work_and_forgotten_without_any() -> None:
+    now = 100.0
+    share = Share(lambda: now)
+    assert share.value == 1.0
+    share.add(1.0, 1.0)
+    share.add(0.001, 5.0)  # too little to tell the work from the wait for the lock
+    assert share.value == 1.0
+    for _ in range(40):
+        now += 1.0
+        share.add(0.1, 1.0)
+    assert share.value == pytest.approx(0.1, rel=0.02), "what was before the load is forgotten"
+    for _ in range(80):
+        now += 0.2
+        share.add(0.2, 0.2)
+    assert share.value == pytest.approx(1.0, rel=0.02)
+    share.add(0.01, 1.0)
+    now += 11.0
+    assert share.value == 1.0, "nothing was compressed for a while: tried anew"
+    share.add(0.5, 1.0)
+    assert share.value == 0.5
+
+
+async def test_auto_takes_a_lower_level_while_others_want_the_cores() -> None:
+    threads = Threads(2)
+    choice = Choice("auto", threads, LinkRate(1e6))
+    try:
+        for i in range(SAMPLES):
+            await choice.level(f"logs/{i}.log", len(LOG), LOG)
+        (alike,) = choice._classes.values()
+        alike.samples[:] = [sample(COSTS, RATIOS)] * SAMPLES
+        threads.share = Share()
+        assert await choice.level("logs/free.log", len(LOG), LOG) == 12
+        threads.share.add(0.2, 2.0)
+        assert await choice.level("logs/busy.log", len(LOG), LOG) == 6
+    finally:
+        await threads.close()
+
+
+def test_work_of_the_threads_tells_their_share(threads: Threads) -> None:
+    threads.share = Share()
+    threads.encode_now(LOG * 8, 9)
+    assert 0 < threads.share.value <= 1
+    assert threads.free == pytest.approx(threads.count * threads.share.value)
 
 
 def test_a_class_most_of_which_does_not_shrink_goes_plain() -> None:
