@@ -26,7 +26,9 @@ _UNITS = frozenset({".service", ".socket", ".timer", ".mount", ".path", ".slice"
 _SCRIPTS = frozenset({".sh", ".bash", ".sbatch", ".slurm"})
 _INI = frozenset({".ini", ".cfg", ".properties"})
 _ENV_LINE = re.compile(r"(\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*[=:]\s*)(.*?)(\s*)$", re.DOTALL)
-_PLAIN = re.compile(r"[A-Za-z0-9_./$][A-Za-z0-9_./:@%+=,$ -]*[A-Za-z0-9_./%+=-]|[A-Za-z0-9_./]")
+# A colon ends a key, the one of a URL does not.
+_OPTION = re.compile(r"(\s*([^=:\s][^=:]*?)\s*(?:=|:(?!//))\s*)(.*?)(\s*)$", re.DOTALL)
+_PLAIN = re.compile(r"(?:-+(?=[A-Za-z0-9]))?[A-Za-z0-9_./$][A-Za-z0-9_./:@%+=,$ -]*[A-Za-z0-9_./%+=-]|[A-Za-z0-9_./]")
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")  # an anchor, a tag: they stand before a scalar and in its span
 _NOT_TEXT = re.compile(r"(?i)true|false|yes|no|on|off|null|~|[-+.0-9][0-9_.eE+-]*|0x[0-9a-f]+")
 
@@ -40,7 +42,7 @@ class BadFormat(ValueError):
 
 
 def format_of(name: str, text: str) -> str:
-    """`env`, `ini`, `script`, `yaml`, `json`, `toml`; empty where it is none that is written anew."""
+    """`env`, `ini`, `unit`, `script`, `yaml`, `json`, `toml`; empty where it is none that is written anew."""
     path = PurePosixPath(name)
     base, suffix = path.name.lower(), path.suffix.lower()
     if suffix in (".yaml", ".yml"):
@@ -49,7 +51,9 @@ def format_of(name: str, text: str) -> str:
         return suffix[1:]
     if base.startswith(".env") or suffix == ".env" or base == "environment":
         return "env"
-    if suffix in _UNITS or suffix in _INI or base in (".editorconfig", ".npmrc", "config", "credentials"):
+    if suffix in _UNITS:
+        return "unit"
+    if suffix in _INI or base in (".editorconfig", ".npmrc", "config", "credentials"):
         return "ini"
     if suffix in _SCRIPTS or text.startswith("#!"):
         return "script"
@@ -64,6 +68,7 @@ def edit(name: str, text: str, change: Change) -> str:
         "toml": _edit_toml,
         "env": _edit_env,
         "ini": _edit_ini,
+        "unit": _edit_unit,
         "script": _edit_script,
     }
     kind = format_of(name, text)
@@ -110,23 +115,45 @@ def _without_comment(value: str) -> tuple[str, str]:
 
 
 def _edit_ini(text: str, change: Change) -> str:
+    return _edit_options(text, change, may_go_on=False)
+
+
+def _edit_unit(text: str, change: Change) -> str:
+    """systemd's: a line that ends in a backslash goes on in the next, comments in between apart (systemd.syntax(7))."""
+    return _edit_options(text, change, may_go_on=True)
+
+
+def _edit_options(text: str, change: Change, *, may_go_on: bool) -> str:
     out, section = [], ""
+    name, goes_on = "", False  # the option that the line before belongs to, whether this line does too
     for line in text.splitlines(keepends=True):
         stripped = line.strip()
-        if stripped.startswith(("#", ";")) or not stripped:
+        if stripped.startswith(("#", ";")):
+            out.append(line)
+            continue
+        belongs, goes_on = goes_on, may_go_on and stripped.endswith("\\")
+        if belongs:
+            body = line.rstrip("\r\n")
+            out.append(_option(name, body, change) + line[len(body) :])
+        elif not stripped:
             out.append(line)
         elif stripped.startswith("[") and stripped.endswith("]"):
             section = stripped[1:-1]
             out.append(line)
-        elif (match := re.match(r"(\s*([^=:\s][^=:]*?)\s*[=:]\s*)(.*?)(\s*)$", line, re.DOTALL)) is not None:
+        elif (match := _OPTION.match(line)) is not None:
             head, key, value, tail = match.groups()
             name = f"{section}.{key}" if section else key
-            changed = _pairs(value, change) if key in ("Environment", "PassEnvironment") else change(name, value)
+            changed = _option(name, value, change)
             out.append(f"{head}{changed}{tail}" if changed != value else line)
         else:
             body = line.rstrip("\r\n")
             out.append(change(section, body) + line[len(body) :])
     return "".join(out)
+
+
+def _option(name: str, value: str, change: Change) -> str:
+    is_environment = name.rpartition(".")[2] in ("Environment", "PassEnvironment")
+    return _pairs(value, change) if is_environment else change(name, value)
 
 
 def _pairs(value: str, change: Change) -> str:
@@ -186,8 +213,8 @@ def _edit_yaml(text: str, change: Change) -> str:
     edits: list[tuple[int, int, str]] = []
     seen: set[int] = set()
     for node in documents:
-        for key, scalar in _scalars(node, "", seen):
-            new = change(key, scalar.value)
+        for key, head, scalar in _scalars(node, "", seen):
+            new = head + change(key, scalar.value[len(head) :])
             if new != scalar.value:
                 start, end = scalar.start_mark.index, scalar.end_mark.index
                 start += len(_PROPERTIES.match(text[start:end])[0])  # type: ignore[index]
@@ -195,26 +222,28 @@ def _edit_yaml(text: str, change: Change) -> str:
     return _with(text, edits)
 
 
-def _scalars(node: Node | None, path: str, seen: set[int]) -> Iterator[tuple[str, ScalarNode]]:
-    """Each scalar that is a value, once: an alias leads to what was seen already. Kubernetes' `- {name: X, value: …}` is named X."""
+def _scalars(node: Node | None, path: str, seen: set[int]) -> Iterator[tuple[str, str, ScalarNode]]:
+    """Each scalar that is a value, once: an alias leads to what was seen already. Kubernetes' `- {name: X, value: …}` is named X, and so is compose's
+    `- X=…`, whose `X=` is the second of the three: it stands before the value and stays."""
     if node is None or id(node) in seen:
         return
     seen.add(id(node))
     if isinstance(node, ScalarNode):
-        yield path, node
+        yield path, "", node
     elif isinstance(node, SequenceNode):
         for item in node.value:
-            if isinstance(item, ScalarNode) and "=" in item.value and re.match(r"[A-Za-z_][A-Za-z0-9_]*=", item.value):
-                yield f"{path}.{item.value.partition('=')[0]}=", item
+            named = re.match(r"([A-Za-z_][A-Za-z0-9_]*)=", item.value) if isinstance(item, ScalarNode) else None
+            if named is not None and item.style not in ("|", ">"):
+                yield f"{path}.{named[1]}", named[0], item
             else:
                 yield from _scalars(item, path, seen)
     elif isinstance(node, MappingNode):
         pairs = {k.value: v for k, v in node.value if isinstance(k, ScalarNode)}
         name = pairs.get("name")
-        named = isinstance(name, ScalarNode) and "value" in pairs
+        is_named = isinstance(name, ScalarNode) and "value" in pairs
         for key, value in node.value:
             step = str(key.value) if isinstance(key, ScalarNode) else ""
-            inner = str(name.value) if named and step == "value" and isinstance(name, ScalarNode) else step
+            inner = str(name.value) if is_named and step == "value" and isinstance(name, ScalarNode) else step
             yield from _scalars(value, f"{path}.{inner}" if path else inner, seen)
 
 
@@ -229,6 +258,7 @@ def _as_yaml(raw: str, node: ScalarNode, new: str, key: str, change: Change) -> 
         node.style == '"'
         or not _PLAIN.fullmatch(new)
         or ": " in new
+        or ("," in new and "," not in raw)  # it may stand in a flow, where a comma ends it
         or (_NOT_TEXT.fullmatch(new) and not _NOT_TEXT.fullmatch(node.value))
     ):
         return _quoted(new)

@@ -6,6 +6,7 @@ All is worked out in memory first; what is written is whole or not there. A file
 from __future__ import annotations
 
 import difflib
+import json
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pathlib import Path
 from backends.errors import CouldNot, RefusedByRule
 from backends.escape import plain
 from backends.listed import listed
-from backends.plan.literals import credential_in, without_credentials
+from backends.plan.literals import HIDDEN, credential_in, without_credentials
 from backends.plan.models import ConfigTree
 from backends.reconfigure.formats import BadFormat, edit, format_of
 from backends.reconfigure.mapping import Mapping
@@ -22,7 +23,7 @@ from backends.whole_file import write_whole
 
 MOST_FILES = 20_000
 LARGEST = 4 << 20  # bytes of a file
-_SECRET_NAMES = ("secret", "passw", "token", "apikey", "api_key", "credential", "private")
+_SECRET_NAMES = ("secret", "passw", "token", "apikey", "_key", "-key", "credential", "private")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,9 @@ class Rewritten:
     data: bytes
     format: str = ""
     reason: str = ""
+    secrets: frozenset[str] = field(
+        default=frozenset(), repr=False
+    )  # values whose name says that they are: hidden wherever they stand
 
     @property
     def is_changed(self) -> bool:
@@ -58,7 +62,7 @@ class Rewritten:
         lines = difflib.unified_diff(
             self.old.splitlines(), self.new.splitlines(), plain(str(self.source)), plain(str(self.target)), lineterm="", n=1
         )
-        return [_shown(line) for line in lines]
+        return [_shown(line, self.secrets) for line in lines]
 
 
 @dataclass(slots=True)
@@ -140,13 +144,20 @@ def _one(path: Path, target: Path, mapping: Mapping, outcome: Outcome) -> Rewrit
     if "\0" in text:
         return Rewritten(path, target, mode, None, None, data, reason="not text")
     kind = format_of(path.name, text)
+    secrets: set[str] = set()
+
+    def change(key: str, value: str) -> str:
+        changed = mapping.change(key, value)
+        secrets.update(one for one in (value, changed) if _is_secret(key, one))
+        return changed
+
     try:
-        new = edit(path.name, text, mapping.change)
+        new = edit(path.name, text, change)
     except BadFormat as error:
         outcome.left.append(Left(f"{target}:{error.line}" if error.line else str(target), "format", f"{error}: not changed"))
         new = text
     _look(target, new, mapping, outcome)
-    return Rewritten(path, target, mode, text, new, new.encode("utf-8"), kind)
+    return Rewritten(path, target, mode, text, new, new.encode("utf-8"), kind, secrets=frozenset(secrets))
 
 
 def _look(target: Path, text: str, mapping: Mapping, outcome: Outcome) -> None:
@@ -157,13 +168,23 @@ def _look(target: Path, text: str, mapping: Mapping, outcome: Outcome) -> None:
             outcome.left.append(Left(where, "credential", f"{kind}: put a reference or a variable in its place"))
 
 
-def _shown(line: str) -> str:
+def _is_secret(key: str, value: str) -> bool:
+    """By the last name of where it stands; a reference is none."""
+    name = key.rpartition(".")[2].lower()
+    return len(value) > 2 and "${" not in value and any(word in name for word in _SECRET_NAMES)
+
+
+def _shown(line: str, secrets: frozenset[str]) -> str:
     """A line of a diff: what a name says is a secret is hidden, and what looks like one."""
+    for value in secrets:
+        for piece in value.splitlines():
+            for written in {piece.strip(), json.dumps(piece.strip())[1:-1]} - {""}:
+                line = line.replace(written, HIDDEN)
     head, equals, _ = line.partition("=")
     if not equals:
         head, equals, _ = line.partition(":")
     if equals and any(word in head.lower() for word in _SECRET_NAMES) and "${" not in line:
-        line = f"{head}{equals} …hidden…"
+        line = f"{head}{equals} {HIDDEN}"
     return plain(without_credentials(line))
 
 

@@ -87,7 +87,7 @@ def test_where_nothing_is_changed_nothing_changes(name: str, text: str, _: str) 
     [
         (".env", "DATABASE_URL=x\n", ["DATABASE_URL"]),
         ("a.ini", "[db]\nhost=x\n", ["db.host"]),
-        ("a.yaml", "env:\n  - name: DB\n    value: x\nargs: [A=b]\n", ["env.name", "env.DB", "args.A="]),
+        ("a.yaml", "env:\n  - name: DB\n    value: x\nargs: [A=b]\n", ["env.name", "env.DB", "args.A"]),
         ("a.json", '{"a": {"b": ["x"]}}', ["a.b"]),
         ("a.toml", '[a]\nb = "x"\n', ["a.b"]),
         ("a.sh", "export A=x\n", ["A"]),
