@@ -18,10 +18,12 @@ from console.output import command_body, emit_json, json_option, say, state_opti
 
 if TYPE_CHECKING:
     from backends.plan.models import Load, Plan, Workload
+    from backends.probes.load.course import Course
     from backends.probes.load.run import LoadPlan, LoadRun, SliceDone
     from backends.probes.load.side import Slice
     from backends.vocabulary import SideName
 
+SIDE_NAMES: tuple[SideName, ...] = ("legacy", "target")
 LONGEST_SLICE, SHORTEST_SLICE = 10.0, 1.0  # seconds
 SEED = 20260101
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
@@ -84,16 +86,16 @@ def command(
     requests = {name: asdict(r) | {"body": r.body.hex()} for name, r in made.requests.items()}
     asked = {"requests": requests, "rate": per_second, "constant": constant, "speed": speed, "replay": load.replay}
     kept = Kept(state_dir_of(state_dir, checked.plan.name) / f"load-{spec.name}.jsonl", asked, made.slice_seconds)
-    done = kept.open(resume=resume)
-    skip = done[-1].at + made.slice_seconds if done else 0.0
-    schedule = _schedule(load, checked.base, per_second, constant=constant, speed=speed)
+    course = kept.open(resume=resume)
+    skip = course.last_at + made.slice_seconds if course.last_at is not None else 0.0
+    schedule = _schedule(load, checked.base, per_second, constant=constant, speed=speed, skip=skip)
     loading = LoadRun(_with_skip(made, skip), schedule, SEED)
     began = time.monotonic()
 
     async def main() -> None:
         async for one in loading.run():
             await asyncio.to_thread(kept.add, one)
-            done.append(one)
+            course.add(one)
             _tell(one, skip + time.monotonic() - began, seconds)
 
     code = 0
@@ -103,7 +105,7 @@ def command(
         code = 130
     finally:
         kept.close()
-    result = as_object(spec.name, per_second, done, loading)
+    result = as_object(spec.name, per_second, course, loading)
     if as_json:
         emit_json(result)
     else:
@@ -162,10 +164,9 @@ def planned(load: Load, base: Path, side: str, *, rate: float | None, seconds: f
     body = resolve(load.body, base=base).encode() if load.body is not None else b""
     if body and "content-type" not in headers:
         headers["content-type"] = ("Content-Type", "application/json" if body.lstrip().startswith(b"{") else "text/plain")
-    wanted: tuple[SideName, ...] = ("legacy", "target")
     requests = {
         name: Request(load.legacy if name == "legacy" else load.target, load.method, tuple(headers.values()), body)
-        for name in wanted
+        for name in SIDE_NAMES
         if side in ("both", name)
     }
     return LoadPlan(
@@ -185,7 +186,7 @@ def _with_skip(plan: LoadPlan, skip: float) -> LoadPlan:
     return replace(plan, skip=skip)
 
 
-def _schedule(load: Load, base: Path, rate: float, *, constant: bool, speed: float) -> Any:
+def _schedule(load: Load, base: Path, rate: float, *, constant: bool, speed: float, skip: float) -> Any:
     from backends.probes.load import schedule
 
     if load.replay is not None:
@@ -193,18 +194,12 @@ def _schedule(load: Load, base: Path, rate: float, *, constant: bool, speed: flo
         if not path.is_file():
             raise UsageError(f"there is no recorded traffic at {plain(str(path))}", where="workloads[].load.replay")
         return schedule.recorded(path, speed)
-    return schedule.constant(rate) if constant else schedule.poisson(rate, SEED)
+    return schedule.constant(rate, since=skip) if constant else schedule.poisson(rate, SEED, since=skip)
 
 
-def as_object(name: str, rate: float, done: list[SliceDone], loading: LoadRun) -> dict[str, Any]:
+def as_object(name: str, rate: float, course: Course, loading: LoadRun) -> dict[str, Any]:
     """The result, as JSON has it. Times in seconds, ratios target / legacy."""
-    from backends.probes.load.side import together
-
-    sides: dict[str, dict[str, Any]] = {}
-    for side in ("legacy", "target"):
-        slices = [one.sides[side] for one in done if side in one.sides]
-        if slices:
-            sides[side] = _side_object(together(slices))
+    sides = {str(side): _side_object(course.whole[side]) for side in SIDE_NAMES if side in course.whole}
     answers = loading.answers
     good = all(not side["errors"] for side in sides.values()) and answers.differed == 0
     out: dict[str, Any] = {"workload": name, "rate": rate, "ok": good and bool(sides), "sides": sides}
@@ -214,16 +209,7 @@ def as_object(name: str, rate: float, done: list[SliceDone], loading: LoadRun) -
         pairs = ((sides[side]["latency"] or {}).get("p99") for side in ("legacy", "target"))
         old, new = pairs
         out["p99_ratio"] = new / old if old and new else None
-    out["slices"] = [
-        {
-            "at": one.at,
-            "sides": {
-                side: {"sent": s.sent, "p99": s.latency.quantile(0.99), "errors": sum(s.errors.values())}
-                for side, s in one.sides.items()
-            },
-        }
-        for one in done
-    ]
+    out["slices"] = course.slices_json()
     return out
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from backends.probes.load.course import Course
 from backends.probes.load.run import LoadPlan, LoadRun
 from backends.probes.load.schedule import poisson
-from backends.probes.load.side import Request, together
+from backends.probes.load.side import Request
 from tests.peers.delay_server import DelayServer, delay_server
 
 RATE, SECONDS, TIMES = 5000.0, 10.0, 3
@@ -34,7 +35,10 @@ async def bench_load() -> None:
 async def _once(server: DelayServer, seed: int, cost: list[float], late: list[float], off: dict[float, list[float]]) -> None:
     began, cpu = time.monotonic(), time.process_time()
     run = LoadRun(LoadPlan({"legacy": Request(server.url + "/")}, SECONDS), poisson(RATE, seed))
-    found = together([done.sides["legacy"] async for done in run.run()])
+    course = Course()
+    async for done in run.run():
+        course.add(done)
+    found = course.whole["legacy"]
     cost.append((time.process_time() - cpu) / (time.monotonic() - began))
     if found.errors:
         raise RuntimeError(f"requests failed: {dict(found.errors)}")

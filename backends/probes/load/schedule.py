@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Iterator
@@ -30,18 +31,18 @@ class Planned:
     body: bytes | None = None
 
 
-def constant(rate: float) -> Iterator[Planned]:
-    """One every 1/rate seconds."""
-    number = 0
+def constant(rate: float, *, since: float = 0.0) -> Iterator[Planned]:
+    """One every 1/rate seconds, from `since` on."""
+    number = math.ceil(since * rate)
     while True:
         yield Planned(number / rate)
         number += 1
 
 
-def poisson(rate: float, seed: int) -> Iterator[Planned]:
-    """Independent arrivals: gaps are exponential with mean 1/rate."""
-    chance = random.Random(seed)
-    at = 0.0
+def poisson(rate: float, seed: int, *, since: float = 0.0) -> Iterator[Planned]:
+    """Independent arrivals from `since` on: gaps are exponential with mean 1/rate, whatever came before."""
+    chance = random.Random(f"{seed} {since}") if since else random.Random(seed)
+    at = since
     while True:
         at += chance.expovariate(rate)
         yield Planned(at)

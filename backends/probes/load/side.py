@@ -75,6 +75,15 @@ class Slice:
     statuses: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
 
+    def add(self, other: Slice) -> None:
+        """Another span's figures to these."""
+        for name in _HISTOGRAMS:
+            getattr(self, name).merge(getattr(other, name))
+        self.tokens += other.tokens
+        self.sent += other.sent
+        self.statuses.update(other.statuses)
+        self.errors.update(other.errors)
+
     def as_json(self) -> dict[str, Any]:
         histograms = {name: getattr(self, name).as_json() for name in _HISTOGRAMS}
         return histograms | {
@@ -96,19 +105,6 @@ class Slice:
 
 
 _HISTOGRAMS = ("latency", "late", "first_token", "between_tokens")
-
-
-def together(slices: list[Slice]) -> Slice:
-    """All of several as one."""
-    out = Slice()
-    for one in slices:
-        for name in _HISTOGRAMS:
-            getattr(out, name).merge(getattr(one, name))
-        out.tokens += one.tokens
-        out.sent += one.sent
-        out.statuses.update(one.statuses)
-        out.errors.update(one.errors)
-    return out
 
 
 class Side:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import math
 import random
 import signal
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,12 +19,13 @@ from hypothesis import strategies as st
 
 from backends.errors import CouldNot, UsageError
 from backends.histogram import Histogram
-from backends.probes.load.answers import Sameness, difference
+from backends.probes.load.answers import MOST_WAITING, Answers, Sameness, difference
 from backends.probes.load.connection import Connection, Exchange
+from backends.probes.load.course import Course
 from backends.probes.load.kept import Kept
 from backends.probes.load.run import LoadPlan, LoadRun, SliceDone
 from backends.probes.load.schedule import constant, poisson, recorded
-from backends.probes.load.side import Request, Slice, Wire, together
+from backends.probes.load.side import Request, Slice, Wire
 from tests.peers.certificate import make_certificate
 from tests.peers.delay_server import DelayServer, delay_server
 from tests.peers.process import free_ports
@@ -41,7 +44,10 @@ async def all_of(run: LoadRun) -> list[SliceDone]:
 
 
 def whole(done: list[SliceDone], side: str = "legacy") -> Slice:
-    return together([one.sides[side] for one in done])  # type: ignore[index]
+    course = Course()
+    for one in done:
+        course.add(one)
+    return course.whole[side]  # type: ignore[index]
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=200), st.floats(0.01, 1))
@@ -277,20 +283,81 @@ async def test_an_answer_that_ends_too_soon_is_lost_and_one_without_a_length_is_
 
 def test_slices_on_disk_are_gone_on_with_and_a_torn_line_is_left(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "load.jsonl", {"rate": 1}, 10.0)
-    assert kept.open(resume=False) == []
+    assert kept.open(resume=False).last_at is None
     one = Slice(sent=3)
     one.latency.record(0.25)
     kept.add(SliceDone(0.0, {"legacy": one}))
     kept.close()
     with kept.path.open("ab") as file:
         file.write(b'{"at": 10.0, "sides": {"leg')
-    [done] = kept.open(resume=True)
+    course = kept.open(resume=True)
     kept.close()
-    assert (done.at, done.sides["legacy"].sent, done.sides["legacy"].latency.count) == (0.0, 3, 1)
+    assert (course.last_at, course.whole["legacy"].sent, course.whole["legacy"].latency.count) == (0.0, 3, 1)
     with pytest.raises(CouldNot, match="something else"):
         Kept(kept.path, {"rate": 2}, 10.0).open(resume=True)
     with pytest.raises(CouldNot, match="no run"):
         Kept(tmp_path / "absent", {}, 10.0).open(resume=True)
+
+
+DAY = range(0, 86400, 100)  # each of them ten seconds long: a tenth of the day tells as much
+
+
+def slices_of(chance: random.Random) -> dict[str, Slice]:
+    """Ten seconds of both sides: latencies in 12 places of thousands."""
+    sides = {side: Slice(sent=1000) for side in ("legacy", "target")}
+    for one in sides.values():
+        for _ in range(12):
+            one.latency.record(chance.lognormvariate(-3, 0.5))
+    return sides
+
+
+def test_a_day_of_load_takes_no_more_memory_than_its_first_hour(tmp_path: Path) -> None:
+    chance, course = random.Random(1), Course()
+    made = [slices_of(chance) for _ in range(16)]
+    kept = Kept(tmp_path / "load.jsonl", {}, 10.0)
+    kept.open(resume=False)
+    tracemalloc.start()
+    try:
+        held = {}
+        for at in DAY:
+            done = SliceDone(at, made[at // 100 % 16])  # type: ignore[arg-type]
+            course.add(done)
+            if at % 1200 == 0:  # each is synced to the disk
+                kept.add(done)
+            if at in (3600, DAY[-1]):
+                held[at] = tracemalloc.get_traced_memory()[0]
+        kept.close()
+        written = kept.path.read_bytes().split(b"\n", 1)[1]
+        with kept.path.open("ab") as file:
+            file.write(written * 3)
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        again = Kept(kept.path, {}, 10.0)
+        last_at = again.open(resume=True).last_at
+        again.close()
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert held[DAY[-1]] - held[3600] < 1000 * len(DAY), "in brief: under a kilobyte a slice"
+    assert peak < 1000 * 4 * len(DAY[::12]) + 50_000, "in brief there too: whole slices take ten times that"
+    assert course.whole["target"].sent == 1000 * len(DAY)
+    assert (len(course.slices), last_at) == (len(DAY), DAY[-1] - DAY[-1] % 1200)
+
+
+def test_answers_that_wait_for_a_side_that_never_comes_are_bounded() -> None:
+    answers = Answers(Sameness())
+    for index in range(3 * MOST_WAITING):
+        answers.take("legacy", Exchange(index, 0.0, keep=True, stream=False))
+    assert len(answers._waiting) == MOST_WAITING
+
+
+def test_a_run_that_goes_on_does_not_walk_through_what_is_done() -> None:
+    late = 23 * 3600.0
+    first = next(poisson(5000, 1, since=late))
+    assert late < first.at < late + 0.01
+    assert next(constant(3, since=late + 0.1)).at == pytest.approx(late + 1 / 3)
+    gaps = [planned.at for planned in itertools.islice(poisson(100, 7, since=late), 2000)]
+    assert 15 < gaps[-1] - late < 25
 
 
 def plan_of(tmp_path: Path, legacy: DelayServer, target: DelayServer, path: str = "/now") -> Path:
@@ -342,7 +409,9 @@ async def test_an_interrupted_load_goes_on_from_where_it_was(server: DelayServer
     process = await asyncio.create_subprocess_exec(*argv, "--resume", stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     found = json.loads(out)
-    assert [one["at"] for one in found["slices"]] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert [one["at"] for one in found["slices"]][:5] == [0.0, 1.0, 2.0, 3.0, 4.0], (
+        "a sixth holds what was answered after the end"
+    )
     assert found["sides"]["legacy"]["sent"] > 70, "those before the interruption count too"
 
 
