@@ -369,7 +369,7 @@ class HostView(Model):
     period: float = 1.0
     driver: str | None = None
     cuda: str | None = None
-    source: str = ""  # what tells of the GPUs: agent, nvidia-smi, nvidia-smi -q -x, dcgm-exporter, nvml, rocm-smi
+    source: str = ""  # what tells of the GPUs: agent, nvidia-smi, nvidia-smi -q -x, dcgm-exporter, nvml, amd-smi, rocm-smi
     alarms: tuple[str, ...] = ()  # of the host itself: clock, disks
     sums: GpuSums | None = None
     machine: MachineView | None = None

@@ -143,6 +143,7 @@ _STATUSES = (
     (4, "no_permission", "nvidia-smi has no permission", "check the rights of /dev/nvidia*"),
     (9, "no_driver", "no NVIDIA driver", _NO_DRIVER),
     (12, "no_library", "the NVML library is missing", "install the driver's user-space part"),
+    (14, "inforom", "the infoROM of a GPU is corrupted", "nvidia-smi names it; its figures hold, the board is to be exchanged"),
     (15, "gpu_lost", "a GPU is lost", _GONE),
     (16, "gpu_reset", "a GPU requires a reset", "drain it, then nvidia-smi --gpu-reset"),
     (18, "driver_mismatch", "driver and library differ", _REBOOT),

@@ -1,20 +1,21 @@
-"""A host's GPUs where our agent cannot run or reads none: nvidia-smi's own loop as rows, else as documents, dcgm-exporter, rocm-smi.
+"""A host's GPUs where our agent cannot run or reads none: nvidia-smi's own loop as rows, else as documents, dcgm-exporter, amd-smi, rocm-smi.
 
 Never a call a tick: with persistence mode off each call of nvidia-smi initialises the GPU (measured: 1.5 s at 75 W), and `-q -x` takes
-seconds on hosts of eight. So one long-lived loop a host; only rocm-smi, which has none, is asked every few seconds.
+seconds on hosts of eight. So one long-lived loop a host; only AMD's tools, which have none that ends with its channel, are asked every few
+seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import aiohttp
 
 from backends.errors import CouldNot, CutoverError
 from backends.escape import plain
-from backends.probes import rocm
+from backends.probes import amd, rocm
 from backends.probes.dcgm import parse_dcgm
 from backends.probes.gpus import FIELDS, GpuSample, Trouble, parse_heading, parse_row, query_argv, read_trouble, unknown_field
 from backends.probes.smi_xml import BadDocument, parse_xml
@@ -29,9 +30,11 @@ KEPT_WORDS = 2000
 FACTS_EVERY = 3600.0
 FACTS_TIMEOUT = 30.0
 RETRY_FIRST, RETRY_MOST = 0.5, 15.0
-SLOW_PERIOD = 5.0  # of documents, pages and rocm-smi
+SLOW_PERIOD = 5.0  # of documents, pages and AMD's tools
+STANDING_EVERY = 12  # of those periods: what of an AMD GPU stands still, and who works there
 MAX_DOCUMENT = 4 << 20
 _END = "</nvidia_smi_log>"
+_NO_JSON, _NO_ROCM = "no_amd_json", "no_rocm_smi"
 
 
 async def pause(wait: float, held: float) -> float:
@@ -83,7 +86,10 @@ class OtherSources:
             return None
         trouble = read_trouble(words, status)
         if trouble.code == "no_nvidia_smi" and self._watch.has_amd:
-            return await self._read_rocm()
+            trouble = await self._read_amd()
+            if trouble.code == _NO_JSON:
+                older = await self._read_rocm()
+                return trouble if older.code == _NO_ROCM else older
         return trouble
 
     # nvidia-smi, a row a GPU
@@ -163,6 +169,34 @@ class OtherSources:
                 self._saw(gpus, "dcgm-exporter")
                 await asyncio.sleep(max(self._period, SLOW_PERIOD))
 
+    async def _read_amd(self) -> Trouble:
+        """By amd-smi; `_NO_JSON` where the host has only the older rocm-smi, or an amd-smi that gives nothing."""
+        standing: tuple[amd.Rows, amd.Rows, amd.Rows] = {}, {}, {}
+        asked = 0
+        while True:
+            result = await self._pool.run(self._host, amd.METRIC, timeout=FACTS_TIMEOUT)
+            try:
+                metric = amd.rows_of(result.stdout.decode("utf-8", "backslashreplace"))
+            except amd.BadAnswer as error:
+                said = plain(result.stderr.decode("utf-8", "replace").strip()[-200:], 200)
+                words = f"amd-smi ended with {result.exit_status}: {said or error}"
+                return Trouble("amd_failed" if asked else _NO_JSON, words)
+            if not metric:
+                return Trouble("no_gpus", "amd-smi names no GPU (is it passed through to this host?)")
+            if asked % STANDING_EVERY == 0:
+                standing = (await self._amd_rows(amd.STATIC), await self._amd_rows(amd.LIST), await self._amd_rows(amd.PROCESS))
+            asked += 1
+            self._saw(amd.gpus_of(metric, *standing), "amd-smi")
+            await asyncio.sleep(max(self._period, SLOW_PERIOD))
+
+    async def _amd_rows(self, argv: Sequence[str]) -> amd.Rows:
+        """Rows of a question that not every amd-smi answers."""
+        result = await self._pool.run(self._host, argv, timeout=FACTS_TIMEOUT)
+        try:
+            return amd.rows_of(result.stdout.decode("utf-8", "backslashreplace"))
+        except amd.BadAnswer:
+            return {}
+
     async def _read_rocm(self) -> Trouble:
         while True:
             result = await self._pool.run(self._host, rocm.ARGV, timeout=FACTS_TIMEOUT)
@@ -170,7 +204,8 @@ class OtherSources:
             try:
                 _, gpus = rocm.parse_rocm(text)
             except rocm.BadAnswer as error:
-                return Trouble("rocm_failed", f"rocm-smi ended with {result.exit_status}: {error}")
+                code = _NO_ROCM if result.exit_status == 127 else "rocm_failed"
+                return Trouble(code, f"rocm-smi ended with {result.exit_status}: {error}")
             if not gpus:
                 return Trouble("no_gpus", "rocm-smi names no GPU (is it passed through to this host?)")
             self._saw(gpus, "rocm-smi")

@@ -129,7 +129,7 @@ class AgentReading:
         if sent is None or received is None or at is None:
             gpu.counters = gpu.rates = None
             return
-        before, gpu.counters = gpu.counters, (at, sent, received)
+        before, gpu.counters, gpu.rates = gpu.counters, (at, sent, received), None  # none where its clock or counters went back
         if before is not None and at > before[0] and sent >= before[1] and received >= before[2]:
             span = at - before[0]
             gpu.rates = (sent - before[1]) * 1024 / span, (received - before[2]) * 1024 / span

@@ -3,6 +3,7 @@
 import glob
 import os
 import pwd
+import re
 import socket
 import sys
 import time
@@ -89,6 +90,8 @@ class Host:
         }
 
 
+# The UID stands in the last part that names a pod: `kubepods-burstable-podUID.slice` of systemd's driver, `podUID` of cgroupfs.
+POD = re.compile(r"(?:^|-)pod([0-9a-f][0-9a-f_-]{7,60})(?:\.slice)?$")
 NETWORK_FILE_SYSTEMS = (
     "nfs",
     "nfs4",
@@ -132,10 +135,9 @@ def job_of(cgroup: str) -> "str | None":
         for part in parts:
             if part.startswith("job_") and part[4:].isdigit():
                 return "slurm " + part[4:]
-        for part in parts:
-            name = part[:-6] if part.endswith(".slice") else part
-            if "pod" in name and ("kubepods" in line):
-                return "pod " + name.rpartition("pod")[2].replace("_", "-")
+        pods = [found for found in map(POD.search, parts if "kubepods" in line else []) if found]
+        if pods:
+            return "pod " + pods[-1].group(1).replace("_", "-")
         for part in parts:
             if part.startswith("docker-"):
                 return "container " + part[7:19]

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from backends.probes.agent.host import job_of
 from backends.probes.agent_link import PARTS, agent_argv, program
 from backends.probes.fleet import GpuFleet
-from backends.probes.reading import AgentReading
+from backends.probes.reading import AgentReading, machine_alarms
 from backends.snapshot import HostView
 from backends.ssh.pool import SshPool
 from tests.peers.fake_nvml import GIB, FakeNvml, fake_nvml
@@ -67,7 +68,8 @@ def has_gpus(view: HostView) -> bool:
 
 
 async def test_every_value_of_nvml_arrives(pool: SshPool, sshd: OpenSsh, nvml: FakeNvml, smi: FakeSmi) -> None:
-    nvml.set(g0_compute=f"{os.getpid()}:{GIB}")
+    nvml.set(g0_compute=f"{os.getpid()}:{GIB}", g0_pages0=2, g0_pages1=1, g0_enc=7)
+    nvml.set(g1_mig=1, g1_maxmig=7, g111_uuid="MIG-2", g111_name="H100 MIG 1g.10gb", g111_total=10 * GIB, g111_used=GIB)
     async with following(pool, sshd) as fleet:
         view = await until(fleet, has_gpus)
         assert (view.driver, view.cuda, view.health, view.error) == ("570.124.06", "12.8", "live", None)
@@ -82,7 +84,13 @@ async def test_every_value_of_nvml_arrives(pool: SshPool, sshd: OpenSsh, nvml: F
             1755,
             1980,
         )
-        assert (detail.throttled, detail.ecc_corrected, detail.remapped_rows, detail.retired_pages) == (("power cap",), 3, 1, 0)
+        assert (detail.throttled, detail.ecc_corrected, detail.remapped_rows, detail.retired_pages) == (("power cap",), 3, 1, 3)
+        other = view.gpus[1].detail
+        assert other is not None
+        assert [(mig.uuid, mig.name, mig.memory_used, mig.memory_total) for mig in other.mig] == [
+            ("MIG-2", "H100 MIG 1g.10gb", GIB, 10 * GIB)
+        ]
+        assert (other.mig_mode, detail.mig, detail.encoder) == (True, (), 0.07)
         assert (detail.pcie_sent, detail.pcie_generation, detail.pcie_width) == (1_024_000.0, 5, 16)
         assert (detail.persistence, detail.compute_mode, detail.mig_mode, detail.fan) == (True, "default", False, None)
         assert detail.processes is not None
@@ -125,6 +133,36 @@ async def test_a_gpu_that_is_lost_is_an_alarm_and_comes_back(pool: SshPool, sshd
         assert view.gpus[0].alarm is None
         nvml.set(g1_xid=None, g1_lost=None)
         await until(fleet, lambda v: v.gpus[1].utilization == 0.55)
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "job"),
+    [
+        ("0::/system.slice/slurmstepd.scope/job_4711/step_0/user/task_0\n", "slurm 4711"),
+        ("4:memory:/slurm/uid_1000/job_17/step_batch\n0::/init.scope\n", "slurm 17"),
+        (
+            "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0d1e2f3a_1111_2222_3333_444455556666.slice"
+            "/cri-containerd-9f.scope\n",
+            "pod 0d1e2f3a-1111-2222-3333-444455556666",
+        ),
+        (
+            "11:devices:/kubepods/besteffort/pod0d1e2f3a-1111-2222-3333-444455556666/9f\n",
+            "pod 0d1e2f3a-1111-2222-3333-444455556666",
+        ),
+        (
+            "0::/kubepods.slice/kubepods-pod0123456789abcdef0123456789abcdef.slice/x.scope\n",
+            "pod 0123456789abcdef0123456789abcdef",
+        ),
+        ("0::/kubepods.slice/kubepods-burstable.slice\n", None),
+        ("0::/system.slice/docker-0123456789abcdef0123.scope\n", "container 0123456789ab"),
+        ("0::/system.slice/vllm.service\n", "unit vllm.service"),
+        ("0::/user.slice/user-1000.slice/session-3.scope\n", None),
+        ("0::/job_x/../\x1b[2J\n", None),
+        ("", None),
+    ],
+)
+def test_the_job_of_a_process_is_read_from_its_cgroup(cgroup: str, job: str | None) -> None:
+    assert job_of(cgroup) == job
 
 
 async def test_an_error_of_the_program_is_no_alarm_of_the_gpu(pool: SshPool, sshd: OpenSsh, nvml: FakeNvml) -> None:
@@ -257,6 +295,19 @@ def test_names_with_escapes_do_not_reach_the_terminal() -> None:
     assert detail.processes is not None
     shown = f"{sample.name}{detail.processes[0].command}{reading.machine().os}"
     assert "\x1b" not in shown
+
+
+def test_a_clock_that_jumps_back_gives_no_rate_and_one_ahead_is_an_alarm() -> None:
+    reading = AgentReading()
+    reading.take('{"cutover":1,"facts":{},"error":null}', 0)
+
+    def rate(at: float, counter: int) -> float | None:
+        reading.take(f'{{"t":{at},"n":1,"p":{{"g0":{{"nvtx":{counter},"nvrx":{counter}}}}}}}', 0)
+        return reading.samples()[0][1].nvlink_sent
+
+    assert [rate(100, 1000), rate(101, 2000), rate(41, 3000), rate(42, 4000), rate(43, 10)] == [None, 1024e3, None, 1024e3, None]
+    reading.take('{"ping":"100.0","t":160.2}', 100.2)
+    assert machine_alarms(reading.machine()) == ("clock 60.1 s ahead of ours: start chrony or systemd-timesyncd there",)
 
 
 def test_the_clock_is_told_by_the_fastest_answer() -> None:

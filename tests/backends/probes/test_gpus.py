@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from backends.escape import plain
 from backends.probes.gpus import FIELDS, parse_heading, parse_row, query_argv, read_trouble, unknown_field
+from backends.probes.xid import xid_words
 
 MIB = 1 << 20
 ROW = "3, GPU-5f, 550.90.07, 93, 19818, 81559, 631.95, 700.00, 59, NVIDIA H100 80GB HBM3"
@@ -246,6 +248,41 @@ def test_recorded_words_have_the_name_of_their_exit_code(recordings: Path) -> No
             assert read_trouble((folder / file).read_text(), int(line["code"])).code == names[int(line["code"])]
             assert read_trouble((folder / file).read_text(), 1).code == names[int(line["code"])]
     assert seen >= 5
+
+
+def test_a_recorded_unknown_error_is_no_figure_and_its_neighbours_are(recordings: Path) -> None:
+    (cells,) = recorded(recordings / "nvidia-smi" / "messages" / "unknown-error.csv")
+    assert cells["power.default_limit"] == "[Unknown Error]"
+    sample = parse_row(
+        ", ".join({"index": "0", **cells, "power.limit": cells["power.default_limit"]}.get(f, "[N/A]") for f in FIELDS)
+    )
+    assert sample is not None
+    assert (sample.utilization, sample.power_w, sample.power_limit_w, sample.temperature_c) == (1.0, 228.82, None, 56.0)
+
+
+def test_a_recorded_err_in_a_table_is_no_figure(recordings: Path) -> None:
+    text = (recordings / "nvidia-smi" / "messages" / "err-in-table-rows.txt").read_text()
+    found = re.search(r"(\S+) / 250W", text)
+    assert found is not None
+    sample = parse_row(with_cell("power.draw", found.group(1)))
+    assert sample is not None
+    assert sample.power_w is None
+
+
+def test_what_ended_with_a_corrupted_inforom_is_named(recordings: Path) -> None:
+    text = (recordings / "nvidia-smi" / "v100-x8-inforom-warning.table.txt").read_text()
+    assert read_trouble(text.splitlines()[-1], 14).code == "inforom"
+    assert parse_heading(text).driver
+
+
+@pytest.mark.parametrize(("file", "wanted"), [("messages/xid-79.kernel.log", {79}), ("dmesg.xid-119.log", {119})])
+def test_every_recorded_xid_is_an_alarm_with_its_cure(recordings: Path, file: str, wanted: set[int]) -> None:
+    text = (recordings / "nvidia-smi" / file).read_text()
+    assert {int(number) for number in re.findall(r"Xid \(PCI:[0-9a-f:]+\): (\d+)", text)} == wanted
+    for number in wanted:
+        assert re.fullmatch(rf"Xid {number}, .+: (drain|replace|reset).+", xid_words(number, alarms_only=True))
+    if 79 in wanted:
+        assert read_trouble(text, 1).code == "gpu_lost"
 
 
 def test_no_recording_breaks_the_parser(recordings: Path) -> None:

@@ -7,15 +7,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends.probes.amd import BadAnswer as NoAmdAnswer
+from backends.probes.amd import gpus_of, rows_of
 from backends.probes.dcgm import parse_dcgm
 from backends.probes.fleet import GpuFleet
 from backends.probes.other_sources import SLOW_PERIOD
@@ -82,6 +85,69 @@ ROCM = {
     },
     "system": {"Driver version": "6.3.6"},
 }
+
+
+# As amd-smi of ROCm 7.2 writes them: values with units, bare ones, "N/A"; ROCm 6 has the rows without `gpu_data`.
+AMD_METRIC = {
+    "gpu_data": [
+        {
+            "gpu": 0,
+            "usage": {
+                "gfx_activity": {"value": 94, "unit": "%"},
+                "umc_activity": {"value": 61, "unit": "%"},
+                "mm_activity": "N/A",
+                "vcn_activity": [{"value": 12, "unit": "%"}, "N/A"],
+            },
+            "power": {"socket_power": {"value": 612, "unit": "W"}, "gfx_voltage": "N/A", "throttle_status": "THROTTLED"},
+            "clock": {
+                "gfx_0": {
+                    "clk": {"value": 2105, "unit": "MHz"},
+                    "max_clk": {"value": 2100, "unit": "MHz"},
+                    "clk_locked": "DISABLED",
+                },
+                "mem_0": {"clk": {"value": 1300, "unit": "MHz"}},
+            },
+            "temperature": {"edge": "N/A", "hotspot": {"value": 71, "unit": "C"}, "mem": {"value": 58, "unit": "C"}},
+            "pcie": {"width": 16, "speed": {"value": 32, "unit": "GT/s"}, "bandwidth": {"value": 25, "unit": "Mb/s"}},
+            "ecc": {"total_correctable_count": 3, "total_uncorrectable_count": 0, "total_deferred_count": 0},
+            "fan": {"speed": "N/A", "usage": "N/A"},
+            "mem_usage": {"total_vram": {"value": 196592, "unit": "MB"}, "used_vram": {"value": 17153, "unit": "MB"}},
+        },
+        {
+            "gpu": 1,
+            "usage": {"gfx_activity": "N/A", "mm_activity": "N/A", "vcn_activity": "N/A"},
+            "power": {"socket_power": "N/A", "throttle_status": "UNTHROTTLED"},
+            "temperature": {"edge": {"value": 44, "unit": "C"}, "hotspot": "N/A"},
+            "ecc": {"total_correctable_count": "N/A", "total_uncorrectable_count": 2},
+            "mem_usage": "N/A",
+        },
+    ]
+}
+AMD_STATIC = {
+    "gpu_data": [
+        {
+            "gpu": index,
+            "asic": {"market_name": "AMD Instinct MI300X", "asic_serial": f"0x7a2{'ab'[index]}"},
+            "limit": {
+                "ppt0": {"max_power_limit": {"value": 750, "unit": "W"}, "socket_power_limit": {"value": 750, "unit": "W"}}
+            },
+            "driver": {"name": "amdgpu", "version": "6.12.12"},
+            "vram": {"type": "HBM3", "size": {"value": 196592, "unit": "MB"}},
+        }
+        for index in (0, 1)
+    ]
+}
+AMD_LIST = [{"gpu": 0, "bdf": "0000:05:00.0", "uuid": "e8ff74a1-0000-1000-8000-a1b2c3d4e5f6"}, {"gpu": 1, "uuid": "N/A"}]
+AMD_PROCESS = [
+    {
+        "gpu": 0,
+        "process_list": [
+            {"process_info": {"name": "rocm-agent", "pid": 12, "mem_usage": {"value": "N/A", "unit": "B"}}},
+            {"process_info": {"name": "python3", "pid": 4711, "memory_usage": {"vram_mem": {"value": 17179869184, "unit": "B"}}}},
+        ],
+    },
+    {"gpu": 1, "process_list": [{"process_info": "No running processes detected"}]},
+]
 
 
 def test_a_document_is_read_in_our_units() -> None:
@@ -159,6 +225,51 @@ def test_an_answer_of_rocm_is_read() -> None:
     assert (sample.memory_used, detail.memory_temperature_c, detail.clock_mhz) == (6750208, None, 300)
 
 
+def test_an_answer_of_amd_smi_is_read_and_what_it_does_not_know_is_none() -> None:
+    answers = [rows_of(json.dumps(answer)) for answer in (AMD_METRIC, AMD_STATIC, AMD_LIST, AMD_PROCESS)]
+    [(sample, detail), (other, bare)] = gpus_of(*answers)
+    shown = (sample.name, sample.driver, sample.utilization, sample.power_w, sample.power_limit_w, sample.temperature_c)
+    assert shown == ("AMD Instinct MI300X", "6.12.12", 0.94, 612.0, 750.0, 71.0)
+    assert (sample.memory_used, sample.memory_total) == (17153 * MIB, 196592 * MIB)
+    assert (detail.memory_utilization, detail.encoder, detail.memory_temperature_c) == (0.61, 0.12, 58.0)
+    assert (detail.clock_mhz, detail.clock_max_mhz, detail.memory_clock_mhz, detail.throttled) == (
+        2105,
+        2100,
+        1300,
+        ("throttled",),
+    )
+    assert (detail.ecc_corrected, detail.ecc_uncorrected, detail.pcie_generation, detail.pcie_width, detail.fan) == (
+        3,
+        0,
+        5,
+        16,
+        None,
+    )
+    assert detail.processes is not None
+    assert [(p.pid, p.memory, p.command) for p in detail.processes] == [(4711, 16 * GIB, "python3"), (12, None, "rocm-agent")]
+    assert (other.utilization, other.power_w, other.power_limit_w, other.temperature_c) == (None, None, 750.0, 44.0)
+    assert (other.uuid, bare.processes, bare.encoder, bare.throttled) == ("0x7a2b", (), None, ())
+
+
+def test_the_older_form_of_amd_smi_is_read_without_what_stands_still() -> None:
+    older = [
+        {
+            "gpu": 0,
+            "usage": {"gfx_activity": 50},
+            "power": {"average_socket_power": "90"},
+            "mem_usage": {"used_vram": {"value": 4}},
+        }
+    ]
+    [(sample, detail)] = gpus_of(rows_of(json.dumps(older)), {}, {}, {})
+    assert (sample.uuid, sample.utilization, sample.power_w, sample.memory_used, detail.processes) == (
+        "index 0",
+        0.5,
+        90.0,
+        4 * MIB,
+        None,
+    )
+
+
 def test_the_recorded_answer_of_rocm_is_read(recordings: Path) -> None:
     driver, gpus = parse_rocm((recordings / "nvidia-smi" / "rocm-smi.mi100.rocm602.json").read_text())
     assert driver == "6.3.6"
@@ -173,11 +284,13 @@ def test_rubbish_never_breaks_a_parser(text: str) -> None:
     for broken in (
         lambda: parse_xml(text),
         lambda: parse_rocm(text),
+        lambda: gpus_of(rows_of(text), {}, {}, {}),
+        lambda: gpus_of(rows_of(json.dumps([{"gpu": 0, "usage": text, "power": {"socket_power": text}}])), {}, {}, {}),
         lambda: parse_rocm('{"card0": {"GPU use (%)": ' + json.dumps(text) + "}}"),
     ):
         try:
             broken()
-        except (BadDocument, BadAnswer):
+        except (BadDocument, BadAnswer, NoAmdAnswer):
             continue
 
 
@@ -220,6 +333,39 @@ async def test_an_amd_host_shows_the_same_panel(
     assert (view.gpus[0].name, view.gpus[0].utilization, view.period) == ("Instinct MI100", 0.37, SLOW_PERIOD)
 
 
+async def test_an_amd_host_is_read_by_amd_smi_where_there_is_one(
+    pool: SshPool, sshd: OpenSsh, smi: FakeSmi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (smi.folder / "nvidia-smi").unlink()
+    for what, answer in (("metric", AMD_METRIC), ("static", AMD_STATIC), ("list", AMD_LIST), ("process", AMD_PROCESS)):
+        (smi.folder / f"{what}.json").write_text(json.dumps(answer))
+    (smi.folder / "amd-smi").write_text('#!/bin/sh\necho "WARNING: no permission for one file" \ncat "$(dirname "$0")/$1.json"\n')
+    (smi.folder / "amd-smi").chmod(0o755)
+    monkeypatch.setattr("backends.probes.watch.HostWatch.has_amd", property(lambda self: True))
+    async with following(pool, sshd.host()) as fleet:
+        view = await until(fleet, lambda v: v.source == "amd-smi" and len(v.gpus) == 2)
+    assert (view.driver, view.error, view.period) == ("6.12.12", None, SLOW_PERIOD)
+    assert (view.gpus[0].uuid, view.gpus[0].utilization, view.gpus[1].utilization) == (
+        "e8ff74a1-0000-1000-8000-a1b2c3d4e5f6",
+        0.94,
+        None,
+    )
+    assert view.gpus[1].alarm == "2 uncorrected ECC errors since the driver was loaded: results may be wrong; drain and reset it"
+
+
+async def test_an_amd_smi_that_fails_is_told_where_there_is_no_rocm_smi(
+    pool: SshPool, sshd: OpenSsh, smi: FakeSmi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (smi.folder / "nvidia-smi").unlink()
+    (smi.folder / "amd-smi").write_text("#!/bin/sh\necho 'AMD-SMI failed to initialise: is amdgpu loaded?' >&2\nexit 255\n")
+    (smi.folder / "amd-smi").chmod(0o755)
+    monkeypatch.setattr("backends.probes.watch.HostWatch.has_amd", property(lambda self: True))
+    async with following(pool, sshd.host()) as fleet:
+        view = await until(fleet, lambda v: bool(v.error) and "amd-smi" in str(v.error))
+    assert view.error == "amd-smi ended with 255: AMD-SMI failed to initialise: is amdgpu loaded?"
+    assert view.gpus == ()
+
+
 async def test_a_host_without_ssh_still_tells_by_dcgm(tmp_path: Path) -> None:
     async def page(request: web.Request) -> web.Response:
         return web.Response(text=DCGM)
@@ -243,7 +389,8 @@ async def test_a_host_without_ssh_still_tells_by_dcgm(tmp_path: Path) -> None:
 
 async def test_this_machine_is_read_by_pynvml(tmp_path: Path) -> None:
     nvml = fake_nvml(tmp_path / "nvml")
-    nvml.set(g1_lost=1, g0_compute=f"{os.getpid()}:{GIB}")
+    nvml.set(g1_lost=1, g0_compute=f"1:{GIB - 1}", g0_graphics=f"{os.getpid()}:{GIB}", g0_xid=63, g0_pages0=2, g0_pages1=1)
+    nvml.set(g0_mig=1, g0_maxmig=7, g100_uuid="MIG-1", g100_name="H100 MIG 1g.10gb", g100_total=10 * GIB, g100_used=GIB)
     program = [sys.executable, "-c", "from console.main import main; main()", "probe", "local", "--json"]
     env = {**os.environ, **nvml.env, "LD_LIBRARY_PATH": str(nvml.library.parent)}
     process = await asyncio.create_subprocess_exec(*program, env=env, stdout=asyncio.subprocess.PIPE)
@@ -253,7 +400,41 @@ async def test_this_machine_is_read_by_pynvml(tmp_path: Path) -> None:
     assert (host["source"], host["driver"], host["cuda"], host["health"]) == ("nvml", "570.124.06", "12.8", "live")
     gpu = host["gpus"][0]
     assert (gpu["utilization"], gpu["memory_used"], gpu["power_w"], gpu["throttled"]) == (0.55, 40 * GIB, 412.345, ["power cap"])
-    assert gpu["processes"][0]["pid"] == os.getpid()
+    assert [(p["pid"], p["memory"]) for p in gpu["processes"]] == [(os.getpid(), GIB), (1, GIB - 1)]
+    assert (gpu["memory_temperature_c"], gpu["retired_pages"], gpu["remapped_rows"], gpu["xid"]) == (72, 3, 1, 63)
+    assert gpu["mig"] == [{"uuid": "MIG-1", "name": "H100 MIG 1g.10gb", "memory_used": GIB, "memory_total": 10 * GIB}]
+    assert gpu["alarm"].startswith("Xid 63")
     assert host["machine"]["clock_offset"] == 0
     assert "lost" in host["gpus"][1]["alarm"]
     assert abs(time.time() - host["machine"]["boot_at"]) > 0
+
+
+async def test_this_machines_links_are_told_by_their_rate_and_a_lost_gpu_comes_back(tmp_path: Path) -> None:
+    nvml = fake_nvml(tmp_path / "nvml", gpus=1)
+    nvml.set(g0_lost=1)
+    program = [sys.executable, "-c", "from console.main import main; main()", "probe", "local", "--watch", "--json"]
+    env = {**os.environ, **nvml.env, "LD_LIBRARY_PATH": str(nvml.library.parent)}
+    process = await asyncio.create_subprocess_exec(*program, env=env, stdout=asyncio.subprocess.PIPE, limit=1 << 20)
+    assert process.stdout is not None
+
+    async def seen(wanted: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        assert process.stdout is not None
+        async with asyncio.timeout(40):
+            while True:
+                gpus = json.loads(await process.stdout.readline())["hosts"][0]["gpus"]
+                if gpus and wanted(gpus[0]):
+                    return dict(gpus[0])
+
+    try:
+        gone = await seen(lambda gpu: gpu["alarm"])
+        assert (gone["utilization"], "lost" in gone["alarm"]) == (None, True)
+        nvml.set(g0_lost=None)
+        back = await seen(lambda gpu: gpu["utilization"] == 0.55)
+        assert (back["alarm"], back["nvlink_sent"]) == (None, None), "a rate needs two readings"
+        nvml.set(g0_field138=(1 << 20) + 4096)
+        linked = await seen(lambda gpu: gpu["nvlink_sent"])
+        assert 0 < linked["nvlink_sent"] <= 4096 * 1024 * 2
+        assert linked["nvlink_received"] == 0
+    finally:
+        process.terminate()
+        await process.communicate()
