@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from backends.errors import UsageError
 from backends.escape import plain
+from console.commands.accept_new import accept_keys, accept_option
 from console.commands.transfer_bar import plan_pool, run, with_ssh
 from console.output import command_body, emit_json, json_option, say, tell
 
@@ -29,17 +31,26 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 @click.option(
     "--live", is_flag=True, help="Ask both sides too: hosts, GPUs, drivers, stores, routes, secrets. Changes nothing there."
 )
+@accept_option
 @json_option
 @with_ssh
 @command_body
-def command(plan: Path, live: bool, as_json: bool, ssh_config: str | None, known_hosts: str | None) -> int:
+def command(
+    plan: Path, live: bool, accepted: tuple[str, ...], as_json: bool, ssh_config: str | None, known_hosts: str | None
+) -> int:
     """Check the plan file PLAN: syntax, references, units, contradictions, all at once.
 
     Without --live no secret is resolved and nothing is contacted. With it a plan that has errors is not looked at any further.
     """
+    if accepted and not live:
+        raise UsageError(
+            "--accept-new asks the host for its key: it goes with --live", hint=f"cutover check {plain(str(plan))} --live"
+        )
     from backends.plan.load import check_plan, require_read
 
     checked = require_read(check_plan(plan))
+    if accepted and checked.is_good:
+        _accept(checked, accepted, ssh_config, known_hosts)
     looked = _look(checked, ssh_config, known_hosts) if live and checked.is_good else None
     if as_json:
         emit_json(as_object(checked, looked))
@@ -49,6 +60,14 @@ def command(plan: Path, live: bool, as_json: bool, ssh_config: str | None, known
     if live and looked is None:
         tell("cutover: the plan has errors: neither side was asked")
     return 0 if checked.is_good and (looked is None or looked.is_good) else 1
+
+
+def _accept(checked: CheckedPlan, accepted: tuple[str, ...], ssh_config: str | None, known_hosts: str | None) -> None:
+    from backends.probes.hosts import ssh_hosts, ssh_settings
+
+    assert checked.plan is not None
+    settings = ssh_settings(checked.plan, checked.path.absolute().parent).over(ssh_config, known_hosts)
+    run(accept_keys(settings, [host for _, host in ssh_hosts(checked.plan)], accepted))
 
 
 def _look(checked: CheckedPlan, ssh_config: str | None, known_hosts: str | None) -> Looked:

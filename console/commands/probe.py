@@ -12,6 +12,7 @@ import click
 
 from backends.errors import UsageError
 from backends.escape import plain
+from console.commands.accept_new import accept_keys, accept_option
 from console.commands.probe_endpoints import ask_endpoints
 from console.commands.transfer_bar import run, with_ssh
 from console.output import command_body, emit_json, json_option
@@ -39,10 +40,7 @@ WATCH_SECONDS = 1.0
 @click.option(
     "--timeout", type=click.FloatRange(min=0.1, max=60), default=5.0, show_default=True, help="Of an endpoint, seconds."
 )
-@click.option(
-    "--accept-new", "accepted", multiple=True, metavar="HOST",
-    help="First add the key of this host to known_hosts, where it is new; its fingerprint is shown.",
-)  # fmt: skip
+@accept_option
 @click.option("--watch", is_flag=True, help="Go on, once a second, until interrupted.")
 @json_option
 @with_ssh
@@ -66,7 +64,7 @@ def command(
     settings, hosts, has_sides = _chosen(what) if what else _nobody()
     settings = settings.over(ssh_config, known_hosts)
     if accepted:
-        run(_accept(settings, hosts, accepted))
+        run(accept_keys(settings, [host for _, host in hosts], accepted))
     if endpoints:
         return ask_endpoints(endpoints, timeout, settings, hosts, as_json=as_json)
     found: list[HostView] = []
@@ -189,23 +187,6 @@ async def _once(settings: SshSettings, hosts: tuple[tuple[SideName, SshHost], ..
 
     async with SshPool(settings, [host for _, host in hosts]) as pool:
         found.extend(await probe_hosts(pool, hosts))
-
-
-async def _accept(settings: SshSettings, hosts: tuple[tuple[SideName, SshHost], ...], accepted: tuple[str, ...]) -> None:
-    """Take the keys of these hosts into known_hosts. Raises before the first for which that may not be."""
-    from backends.ssh.accept import add_key, added_words, ask_key
-    from backends.ssh.models import parse_destination
-    from backends.ssh.pool import SshPool
-
-    named = {host.name: host for _, host in hosts}
-    asked = [named.get(name) or parse_destination(name, name) for name in dict.fromkeys(accepted)]  # a jump host, say
-    async with SshPool(settings, [*named.values(), *asked]) as pool:
-        for name in dict.fromkeys(accepted):
-            key = await ask_key(pool, name)
-            if key is None or not await asyncio.to_thread(add_key, key):
-                click.echo(f"{plain(name)}: its key is known already", err=True)
-            else:
-                click.echo(added_words(key), err=True)
 
 
 async def _watch(settings: SshSettings, hosts: tuple[tuple[SideName, SshHost], ...], *, has_sides: bool, as_json: bool) -> None:

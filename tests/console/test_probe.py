@@ -142,6 +142,41 @@ async def test_a_changed_key_is_not_accepted_and_is_4(sshd: OpenSsh, tmp_path: P
     assert len(known.read_text().splitlines()) == 1
 
 
+async def check(*argv: str) -> Ended:
+    program = [*PROGRAM[:-1], "check"]
+    process = await asyncio.create_subprocess_exec(
+        *program, *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+async def test_check_live_accepts_a_new_key_when_asked_for_and_looks_at_the_host_then(sshd: OpenSsh, tmp_path: Path) -> None:
+    plan, known = write_plan(tmp_path, sshd), tmp_path / "new_hosts"
+    argv = [str(plan), "--live", "--json", "-F", str(sshd.config), "--known-hosts", str(known)]
+
+    def refused(ended: Ended) -> bool:
+        return any(p["code"] == "host_key_refused" and "leg-1" in p["message"] for p in json.loads(ended.out)["problems"])
+
+    before = await check(*argv)
+    assert refused(before), before.out
+    assert not known.exists()
+    after = await check(*argv, "--accept-new", "leg-1")
+    assert "leg-1: new key ssh-ed25519 SHA256:" in after.err
+    assert len(known.read_text().splitlines()) == 1
+    assert not refused(after), after.out
+
+
+async def test_check_accepts_no_changed_key_and_none_without_live(sshd: OpenSsh, tmp_path: Path) -> None:
+    plan, known = write_plan(tmp_path, sshd), tmp_path / "old_hosts"
+    known.write_text(f"[127.0.0.1]:{sshd.port} {(sshd.folder / 'id_ed25519.pub').read_text()}")
+    changed = await check(str(plan), "--live", "-F", str(sshd.config), "--known-hosts", str(known), "--accept-new", "leg-1")
+    assert (changed.code, "CHANGED" in changed.err) == (4, True)
+    assert len(known.read_text().splitlines()) == 1
+    offline = await check(str(plan), "--accept-new", "leg-1")
+    assert (offline.code, "--live" in offline.err) == (2, True)
+
+
 async def test_a_bad_plan_is_2(sshd: OpenSsh, tmp_path: Path) -> None:
     ended = await probe(str(write_plan(tmp_path, sshd, "unknown_field: 1\n")), "--json")
     assert ended.code == 2
