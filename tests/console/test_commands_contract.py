@@ -12,7 +12,7 @@ import pytest
 from backends.errors import CouldNot, RefusedByRule
 from backends.snapshot import Lag, PreviewView, StepView
 from console.commands.rollback import gap_line, preview_lines
-from console.main import COMMANDS, LazyGroup, cli, main
+from console.main import COMMANDS, LazyGroup, cli, exit_code
 from console.output import command_body, emit_json, fail
 
 PLAN = """\
@@ -26,11 +26,9 @@ target: {provider: b}
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *argv: str) -> tuple[int, str, str]:
     """The whole command line in this process: exit code, stdout, stderr."""
     monkeypatch.setattr("sys.argv", ["cutover", *argv])
-    with pytest.raises(SystemExit) as ended:
-        main()
+    code = exit_code()  # `main` ends the process
     out, err = capsys.readouterr()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, out, err
+    return code, out, err
 
 
 @pytest.fixture(autouse=True)
