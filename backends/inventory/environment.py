@@ -5,27 +5,15 @@ The key is made for the one look and then forgotten: equal hashes in a draft are
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import re
 from collections.abc import Mapping
 
 from backends.plan.literals import credential_in
-
-SECRET_NAME = re.compile(
-    r"(?i)(?:^|_)(?:api_?key|access_?key|account_?key|auth|credentials?|dsn|key|pass|passwd|password|pat|private|pwd|secrets?|token|webhook)"
-    r"(?:_|\d|$)|(?:password|passwd|secret|token|apikey)"
-)
-_SHOWN = 12  # hexadecimal digits: enough to tell the secrets of one draft apart
+from backends.probes.agent.work import SECRET_NAME, USERINFO, hash_of
 
 
 def is_secret_like(name: str, value: str) -> bool:
     """By the name, by the forms that known services give their credentials, or by a user and password in a URL."""
-    return bool(SECRET_NAME.search(name) or credential_in(value) or re.search(r"://[^/\s:@]*:[^/\s@]+@", value))
-
-
-def hash_of(value: str, key: bytes) -> str:
-    return hmac.new(key, value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:_SHOWN]
+    return bool(value and (SECRET_NAME.search(name) or credential_in(value) or USERINFO.search(value)))
 
 
 def hashed(variables: Mapping[str, str], key: bytes) -> dict[str, str]:

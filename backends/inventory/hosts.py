@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from backends.inventory.around import Cloud, Growth, Schedule
+from backends.inventory.cron import Rhythm
+from backends.inventory.environment import environment_text
 from backends.inventory.look import HostSeen, Process
 from backends.inventory.seen import Legacy, Node, Told, Work
-from backends.inventory.written import card_name, class_by_words, plan_name, quoted
+from backends.inventory.written import card_name, class_by_words, duration, plan_name, quoted, size
 
 _FRAMEWORKS = (("torch", "pytorch"), ("tensorflow", "tensorflow"), ("jax", "jax"))
 _GB = 1e9
@@ -32,8 +35,17 @@ class _Group:
 
 def legacy_of_hosts(seen: Sequence[HostSeen]) -> Legacy:
     by_name = {one.host.name: one for one in seen}
+    clouds = [one.around.cloud for one in seen if one.around is not None]
+    providers, regions = {cloud.provider for cloud in clouds}, {cloud.region for cloud in clouds}
+    is_one = len(clouds) == len(seen)
+    told = f"seen: the metadata service of {'each of its hosts' if len(seen) > 1 else 'its host'}"
+    provider, region = "".join(providers) if len(providers) == 1 else "", "".join(regions) if len(regions) == 1 else ""
     return Legacy(
         asked="HOST…",
+        provider=Told(quoted(provider), told) if provider and is_one else None,
+        region=Told(quoted(region), told) if region and is_one else None,
+        entries=tuple(_entries(seen)),
+        heads=tuple(_heads(seen)),
         nodes=tuple(_node(one) for one in seen),
         works=tuple(_work(group, by_name) for group in _groups(seen)),
         stores=tuple(_stores(seen)),
@@ -62,6 +74,7 @@ def _class(group: _Group) -> Told:
 def _node(seen: HostSeen) -> Node:
     host = seen.host
     view = seen.view
+    host_cloud = seen.around.cloud if seen.around is not None else Cloud()
     names = sorted({g.name for g in view.gpus}) if view is not None else []
     gpus = None
     if view is not None and names:
@@ -73,6 +86,8 @@ def _node(seen: HostSeen) -> Node:
         user=host.user,
         port=host.port,
         gpus=gpus,
+        spot=Told("true", f"seen: the metadata service ({host_cloud.by})") if host_cloud.is_spot else None,
+        region=Told(quoted(host_cloud.region), "seen: the metadata service") if host_cloud.region else None,
         heads=(f"{host.name}: {seen.error}",) if seen.error else (),
         notes=tuple(_host_notes(seen, names)),
     )
@@ -90,8 +105,56 @@ def _host_notes(seen: HostSeen, names: Sequence[str]) -> Iterator[str]:
             if package.name in ("torch", "tensorflow", "jax", "vllm"):
                 built = f" for CUDA {package.cuda}" if package.cuda else ""
                 yield f"{package.name} {package.version}{built} in {package.folder}"
+    if seen.around is not None:
+        yield from _of_cloud(seen.around.cloud)
+        if seen.around.own_names:
+            yield f"DNS name: {', '.join(seen.around.own_names)} (hostname -f)"
+        for port, told in seen.around.certificates:
+            yield f"names in the certificate on port {port}: {', '.join(told) or 'none'}"
+    yield from seen.notes
     if seen.unread:
         yield f"{seen.unread} processes belong to others: look as root, or as who runs the work, to see all"
+
+
+def _of_cloud(cloud: Cloud) -> Iterator[str]:
+    if cloud.machine:
+        yield f"{cloud.provider}, {cloud.machine} (its metadata service)"
+    if cloud.is_spot is None:
+        yield f"spot: not known: {cloud.error or 'the metadata service does not say'}"
+    elif not cloud.is_spot:
+        yield f"spot: not one, by its metadata service ({cloud.by})"
+
+
+def _heads(seen: Sequence[HostSeen]) -> Iterator[str]:
+    """What is scheduled and does not run now: whether it needs a GPU is not to be seen."""
+    for host in seen:
+        for one in host.around.schedules if host.around is not None else ():
+            if not any(_is_started_by(one, process) for process in host.processes):
+                how = f" ({_rhythm(one.rhythm)})" if one.rhythm is not None else ""
+                yield f"scheduled on {host.host.name}: {one.what}, {one.schedule}{how}, {one.source}; it holds no GPU now, whether it takes one is not known"
+
+
+def _rhythm(rhythm: Rhythm) -> str:
+    if rhythm.least == rhythm.most:
+        return f"each {duration(rhythm.most)}"
+    return f"{duration(rhythm.least)} to {duration(rhythm.most)} between two"
+
+
+def _is_started_by(schedule: Schedule, process: Process) -> bool:
+    """A unit by its name, a script by its path."""
+    if process.job is not None and process.job == f"unit {schedule.what}":
+        return True
+    return schedule.what.startswith("/") and schedule.what == process.script
+
+
+def _entries(seen: Sequence[HostSeen]) -> Iterator[str]:
+    """Names that the hosts know of other machines."""
+    found: dict[str, list[str]] = {}
+    for host in seen:
+        for line in host.around.host_lines if host.around is not None else ():
+            found.setdefault(line, []).append(host.host.name)
+    for line, names in found.items():
+        yield f"/etc/hosts of {', '.join(names)}: {line}"
 
 
 def _stores(seen: Sequence[HostSeen]) -> Iterator[Told]:
@@ -102,9 +165,21 @@ def _stores(seen: Sequence[HostSeen]) -> Iterator[Told]:
                 found.setdefault(url + "/", f"seen: in the command or the environment of {_what(process)} on {host.host.name}")
         for mount in host.mounts:
             told = f"{mount.used / _GB:.1f} GB used of {mount.size / _GB:.1f} GB"
-            found.setdefault(f"ssh://{host.host.name}{mount.path}/", f"seen: {mount.kind} mounted on {host.host.name}, {told}")
+            grown = _growth(host.growth.get(mount.path))
+            url = f"ssh://{host.host.name}{mount.path}/"
+            found.setdefault(url, f"seen: {mount.kind} mounted on {host.host.name}, {told}; {grown}")
     for url, source in found.items():
         yield Told(url, source)
+
+
+def _growth(told: Growth | None) -> str:
+    """What was overwritten counts as new, so that growth is at most this; of a part of the files it says nothing of the rest."""
+    if told is None:
+        return "growth: not looked at"
+    a_day = size(told.recent / told.days) if told.recent else "0 MB"
+    if not told.is_all:
+        return f"growth: of the first {told.files} files {a_day} a day was written in the last {told.days} days, the rest was not looked at"
+    return f"growth: at most {a_day} a day, by what was written in {told.files} files in the last {told.days} days"
 
 
 def _work(group: _Group, hosts: dict[str, HostSeen]) -> Work:
@@ -121,10 +196,21 @@ def _work(group: _Group, hosts: dict[str, HostSeen]) -> Work:
         source=f"seen: {seen}, user {group.processes[0][1].user}",
         kind=_class(group),
         gpus=gpus,
-        fields=(("framework", framework),) if framework is not None else (),
+        fields=((("framework", framework),) if framework is not None else ()) + tuple(_every(group, hosts)),
         hosts=group.hosts,
         notes=(*missing, *_notes(group)),
     )
+
+
+def _every(group: _Group, hosts: dict[str, HostSeen]) -> Iterator[tuple[str, Told]]:
+    """Where cron or a timer starts one of its processes."""
+    for name, process in group.processes:
+        around = hosts[name].around
+        for one in around.schedules if around is not None else ():
+            if one.rhythm is not None and _is_started_by(one, process):
+                how = _rhythm(one.rhythm)
+                yield "every", Told(duration(one.rhythm.most), f"seen: {one.schedule}, {how} ({one.source} on {name})")
+                return
 
 
 def _notes(group: _Group) -> Iterator[str]:
@@ -136,9 +222,9 @@ def _notes(group: _Group) -> Iterator[str]:
     ports = sorted({port for _, p in group.processes for port in p.ports})
     if ports:
         yield f"endpoints: it listens on {', '.join(map(str, ports))}"
-    names = sorted({name for _, p in group.processes for name in p.environment})
-    if names:
-        yield f"environment, names only: {', '.join(names)}"
+    variables = {name: p.hashes.get(name, "") for _, p in group.processes for name in p.environment}
+    if variables:
+        yield f"environment, names only: {environment_text(variables, 200)}"
     elif not all(p.has_environment for _, p in group.processes):
         yield "environment: not ours to read"
     hours = [p.hours for _, p in group.processes if p.hours is not None]

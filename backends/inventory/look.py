@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
 from backends.errors import CutoverError
 from backends.escape import plain
-from backends.live.facts import HostFacts, ask_facts
+from backends.inventory.around import TLS_PORTS, Around, Growth, parse_around, parse_growth
+from backends.inventory.untyped import part
+from backends.live.facts import HostFacts, NoFacts, ask_facts
 from backends.probes.agent_link import BOOT, program
 from backends.probes.once import probe_hosts
 from backends.snapshot import HostView
@@ -22,6 +25,7 @@ from backends.ssh.pool import SshPool
 
 LIMIT = 40.0
 MOST = 200
+MOST_MEASURED = 8  # folders whose growth is looked at: a few seconds each
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Process:
     environment: tuple[str, ...]
     has_environment: bool
     stores: tuple[str, ...]
+    hashes: Mapping[str, str]  # of what is secret-like in its environment, by name
     ports: tuple[int, ...]
     gpus: tuple[int, ...] = ()
     memory: int | None = None
@@ -61,16 +66,20 @@ class HostSeen:
     mounts: tuple[Mount, ...] = ()
     unread: int = 0
     error: str = ""
+    around: Around | None = None
+    growth: Mapping[str, Growth] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 async def look_at(pool: SshPool, hosts: Sequence[SshHost]) -> list[HostSeen]:
     """All at once, in the order given; a host's trouble is in its `error`."""
+    key = secrets.token_bytes(16)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_look(pool, host), name=f"inventory of {host.name}") for host in hosts]
+        tasks = [group.create_task(_look(pool, host, key), name=f"inventory of {host.name}") for host in hosts]
     return [task.result() for task in tasks]
 
 
-async def _look(pool: SshPool, host: SshHost) -> HostSeen:
+async def _look(pool: SshPool, host: SshHost, key: bytes) -> HostSeen:
     try:
         await pool.connect(host.name)
     except CutoverError as error:
@@ -79,19 +88,43 @@ async def _look(pool: SshPool, host: SshHost) -> HostSeen:
     held = _held(view)
     try:
         facts = await ask_facts(pool, host.name, secrets.token_bytes(16))
-        asked = json.dumps({"pids": list(held)})
-        result = await pool.run(host.name, ["python3", "-BISuc", BOOT, asked], input=program("host", "work"), timeout=LIMIT)
+        value = await _ask(pool, host.name, "work", {"pids": list(held)}, key.hex().encode() + b"\n")
     except CutoverError as error:
         return HostSeen(host, view, None, error=error.message)
+    seen = HostSeen(host, view, facts, *parse_work(value, held))
+    return replace(seen, **await _surroundings(pool, seen))
+
+
+async def _surroundings(pool: SshPool, seen: HostSeen) -> dict[str, Any]:
+    """What is not told of these is no error of the host, and noted."""
+    out: dict[str, Any] = {}
+    notes = []
+    try:
+        out["around"] = parse_around(await _ask(pool, seen.host.name, "around", {"tls_ports": list(TLS_PORTS)}))
+    except CutoverError as error:
+        notes.append(f"cloud, schedules and names: not told: {error.message}")
+    try:
+        paths = [mount.path for mount in seen.mounts][:MOST_MEASURED]
+        value = await _ask(pool, seen.host.name, "growth", {"paths": paths}) if paths else {}
+        out["growth"] = parse_growth(value)
+    except CutoverError as error:
+        notes.append(f"growth of mounted data: not told: {error.message}")
+    return out | {"notes": tuple(notes)}
+
+
+async def _ask(pool: SshPool, host: str, what: str, asked: dict[str, Any], more: bytes = b"") -> dict[str, Any]:
+    """What the program `what` prints there. Raises `NoFacts`, and what the connection raises."""
+    argv = ["python3", "-BISuc", BOOT, json.dumps(asked)]
+    result = await pool.run(host, argv, input=program("host", what) + more, timeout=LIMIT)
     for line in result.stdout.splitlines():
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue  # a banner
-        if isinstance(value, dict) and value.get("cutover") == "work":
-            return HostSeen(host, view, facts, *parse_work(value, held))
+        if isinstance(value, dict) and value.get("cutover") == what:
+            return value
     said = plain(result.stderr.strip()[-200:], 200)
-    return HostSeen(host, view, facts, error=f"it does not tell what works there: {said or f'ended with {result.exit_status}'}")
+    raise NoFacts(f"it does not tell what works there ({what}): {said or f'ended with {result.exit_status}'}")
 
 
 def _held(view: HostView) -> dict[int, list[tuple[int, int | None]]]:
@@ -128,6 +161,7 @@ def _process(one: dict[str, Any], held: dict[int, list[tuple[int, int | None]]])
         environment=_texts(one.get("environment"), 80),
         has_environment=one.get("has_environment") is True,
         stores=_texts(one.get("stores"), 220),
+        hashes={k: v for k, v in part(one, "hashes").items() if isinstance(v, str) and re.fullmatch(r"[0-9a-f]{1,64}", v)},
         ports=tuple(p for p in _list(one.get("ports")) if isinstance(p, int) and 0 < p < 65536),
         gpus=tuple(sorted({index for index, _ in mine})),
         memory=max((m for _, m in mine if m is not None), default=None),

@@ -15,9 +15,17 @@ from tests.peers.fake_nvml import GIB, fake_nvml
 from tests.peers.kubernetes import DEPLOYMENTS, kubernetes
 from tests.peers.openssh import openssh
 from tests.peers.process import free_ports
+from tests.peers.scripted_http import Asked, answer, scripted_http
 
 PROGRAM = [sys.executable, "-c", "from console.main import main; main()", "inventory"]
 SERVER = "import socket,sys;s=socket.create_server(('127.0.0.1',int(sys.argv[1])));print('up',flush=True);sys.stdin.read()"
+
+
+def a_spot_instance(asked: Asked) -> bytes:
+    """What AWS's metadata service says of one."""
+    told = {"instance-life-cycle": "spot", "instance-type": "p4d.24xlarge", "region": "eu-west-1", "token": "t"}
+    name = asked.target.rpartition("/")[2]
+    return answer(200, told[name]) if name in told else answer(404)
 
 
 async def inventory(*argv: str) -> tuple[int, str, str]:
@@ -41,11 +49,14 @@ async def test_what_holds_a_gpu_is_in_the_draft_and_no_value_of_its_environment(
         assert work.stdout is not None
         await asyncio.wait_for(work.stdout.readline(), 20)
         nvml.set(g0_compute=f"{work.pid}:{30 * GIB}", g1_compute=f"{work.pid}:{20 * GIB}")
-        async with openssh(tmp_path / "sshd", env=nvml.env) as server:
+        async with (
+            scripted_http(a_spot_instance) as cloud,
+            openssh(tmp_path / "sshd", env=nvml.env | {"AWS_EC2_METADATA_SERVICE_ENDPOINT": cloud.endpoint}) as server,
+        ):
             where = f"{server.user}@127.0.0.1:{server.port}"
             ssh = ("-F", str(server.config), "--known-hosts", str(server.known_hosts))
             path = tmp_path / "draft.yaml"
-            code, out, err = await inventory(where, *ssh, "--provider", "gcp", "-o", str(path), "--json")
+            code, out, err = await inventory(where, *ssh, "-o", str(path), "--json")
             again = await inventory(where, *ssh, "-o", str(path))
     finally:
         work.kill()
@@ -69,6 +80,9 @@ async def test_what_holds_a_gpu_is_in_the_draft_and_no_value_of_its_environment(
     assert [p.message for p in checked.problems if p.severity == "error"] == []
     assert checked.plan is not None
     assert checked.plan.workloads[0].class_ == "realtime"
+    assert (checked.plan.legacy.provider, checked.plan.legacy.region) == ("aws", "eu-west-1")
+    assert checked.plan.legacy.hosts[0].spot is True
+    assert "API_TOKEN (hash " in told["plan"]
     assert again[0] == 2, "a draft is never written over a file"
 
 

@@ -1,10 +1,12 @@
 """What works on this host with a GPU: the processes, what they read, which ports they hold. Changes nothing.
 
 A process is told by program, script and unit; of its environment and its arguments only names and what a URL of a store leads to leave the
-host, never a value.
+host, of what is secret-like a keyed hash, never a value.
 """
 
 import glob
+import hashlib
+import hmac
 import json
 import os
 import re
@@ -14,12 +16,20 @@ from backends.probes.agent.host import job_of, process, read
 
 # A user and password in front are passed over; where they cannot be told from the place, nothing is taken.
 STORE = re.compile(r"\b(s3|gs|az)://(?:[^\s/@\"']*@)?([A-Za-z0-9][A-Za-z0-9._-]{0,200})(?=[/\s\"',;?]|\0|$)")
+# Names of variables whose value is a secret, as people call them; a user and a password in a URL are one too.
+SECRET_NAME = re.compile(
+    r"(?:^|_)(?:api_?key|access_?key|account_?key|auth|credentials?|dsn|key|pass|passwd|password|pat|private|pwd|secrets?|token|webhook)"
+    r"(?:_|\d|$)|(?:password|passwd|secret|token|apikey)",
+    re.IGNORECASE,
+)
+USERINFO = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+HASH_SHOWN = 12  # hexadecimal digits: enough to tell the secrets of one draft apart
 SCRIPT = re.compile(r"^[A-Za-z0-9_./-]{1,200}$")
 MOST = 200
 
 
-def look(asked: "dict[str, object]") -> "dict[str, object]":
-    """`asked` has `pids`: those that the GPU's own tool names. Others that hold a GPU's device open are found too."""
+def look(asked: "dict[str, object]", key: bytes) -> "dict[str, object]":
+    """Values that are secret-like are hashed under `key`. `asked` has `pids`: those that the GPU's own tool names. Others that hold a GPU's device open are found too."""
     named = asked["pids"]
     pids = {int(pid) for pid in named if isinstance(pid, int)} if isinstance(named, list) else set()
     unread = 0
@@ -32,11 +42,11 @@ def look(asked: "dict[str, object]") -> "dict[str, object]":
         if any(re.match(r"/dev/(nvidia\d+|kfd)$", link) for link in links):
             pids.add(int(entry.rpartition("/")[2]))
     ports = listening()
-    out = [one for one in (of_process(pid, ports) for pid in sorted(pids)[:MOST]) if one is not None]
+    out = [one for one in (of_process(pid, ports, key) for pid in sorted(pids)[:MOST]) if one is not None]
     return {"cutover": "work", "processes": out, "unread": unread, "mounts": mounts()}
 
 
-def of_process(pid: int, ports: "dict[str, int]") -> "dict[str, object] | None":
+def of_process(pid: int, ports: "dict[str, int]", key: bytes) -> "dict[str, object] | None":
     base = "/proc/" + str(pid)
     words = [word for word in read(base + "/cmdline", 1 << 16).split("\0") if word]
     if not words:
@@ -55,10 +65,19 @@ def of_process(pid: int, ports: "dict[str, int]") -> "dict[str, object] | None":
         "job": job_of(read(base + "/cgroup", 4000)),
         "hours": round((float(up[0]) - int(started[19]) / hertz) / 3600, 2) if len(started) > 19 and up else None,
         "environment": sorted(name for name in variables if re.match(r"^[A-Za-z_][A-Za-z0-9_]*$", name))[:MOST],
+        "hashes": {
+            name: hash_of(value, key)
+            for name, value in sorted(variables.items())[: 5 * MOST]
+            if value and (SECRET_NAME.search(name) or USERINFO.search(value))
+        },
         "stores": sorted(stores)[:MOST],
         "ports": sorted({ports[link] for link in sockets(base) if link in ports})[:MOST],
         "has_environment": bool(raw),
     }
+
+
+def hash_of(value: str, key: bytes) -> str:
+    return hmac.new(key, value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:HASH_SHOWN]
 
 
 def script_of(words: "list[str]") -> "str | None":
@@ -116,4 +135,6 @@ def mounts() -> "list[list[object]]":
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(look(json.loads(sys.argv[1]))) + "\n")
+    sys.stdout.write(
+        json.dumps(look(json.loads(sys.argv[1]), bytes.fromhex(sys.stdin.readline().strip()))) + "\n"
+    )  # the key: not on a command line

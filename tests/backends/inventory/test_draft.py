@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends.inventory.around import parse_around, parse_growth
 from backends.inventory.draft import draft
 from backends.inventory.hosts import legacy_of_hosts
 from backends.inventory.look import HostSeen, parse_work
@@ -28,7 +29,9 @@ def host(name: str, *processes: dict[str, object], **facts: object) -> HostSeen:
     view = HostView(name=name, side="legacy", driver="550.54.14", cuda="12.4", gpus=gpus)
     held: dict[int, list[tuple[int, int | None]]] = {7: [(0, 30 << 30), (1, 31 << 30)]}
     work = parse_work({"processes": list(processes), "mounts": [["/data", "nfs4", 10**13, 4 * 10**12]], "unread": 2}, held)
-    return HostSeen(SshHost(name, "10.0.0.1", "ops", 2222), view, parse_facts(facts), *work)
+    around = parse_around(facts.pop("around", {"cloud": {"error": "no metadata service answers"}}))
+    growth = parse_growth({"paths": {"/data": [120, 7 * 10**9, 7, True]}})
+    return HostSeen(SshHost(name, "10.0.0.1", "ops", 2222), view, parse_facts(facts), *work, around=around, growth=growth)
 
 
 def drafted(*seen: HostSeen, provider: str | None = None) -> str:
@@ -62,6 +65,8 @@ def test_every_inferred_field_says_from_what() -> None:
         assert told
         assert all(any(word in line for word in ("# seen", "# inferred", "# not known")) for line in told), told
     assert any("2 processes belong to others" in line for line in lines)
+    assert any("# spot: not known: no metadata service answers" in line for line in lines)
+    assert any("growth: at most 1.0 GB a day, by what was written in 120 files in the last 7 days" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +84,37 @@ def test_a_class_is_inferred_from_the_command_or_said_to_be_unknown(changed: dic
     [work] = legacy_of_hosts([host("a-1", process(**changed))]).works
     assert work.kind.value == kind
     assert ("not known" in work.kind.source) is (kind == "batch")
+
+
+def test_what_surrounds_the_work_is_in_the_draft() -> None:
+    around = {
+        "cloud": {
+            "provider": "gcp",
+            "life": "spot",
+            "by": "scheduling/preemptible",
+            "region": "europe-west4",
+            "machine": "a2-highgpu-8g",
+        },
+        "schedules": [
+            {"what": "/srv/train.py", "schedule": "0 2 * * 1-5", "from": "/etc/cron.d/train"},
+            {"what": "score.service", "schedule": "OnCalendar=hourly", "from": "score.timer", "gaps": [3600.0, 3600.0]},
+        ],
+        "names": {"own": ["a-1.corp.example"], "hosts": ["10.0.0.9 db.corp.example db"]},
+    }
+    text = drafted(host("a-1", process(hashes={"HF_TOKEN": "3f0c"}, environment=["HF_HOME", "HF_TOKEN"]), around=around))
+    plan = parse_plan(text, Path("draft.yaml")).plan
+    assert plan is not None
+    assert (plan.legacy.provider, plan.legacy.region, plan.legacy.hosts[0].spot) == ("gcp", "europe-west4", True)
+    assert plan.workloads[0].every == 3 * 86400
+    for told in (
+        "# seen: the metadata service (scheduling/preemptible)",
+        "every: 3d  # seen: 0 2 * * 1-5, 1d to 3d between two (/etc/cron.d/train on a-1)",
+        "# scheduled on a-1: score.service, OnCalendar=hourly (each 1h), score.timer; it holds no GPU now",
+        "# DNS name: a-1.corp.example (hostname -f)",
+        "# /etc/hosts of a-1: 10.0.0.9 db.corp.example db",
+        "HF_HOME, HF_TOKEN (hash 3f0c)",
+    ):
+        assert told in text, told
 
 
 @given(st.text(max_size=60), st.text(max_size=60), st.text(max_size=60))
