@@ -154,6 +154,18 @@ async def gone(world: World) -> None:
             await asyncio.sleep(0.02)
 
 
+async def killed_in_a_rollback(world: World, point: str) -> None:
+    """With part of the traffic on target; at this failpoint of the way back."""
+    await started(world, point)
+    async with world.client() as client:
+        await armed(client)
+        for _ in STEPS[:2]:
+            await advance(client)
+        with pytest.raises(EngineGone):
+            await client.command("rollback", {"confirm": "small", "reason": "test"})
+    await gone(world)
+
+
 async def test_no_request_is_lost_on_the_way_there_and_back(world: World) -> None:
     await started(world)
     async with world.client() as client:
@@ -221,14 +233,7 @@ async def test_kill_9_at_a_step_forward_leaves_before_or_after(world: World, bou
     ],
 )
 async def test_kill_9_in_a_rollback_ends_at_home(world: World, kind: str, boundary: str) -> None:
-    await started(world, f"{kind}.backward.{boundary}")
-    async with world.client() as client:
-        await armed(client)
-        for _ in STEPS[:2]:
-            await advance(client)
-        with pytest.raises(EngineGone):
-            await client.command("rollback", {"confirm": "small", "reason": "test"})
-    await gone(world)
+    await killed_in_a_rollback(world, f"{kind}.backward.{boundary}")
     await started(world)
     async with world.client() as client:
         await until(client, State.ROLLED_BACK)
@@ -297,14 +302,7 @@ async def test_a_dead_haproxy_blocks_a_rollback_until_it_is_back(world: World) -
 @pytest.mark.slow
 @fault_case("real, in a rollback: HAProxy's socket is gone", "blocked, no client is lost; home once it is back")
 async def test_a_socket_that_is_gone_in_the_middle_of_a_rollback_blocks_it_until_it_is_back(world: World) -> None:
-    await started(world, "weight.backward.before-intent")
-    async with world.client() as client:
-        await armed(client)
-        for _ in STEPS[:2]:
-            await advance(client)
-        with pytest.raises(EngineGone):
-            await client.command("rollback", {"confirm": "small", "reason": "test"})
-    await gone(world)
+    await killed_in_a_rollback(world, "weight.backward.before-intent")
     away = world.proxy.socket.rename(world.proxy.folder / "away.sock")
     await started(world)
     async with world.client() as client:
@@ -326,14 +324,7 @@ async def test_a_socket_that_is_gone_in_the_middle_of_a_rollback_blocks_it_until
     "real: kill -9 at {kind}.backward.{boundary}, and HAProxy's socket is gone", "no client is lost; home once it is back"
 )
 async def test_killed_in_a_rollback_while_the_socket_goes_too(world: World, kind: str, boundary: str) -> None:
-    await started(world, f"{kind}.backward.{boundary}")
-    async with world.client() as client:
-        await armed(client)
-        for _ in STEPS[:2]:
-            await advance(client)
-        with pytest.raises(EngineGone):
-            await client.command("rollback", {"confirm": "small", "reason": "test"})
-    await gone(world)
+    await killed_in_a_rollback(world, f"{kind}.backward.{boundary}")
     before = await world.share()
     away = world.proxy.socket.rename(world.proxy.folder / "away.sock")
     await started(world)
