@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.strip import Strip
 
-from backends.snapshot import SIDES, HostView, SideName, Snapshot
+from backends.snapshot import SIDES, HostView, SideName, SideView, Snapshot
 from themes.meaning import level_of_host
 from themes.palette import Palette
 from widgets.bars import bar, sparkline
@@ -38,9 +38,11 @@ class _Line:
     strip: Strip
 
 
-def side_rows(snapshot: Snapshot, side: SideName, palette: Palette, width: int, *, has_history: bool) -> list[Row]:
+def side_rows(
+    hosts: Sequence[HostView], view: SideView | None, side: SideName, palette: Palette, width: int, *, has_history: bool
+) -> list[Row]:
     """What one side's GPUs do together, in three lines; in four with their history."""
-    figures, view = side_figures(snapshot.hosts, side), snapshot.sides.get(side)
+    figures = side_figures(hosts, side)
     where = " ".join(part for part in ((view.provider, view.region or "") if view else ()) if part)
     first = Row(palette).add(side, palette.side(side) + palette.strong).gap(2)
     watts = Row(palette).add(power(figures.power_w, figures.power_limit_w), palette.text)
@@ -153,7 +155,9 @@ class GpuGrid(ListPanel[HostView]):
         """Of a large fleet not worked out anew with every key."""
         key = (palette, width, is_high)
         if self._heads[0] is not snapshot or self._heads[1] != key:
-            made = {s: side_rows(snapshot, s, palette, widths[s], has_history=is_high) for s in SIDES}
+            made = {
+                s: side_rows(snapshot.hosts, snapshot.sides.get(s), s, palette, widths[s], has_history=is_high) for s in SIDES
+            }
             self._heads = snapshot, key, self._sides(made, widths, palette, width)
         return [*self._heads[2]]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 PLAN_ENDINGS = (".yaml", ".yml")
 WATCH_SECONDS = 1.0
+WIDE = 120  # cells from which the table has room for versions and words
+FIGURES = ("UTIL", "MEMORY", "POWER", "TEMP")
+NARROW = {"SIDE": 6, "UTIL": 4, "MEMORY": 16, "POWER": 9, "TEMP": 5}  # cells
 
 
 @click.command(
@@ -116,24 +120,44 @@ def _gpu_object(gpu: GpuView) -> dict[str, Any]:
     return gpu.model_dump(exclude={"history", "detail"}) | (gpu.detail or GpuDetail()).model_dump()
 
 
-def table(hosts: list[HostView], *, has_sides: bool) -> Table:
-    """For people: a row a GPU, a row of words for a host without."""
+def trouble_lines(hosts: list[HostView]) -> list[str]:
+    """What is wrong, host by host, where the table has no room for it."""
+    lines = []
+    for host in hosts:
+        words = _words(host)
+        lines += [words if words.startswith(host.name) else f"{host.name}: {words}"] if words else []
+        lines += [f"{host.name} GPU {gpu.index}: {gpu.alarm}" for gpu in host.gpus if gpu.alarm]
+    return [plain(line) for line in lines]
+
+
+def table(hosts: list[HostView], *, has_sides: bool, width: int = WIDE) -> Table:
+    """For people: a row a GPU, a row of words for a host without. Where it is not wide no line is broken, versions and words stand elsewhere."""
     from rich.table import Table
     from rich.text import Text
 
     out = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("SIDE", "HOST", "GPU", "UTIL", "MEMORY", "POWER", "TEMP", "DRIVER", "CUDA", ""):
-        if has_sides or title != "SIDE":
-            out.add_column(title, justify="right" if title in ("UTIL", "MEMORY", "POWER", "TEMP") else "left")
+    is_wide = width >= WIDE
+    titles = ("SIDE", "HOST", "GPU", *FIGURES, *(("DRIVER", "CUDA", "") if is_wide else ()))[0 if has_sides else 1 :]
+    left = max(20, width - sum(cells + 2 for title, cells in NARROW.items() if title in titles) - 2)
+    widths = {} if is_wide else NARROW | {"HOST": left * 2 // 5, "GPU": left - left * 2 // 5}  # names give way to figures
+    for title in titles:
+        justify: Literal["left", "right"] = "right" if title in FIGURES else "left"
+        out.add_column(
+            title, justify=justify, width=widths.get(title), no_wrap=not is_wide, overflow="ellipsis" if widths else "fold"
+        )
     for host in hosts:
         side = [host.side] if has_sides else []
         for cells in _rows(host):
-            out.add_row(*(Text(plain(cell)) for cell in [*side, *cells]))
+            out.add_row(*(Text(plain(cell)) for cell in [*side, *cells][: len(out.columns)]))
     return out
 
 
+def _words(host: HostView) -> str:
+    return "; ".join(host.alarms) if host.health == "live" and not host.error else host.error or host.health
+
+
 def _rows(host: HostView) -> list[list[str]]:
-    words = "; ".join(host.alarms) if host.health == "live" and not host.error else host.error or host.health
+    words = _words(host)
     facts = [host.driver or "-", host.cuda or "-"]
     if not host.gpus:
         return [[host.name, "-", "-", "-", "-", "-", *facts, words]]
@@ -193,6 +217,11 @@ async def _watch(settings: SshSettings, hosts: tuple[tuple[SideName, SshHost], .
     from backends.probes.fleet import GpuFleet
     from backends.ssh.pool import SshPool
 
+    drawn = None
+    if not as_json and sys.stdout.isatty():
+        from console.commands.probe_watch import Watch  # with all that draws: for a terminal
+
+        drawn = Watch(dict(os.environ))
     async with SshPool(settings, [host for _, host in hosts]) as pool, asyncio.TaskGroup() as group:
         fleet = GpuFleet(pool, hosts, period=WATCH_SECONDS)
         group.create_task(fleet.run())
@@ -201,8 +230,10 @@ async def _watch(settings: SshSettings, hosts: tuple[tuple[SideName, SshHost], .
             views = list(fleet.views(time.time()))
             if as_json:  # one object a line, so that a reader can take them one by one
                 _emit_line(as_object(views, has_sides=has_sides))
+            elif drawn is not None:
+                drawn.draw(views, has_sides=has_sides)
             else:
-                _print(views, has_sides=has_sides, anew=True)
+                _print(views, has_sides=has_sides)
 
 
 def _emit_line(value: dict[str, Any]) -> None:
@@ -212,11 +243,11 @@ def _emit_line(value: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _print(hosts: list[HostView], *, has_sides: bool, anew: bool = False) -> None:
+def _print(hosts: list[HostView], *, has_sides: bool) -> None:
     from rich.console import Console
 
     # Into a pipe nothing is cut to the width of a terminal that is not there.
     console = Console(width=None if sys.stdout.isatty() else 400)
-    if anew and console.is_terminal:
-        console.clear()
-    console.print(table(hosts, has_sides=has_sides))
+    console.print(table(hosts, has_sides=has_sides, width=console.width))
+    for line in trouble_lines(hosts) if console.width < WIDE else ():
+        console.print(line, markup=False, highlight=False)

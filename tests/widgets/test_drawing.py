@@ -89,7 +89,9 @@ DRAWINGS: dict[str, Drawing] = {
             *(row for t in s.triggers for row in trigger_facts(t, p)),
         )
     ][:h],
-    "sides": lambda s, p, w, h: [row.strip(w) for side in SIDES for row in side_rows(s, side, p, w, has_history=True)][:h],
+    "sides": lambda s, p, w, h: [
+        row.strip(w) for side in SIDES for row in side_rows(s.hosts, s.sides.get(side), side, p, w, has_history=True)
+    ][:h],
     "hosts": lambda s, p, w, h: [row.strip(w) for row in blocks(s, p, w, h)][:h],
     "cursor": lambda s, p, w, h: [row.strip(w) for x in s.hosts[:3] for row in cursor_rows(x, p, w, 4)][:h],
     "trouble": lambda s, p, w, h: [row.strip(w) for row in trouble_rows(s.hosts, p, w, h)],
