@@ -6,6 +6,7 @@ import asyncio
 import fnmatch
 import math
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from backends.validation.checkpoint.tensor import Table, Tensor, Value
 from backends.verdict import Verdict
 
 _UNDER_WAY = 6  # pieces: their buffers are all that a comparison keeps
+THREADS = 6  # of files of this machine: some read while others compare
 _ORDER = {"target": 0, "legacy": 0, "shape": 1, "dtype": 1}
 Progress = Callable[[int, int], None]  # bytes of legacy that are done, of all
 
@@ -156,12 +158,46 @@ class _Work:
                 if part.key in self._known:
                     self._note(part, Difference(unread=part.size[0] * 8 // pair.legacy.kind.bits))
         work = pieces(self._pairs, self._known)
+        if isinstance(self._sides[0], LocalSide) and isinstance(self._sides[1], LocalSide):
+            await self._run_here(work, (self._sides[0], self._sides[1]))
+            return self._found
         count = max(2, min(8, os.cpu_count() or 2))
         with ThreadPoolExecutor(count, thread_name_prefix="compare") as threads:
             async with asyncio.TaskGroup() as group:
                 for number in range(_UNDER_WAY):
                     group.create_task(self._take(work, threads), name=f"pieces {number}")
         return self._found
+
+    async def _run_here(self, work: Iterator[Piece], sides: tuple[LocalSide, LocalSide]) -> None:
+        """Files of this machine: each thread reads a piece of both and compares it, so that nothing waits for a turn of the event loop."""
+        loop, lock, over = asyncio.get_running_loop(), threading.Lock(), threading.Event()
+
+        def take() -> None:
+            places: list[memoryview | None] = [None, None]
+            while not over.is_set():
+                with lock:
+                    piece = next(work, None)
+                if piece is None:
+                    return
+                places = [_room(place, size, side) for place, size, side in zip(places, piece.size, sides, strict=True)]
+                old, new = (
+                    side.read_here(file, start, size, place)
+                    for side, file, start, size, place in zip(sides, piece.files, piece.start, piece.size, places, strict=True)
+                )
+                found = self._compute(piece, old, new)
+                loop.call_soon_threadsafe(self._note_all, found)
+
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="compare") as threads:
+            tasks = [loop.run_in_executor(threads, take) for _ in range(THREADS)]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                over.set()
+                await asyncio.wait(tasks)
+
+    def _note_all(self, found: list[tuple[Part, Difference]]) -> None:
+        for part, difference in found:
+            self._note(part, difference)
 
     async def _take(self, work: Iterator[Piece], threads: ThreadPoolExecutor) -> None:
         places: list[memoryview | None] = [None, None]

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import os
 import stat
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -76,6 +77,7 @@ class LocalSide:
         self.bytes_read = 0
         self._open: dict[str, tuple[int, os.stat_result]] = {}
         self._direct: dict[str, int | None] = {}
+        self._lock = threading.Lock()
         self._root = path if path.is_dir() else path.parent
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="checkpoint")
         self.is_one = not path.is_dir()
@@ -100,10 +102,12 @@ class LocalSide:
         return plain(str(self._root / file))
 
     async def read(self, file: str, start: int, length: int, into: memoryview | None = None) -> Bytes:
-        self.bytes_read += length
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, file, start, length, into)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.read_here, file, start, length, into)
 
-    def _read(self, file: str, start: int, length: int, into: memoryview | None) -> memoryview:
+    def read_here(self, file: str, start: int, length: int, into: memoryview | None = None) -> memoryview:
+        """As `read`, in the caller's own thread. Blocking."""
+        with self._lock:
+            self.bytes_read += length
         if into is not None and length >= LEAST:
             body = self._read_past_the_cache(file, start, length, into)
             if body is not None:
@@ -115,8 +119,9 @@ class LocalSide:
     def _read_past_the_cache(self, file: str, start: int, length: int, into: memoryview) -> memoryview | None:
         """None where it is in the cache, or cannot be had so."""
         handle, _ = self._file(file)
-        if file not in self._direct:
-            self._direct[file] = open_direct(handle)
+        with self._lock:
+            if file not in self._direct:
+                self._direct[file] = open_direct(handle)
         direct = self._direct[file]
         if direct is None or is_cached(handle, start, length):
             return None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +101,23 @@ async def test_a_file_that_changes_under_the_comparison_is_an_error(tmp_path: Pa
 async def pool(tmp_path: Path) -> AsyncIterator[SshPool]:
     async with openssh(tmp_path / "sshd") as server, SshPool(server.settings, [_box(server)]) as opened:
         yield opened
+
+
+async def test_a_comparison_that_is_given_up_reads_no_more(tmp_path: Path) -> None:
+    size = 1 << 30
+    head = json.dumps({"w": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}).encode()
+    for name in ("a", "b"):
+        with (tmp_path / f"{name}.safetensors").open("wb") as out:
+            out.write(len(head).to_bytes(8, "little") + head)
+            out.truncate(8 + len(head) + size)  # holes: no byte of it lies on the disk
+    async with LocalSide(tmp_path / "a.safetensors") as legacy, LocalSide(tmp_path / "b.safetensors") as target:
+        task: asyncio.Task[Any] = asyncio.create_task(
+            compare_checkpoints(legacy, target, Tolerance(0, 0, False), progress=lambda done, whole: task.cancel() and None)
+        )
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert legacy.bytes_read < size
+        assert not [t.name for t in threading.enumerate() if t.name.startswith("compare")]
 
 
 def _box(server: OpenSsh) -> Any:
