@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from backends.errors import CutoverError
 from backends.escape import plain
-from backends.validation.errors import MetricAmbiguous
+from backends.validation.errors import MetricAbsent, MetricAmbiguous
 from backends.validation.rows import AXES, AXIS_FIELDS, Names, Row, to_number, to_place, to_time
 
 DELIMITERS = (",", "\t", ";")
@@ -36,6 +36,9 @@ class CsvFile:
         self._delimiter = ","
         self._column: int | None = None
         self._of_runs: list[str] = []
+        self._twice: list[int] = []  # the columns of the metric, where it has several
+        self._has_rows = False
+        self._names = Names()
         self._axes: list[int | None] = [None] * len(AXES)
 
     def read(self, lines: Iterable[bytes]) -> list[Row]:
@@ -49,6 +52,7 @@ class CsvFile:
             elif cells == self._header:
                 continue
             elif self._column is not None:
+                self._has_rows = True
                 row = self._row(cells)
                 if row is not None:
                     rows.append(row)
@@ -70,7 +74,10 @@ class CsvFile:
         header = [c.strip() for c in self._cells(text.encode())]
         self._header = self._cells(text.encode())
         self._column = _index(header, self.metric)
-        if self._column is None:
+        if header.count(self.metric) > 1:
+            self._twice = [i for i, name in enumerate(header, 1) if name == self.metric]
+            self._column, self.is_ambiguous = None, True
+        elif self._column is None:
             self._of_runs = [h for h in header if h.endswith(f" - {self.metric}")]
             self._column = header.index(self._of_runs[0]) if len(self._of_runs) == 1 else None
             self.is_ambiguous = len(self._of_runs) > 1
@@ -92,6 +99,7 @@ class CsvFile:
             value = to_number("nan")
         if value is None:
             self.broken += 1
+            self._names.odd = self._names.odd or cell
             return None
         places: list[float | None] = []
         for axis, column in zip(AXES, self._axes, strict=True):
@@ -101,11 +109,17 @@ class CsvFile:
         return Row(epoch, step, samples, time, value, tokens)
 
     def why_absent(self) -> CutoverError:
+        if self._twice:
+            message = f"`{plain(self.metric, 80)}` is the name of columns {', '.join(map(str, self._twice[:12]))}"
+            return MetricAmbiguous(message, hint="give each column a name of its own")
         if self.is_ambiguous:
             listed = ", ".join(plain(n, 80) for n in self._of_runs[:12])
             message = f"`{plain(self.metric, 80)}` is there of {len(self._of_runs)} runs: {listed}"
             return MetricAmbiguous(message, hint="name the column of the run that is meant")
-        names = Names()
+        names = self._names
+        if self._column is not None and names.odd is None:
+            what = "no cell of its column holds anything" if self._has_rows else "below the header stands no row"
+            return MetricAbsent(f"`{plain(self.metric, 80)}` has no figure: {what}")
         taken = set(self._axes)
         for i, name in enumerate(self._header or []):
             if i not in taken:

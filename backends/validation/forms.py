@@ -168,6 +168,8 @@ def _is_figure(cell: str) -> bool:
 
 
 def _unknown(head: bytes, where: str) -> SourceUnreadable:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return SourceUnreadable("text in UTF-16", where=where, hint="write it in UTF-8, as iconv -f UTF-16 -t UTF-8 does")
     kind = "binary data" if b"\0" in head else f"text that begins `{plain(head[:40])}`"
     hint = (
         "known forms: JSON Lines, CSV or TSV with a header, MLPerf :::MLLOG lines, TensorBoard events; other logs need a pattern"

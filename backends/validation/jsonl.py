@@ -100,7 +100,8 @@ class JsonLines:
                 there, raw = field_of(value, metric)
             number = to_number(raw) if there else None
             if number is None:
-                self._note(value, raw)
+                self.broken += there and not isinstance(raw, dict)
+                self._note(value, raw, there)
                 continue
             names = tuple(value)
             where = self._axes.get(names)
@@ -118,9 +119,11 @@ class JsonLines:
         fields = {where[at] for where in self._axes.values()}
         return fields.pop() if len(fields) == 1 and "." not in self.metric else None
 
-    def _note(self, value: dict[str, Any], raw: Any) -> None:
+    def _note(self, value: dict[str, Any], raw: Any, there: bool) -> None:
         if isinstance(raw, dict) and not self._object:
             self._object = [str(k) for k in list(raw)[:12]]
+        elif there and self._names.odd is None:
+            self._names.odd = str(raw)
         if self._named < _NAMED_LINES:
             self._named += 1
             collect_names(self._names, value)

@@ -165,6 +165,7 @@ class Names:
     def __init__(self) -> None:
         self.seen: dict[str, None] = {}
         self.more = False
+        self.odd: str | None = None  # what the metric itself holds, where that is no figure
 
     def add(self, name: str) -> None:
         if name not in self.seen:
@@ -174,7 +175,10 @@ class Names:
                 self.more = True
 
     def absent(self, metric: str) -> MetricAbsent:
-        """The error that lists what there is, the nearest name first."""
+        """The error that lists what there is, the nearest name first; of a metric that is there it says what it holds."""
+        if self.odd is not None:
+            message = f"`{plain(metric, 80)}` is there, but holds no figure that can be read, such as `{plain(self.odd, 40)}`"
+            return MetricAbsent(message, hint="a figure is written as 2.5: no decimal comma, no % or unit beside it")
         near = nearest_name(metric, self.seen)
         names = sorted(self.seen, key=lambda n: (n != near, n))
         if not names:

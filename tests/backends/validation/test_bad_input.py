@@ -114,3 +114,35 @@ def test_a_target_better_by_more_than_the_limit_is_no_pass(tmp_path: Path) -> No
     assert (code, body["verdict"]) == (1, "INCONCLUSIVE")
     assert "often a data bug" in body["reason"]
     assert compare(tmp_path / "old", better, "--one-sided")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("epoch;loss\n1;3,0\n2;2,5\n", "is there, but holds no figure that can be read, such as `3,0`"),
+        ("epoch,loss\n1,51%\n", "such as `51%`"),
+        ('{"epoch": 1, "loss": "2,5"}\n', "such as `2,5`"),
+        ("epoch,loss,loss\n1,3,9\n", "is the name of columns 2, 3"),
+        ("epoch,loss\n", "below the header stands no row"),
+        ("epoch,loss\n1,\n2,\n", "no cell of its column holds anything"),
+    ],
+)
+def test_a_metric_that_is_there_and_cannot_be_read_is_not_said_to_be_absent(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "new").write_text(text)
+    code, body = compare(jsonl(tmp_path / "old", CURVE), tmp_path / "new")
+    assert code == 4
+    assert words in body["error"]["message"]
+
+
+def test_lines_whose_metric_is_no_figure_are_told(tmp_path: Path) -> None:
+    code, body = compare(jsonl(tmp_path / "old", CURVE), jsonl(tmp_path / "new", [*CURVE[:10], (11, "diverged"), *CURVE[11:]]))
+    assert (code, len(body["points"])) == (0, 19)
+    assert any("1 lines or records could not be read" in note for note in body["notes"])
+
+
+def test_text_in_utf_16_says_so(tmp_path: Path) -> None:
+    text = jsonl(tmp_path / "old", CURVE).read_text()
+    (tmp_path / "new").write_bytes(text.encode("utf-16"))
+    code, body = compare(tmp_path / "old", tmp_path / "new")
+    assert code == 4
+    assert body["error"]["message"] == "text in UTF-16"
