@@ -105,7 +105,9 @@ class Passage:
             begun(Sums(listed.size))
             return await self.call(lambda: worker.whole(listed))
 
-        return await self.fleet.carry(listed.size, lambda: haul_whole(self, listed, begun), there)
+        return await self.fleet.carry(
+            listed.size, lambda: haul_whole(self, listed, begun), there, kind="whole", at_once=self.streams.limit
+        )
 
     async def haul_part(
         self, source: ObjectInfo, upload: str, number: int, offset: int, size: int, begun: Callable[[Sums], None]
@@ -123,7 +125,8 @@ class Passage:
             begun(Sums(size))
             return await self.call(lambda: worker.part(source, upload, number, offset, size))
 
-        return await self.fleet.carry(size, here, there)
+        at_once = self.pace.parts.limit if self.pace is not None else None
+        return await self.fleet.carry(size, here, there, kind="part", at_once=at_once)
 
     async def read_sums(self, store: Store, info: ObjectInfo) -> Sums:
         """Read the whole object, keep its checksums only."""

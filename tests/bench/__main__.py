@@ -39,6 +39,7 @@ from tests.bench.store_to_store import large, latency, one_large_far, small
 from tests.bench.streams import streams
 from tests.bench.trees import sftp, tree
 from tests.bench.triggers import bench_triggers, write_triggers
+from tests.bench.workers import workers
 
 CASES: dict[str, Case] = {
     "small": small,
@@ -48,6 +49,7 @@ CASES: dict[str, Case] = {
     "tree": tree,
     "sftp": sftp,
     "streams": streams,
+    "workers": workers,
     "million": million,
     "million-changed": million_changed,
     "hub": hub,

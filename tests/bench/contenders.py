@@ -11,10 +11,12 @@ from pathlib import Path
 
 from tests.bench.processes import Command
 from tests.bench.servers import FolderPlace, Missing, Place, S3Place
+from tests.peers.openssh import OpenSsh
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = "cutover"
 CIPHER = "aes128-gcm@openssh.com"
+NO_WORKERS: Mapping[str, OpenSsh] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,16 @@ def cutover(transfer: str = "{}", dataset: str = "", variant: str = "") -> Conte
 
 
 def sync_command(
-    scratch: Path, stores: Mapping[str, Place], *, transfer: str = "{}", dataset: str = "", state: Path | None = None
+    scratch: Path,
+    stores: Mapping[str, Place],
+    *,
+    transfer: str = "{}",
+    dataset: str = "",
+    state: Path | None = None,
+    workers: Mapping[str, OpenSsh] = NO_WORKERS,
 ) -> Command:
-    """One round from the store `old` to the store `new`; further ones for `dataset` to name. State is kept in `scratch/state`."""
+    """One round from the store `old` to the store `new`; further ones for `dataset` to name. State is kept in `scratch/state`. `workers`
+    are hosts for `transfer` to name."""
     env = {"HOME": str(scratch)}
     lines = ["version: 1", "name: bench", "legacy: {provider: a}", "target: {provider: b}", "stores:"]
     hosts, options = [], []
@@ -70,6 +79,9 @@ def sync_command(
             lines.append(f'  {name}: {{url: "ssh://box-{name}{place.path}/"}}')
         else:
             lines.append(f'  {name}: {{url: "file://{place.path}/"}}')
+    for name, ssh in workers.items():
+        hosts.append(f"{{name: {name}, address: {ssh.address}, port: {ssh.port}, user: {ssh.user}}}")
+        options = ["-F", str(ssh.config), "--known-hosts", str(ssh.known_hosts)]
     if hosts:
         lines[2] = f"legacy: {{provider: a, hosts: [{', '.join(hosts)}]}}"
     extra = f", {dataset}" if dataset else ""

@@ -40,7 +40,7 @@ asserted: no test fails for them. A bar that was missed is marked.
   at every 20 ms; shared pages count once for each process. All are medians of the runs; *least-most* is the spread of wall.
 - **Latency and limits** come from a small proxy of our own (`tests/peers/delay_proxy.py`), a process that counts for nobody: half the
   round trip each way, a round trip to open a connection; no loss and no slow start. It is a program in front of both servers,
-  and takes a share of the machine.
+  and takes a share of the machine. A limit is of each connection, or, where it stands for a machine's own line, of each process.
 - **Servers** run on the same machine as the contenders and share its cores with them. *fasts3* is a small S3 server in memory that
   keeps no checksums (ours then proves by the manifest); SeaweedFS is a real one on disk.
 - Single runs say little: compare ratios, and look at the spread and the load average. A load above about 4 on 2 cores means that

@@ -3,7 +3,8 @@ nobody's. `python -m tests.peers.delay_proxy` is that process.
 
 Each direction is a queue of chunks with the instant at which each is due, half a round trip after it came, so that latency
 takes no throughput. Opening a connection costs a round trip too: the first bytes wait for it. What is not modelled: loss,
-slow start, windows smaller than the product of rate and delay.
+slow start, windows smaller than the product of rate and delay. A limit is of each connection, or of each process that connects: a
+process then stands for a machine with its own line.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import struct
 import sys
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import psutil
 import uvloop
 
 from tests.peers.process import accepts, free_ports, running
@@ -55,15 +57,21 @@ class DelayProxy:
 
 @contextlib.asynccontextmanager
 async def delay_proxy(
-    server: tuple[str, int], folder: Path, *, rtt: float = 0.0, bytes_per_second: float | None = None
+    server: tuple[str, int],
+    folder: Path,
+    *,
+    rtt: float = 0.0,
+    bytes_per_second: float | None = None,
+    of_process: bool = False,
 ) -> AsyncIterator[DelayProxy]:
-    """A proxy on the loopback in front of `server` while it runs; `rtt` in seconds, the limit for each connection and direction."""
+    """A proxy on the loopback in front of `server` while it runs; `rtt` in seconds, the limit for each direction of each connection, or
+    of all that one process has (`of_process`)."""
     (port,) = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="proxy-", dir=folder) as own:
         counted = Path(own) / "carried"
         counted.write_bytes(bytes(_TOTALS.size))
         argv = [sys.executable, "-m", "tests.peers.delay_proxy", str(port), server[0], str(server[1]), str(counted)]
-        argv += ["--rtt", str(rtt), "--limit", str(bytes_per_second or 0)]
+        argv += ["--rtt", str(rtt), "--limit", str(bytes_per_second or 0), *(["--of-process"] if of_process else [])]
         root = Path(__file__).resolve().parents[2]
 
         async def ready() -> bool:
@@ -73,16 +81,29 @@ async def delay_proxy(
             yield DelayProxy(port, process.pid, counted)
 
 
+class Limit:
+    """So many bytes a second, of all that share it."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self._free_at = 0.0
+
+    def until(self, start: float, size: int) -> float:
+        """The instant at which `size` bytes are through that may begin at `start`."""
+        self._free_at = max(start, self._free_at) + size / self.rate
+        return self._free_at
+
+
 class Direction:
     """What came from one side and is due at the other. `total` counts bytes taken in."""
 
-    def __init__(self, delay: float, limit: float) -> None:
+    def __init__(self, delay: float, limit: Limit | None) -> None:
         self._delay = delay
         self._limit = limit
         self._loop = asyncio.get_running_loop()
         self._queue: deque[tuple[float, bytes]] = deque()
         self._held = 0
-        self._most = min(_HELD, max(64 << 10, int(limit * delay * 3))) if limit else _HELD
+        self._most = min(_HELD, max(64 << 10, int(limit.rate * delay * 3))) if limit else _HELD
         self._free_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._source: asyncio.Transport | None = None
@@ -94,6 +115,9 @@ class Direction:
     def open(self, source: asyncio.Transport, not_before: float) -> None:
         self._source, self._free_at = source, not_before
 
+    def share(self, limit: Limit) -> None:
+        self._limit = limit
+
     def connect(self, sink: asyncio.Transport) -> None:
         self._sink = sink
         self._arm()
@@ -104,8 +128,7 @@ class Direction:
         for piece in self._pieces(chunk):
             start = max(now, self._free_at)
             if self._limit:
-                self._free_at = start + len(piece) / self._limit
-                start = self._free_at
+                start = self._free_at = self._limit.until(start, len(piece))
             self._queue.append((start + self._delay, piece))
             self._held += len(piece)
         if self._held > self._most and self._source is not None:
@@ -178,8 +201,8 @@ class Accepted(Side):
     """A client's side: opens the one to the server."""
 
     def __init__(self, proxy: Proxy) -> None:
-        up = Direction(proxy.rtt / 2, proxy.limit)
-        super().__init__(up, Direction(proxy.rtt / 2, proxy.limit))
+        up, down = (Direction(proxy.rtt / 2, Limit(proxy.limit) if proxy.limit else None) for _ in range(2))
+        super().__init__(up, down)
         self._proxy = proxy
         self._up = up
         self._opening: asyncio.Task[None] | None = None
@@ -200,6 +223,10 @@ class Accepted(Side):
             return
         self.into.open(far, 0.0)
         self.out.connect(far)
+        if self._proxy.of_process and self._proxy.limit:  # looked up beside: it takes longer than a round trip
+            owner = await asyncio.to_thread(owner_of, transport.get_extra_info("peername")[1], self._proxy.known)
+            for direction, limit in zip((self.out, self.into), self._proxy.limits_of(owner), strict=True):
+                direction.share(limit)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -207,10 +234,20 @@ class Accepted(Side):
 
 
 class Proxy:
-    def __init__(self, server: tuple[str, int], rtt: float, limit: float, totals: mmap.mmap) -> None:
-        self.server, self.rtt, self.limit = server, rtt, limit
+    def __init__(self, server: tuple[str, int], rtt: float, limit: float, totals: mmap.mmap, *, of_process: bool) -> None:
+        self.server, self.rtt, self.limit, self.of_process = server, rtt, limit, of_process
+        self._limits: dict[int | None, tuple[Limit, Limit]] = {}
         self.directions: set[tuple[Direction, Direction]] = set()
         self._totals, self._gone = totals, [0, 0]
+
+    @property
+    def known(self) -> list[int | None]:
+        """Who has connected, the last first."""
+        return list(reversed(self._limits))
+
+    def limits_of(self, pid: int | None) -> tuple[Limit, Limit]:
+        """Up and down, of all the connections of a process; of all unknown ones together."""
+        return self._limits.setdefault(pid, (Limit(self.limit), Limit(self.limit)))
 
     def forget(self, up: Direction, down: Direction) -> None:
         self.directions.discard((up, down))
@@ -227,6 +264,17 @@ class Proxy:
             await asyncio.sleep(0.05)
 
 
+def owner_of(port: int, known: Iterable[int | None]) -> int | None:
+    """The process that has the loopback connection from this port, those `known` looked at first: to look at all takes long. None where
+    it is not to be seen, or has gone."""
+    for pid in known:
+        with contextlib.suppress(psutil.Error, OSError):
+            if pid is not None and any(c.laddr.port == port for c in psutil.Process(pid).net_connections("tcp4")):
+                return pid
+    here = {c.pid for c in psutil.net_connections("tcp4") if c.laddr and c.laddr.port == port and c.pid is not None}
+    return here.pop() if len(here) == 1 else None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
@@ -235,9 +283,11 @@ def main() -> None:
     parser.add_argument("counted", type=Path)
     parser.add_argument("--rtt", type=float, default=0.0)
     parser.add_argument("--limit", type=float, default=0.0)
+    parser.add_argument("--of-process", action="store_true")
     args = parser.parse_args()
     with args.counted.open("r+b") as file, mmap.mmap(file.fileno(), _TOTALS.size) as totals:
-        uvloop.run(Proxy((args.host, args.server_port), args.rtt, args.limit, totals).serve(args.port))
+        server = args.host, args.server_port
+        uvloop.run(Proxy(server, args.rtt, args.limit, totals, of_process=args.of_process).serve(args.port))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,8 +51,11 @@ async def there_and_back(port: int, body: bytes) -> bytes:
     return got
 
 
-@pytest.mark.parametrize("options", [{}, {"rtt": 0.01}, {"bytes_per_second": 40e6}])
-async def test_every_byte_comes_through_in_order_and_is_counted(tmp_path: Path, options: dict[str, float]) -> None:
+SHARED = {"bytes_per_second": 80e6, "of_process": True}
+
+
+@pytest.mark.parametrize("options", [{}, {"rtt": 0.01}, {"bytes_per_second": 40e6}, SHARED])
+async def test_every_byte_comes_through_in_order_and_is_counted(tmp_path: Path, options: dict[str, Any]) -> None:
     bodies = [random.Random(i).randbytes(3 << 20) for i in range(3)]
     async with echo() as server, delay_proxy(server, tmp_path, **options) as proxy:
         got = await asyncio.gather(*(there_and_back(proxy.port, body) for body in bodies))
@@ -70,6 +74,13 @@ async def test_a_limited_connection_is_never_faster_than_its_rate(tmp_path: Path
     async with echo() as server, delay_proxy(server, tmp_path, bytes_per_second=2_000_000) as proxy:
         began = time.monotonic()
         await there_and_back(proxy.port, bytes(1_000_000))
+        assert time.monotonic() - began >= 0.45
+
+
+async def test_connections_of_one_process_share_its_rate(tmp_path: Path) -> None:
+    async with echo() as server, delay_proxy(server, tmp_path, bytes_per_second=2_000_000, of_process=True) as proxy:
+        began = time.monotonic()
+        await asyncio.gather(*(there_and_back(proxy.port, bytes(500_000)) for _ in range(2)))
         assert time.monotonic() - began >= 0.45
 
 

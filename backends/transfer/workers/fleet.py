@@ -3,7 +3,8 @@ host dies.
 
 This machine leads: it lists, orders, notes and proves, and a worker is told one piece at a time, so that a worker that dies costs what it
 had under way and nothing else. Its pieces are carried by another host, in the end by this machine. A worker is never waited for: copying
-begins at once, and a host takes part from the moment on at which it is ready.
+begins at once, and a host takes part from the moment on at which it is ready. Until then this machine begins no more at once than it would
+alone: what it has begun it has to end, and that would leave the others idle for as long.
 
 A worker that stood still and goes on late could write a piece that another has carried since. It ends when its channel does, gives up
 orders older than a minute before it writes, and a part that is not the one noted is refused when its upload is completed; a whole
@@ -13,6 +14,7 @@ object that it still overwrote has another identity than the index knows, and th
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -71,6 +73,7 @@ class Worker:
         self.said = "connecting"  # for people: what it does, or why it carries nothing; escaped
         self.under_way = 0
         self.carried = 0  # bytes that arrived through it
+        self.changed: Callable[[], None] = lambda: None  # told when it can carry, or no longer
         self._pool = pool
         self._argv = ["sh", "-c", 'PATH="$PATH:$HOME/.local/bin:/usr/local/bin" exec "$0" worker', program]
         self._program = program
@@ -97,6 +100,7 @@ class Worker:
     def _says(self, why: str) -> None:
         self.said = plain(why, 200)
         self.known.set()
+        self.changed()
 
     async def whole(self, listed: ObjectInfo) -> Hauled:
         """As `haul.haul_whole`, there. Raises `WorkerLost`, and what it raises there."""
@@ -244,8 +248,12 @@ class Fleet:
 
     def __init__(self, workers: list[Worker]) -> None:
         self.workers = workers
+        for worker in workers:
+            worker.changed = self._wake
         self.carried_here = 0
         self._here = 0
+        self._pieces_here: Counter[str] = Counter()  # by kind
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
         self._told: list[str] | None = None
@@ -277,10 +285,26 @@ class Fleet:
         """Bytes by host; this machine is ""."""
         return {"": self.carried_here, **{worker.host: worker.carried for worker in self.workers}}
 
-    async def carry(self, size: int, here: Callable[[], Awaitable[T]], there: Callable[[Worker], Awaitable[T]]) -> T:
-        """A piece of `size` bytes by whoever has least to do. Raises what the piece itself meets, never `WorkerLost`."""
+    async def carry(
+        self,
+        size: int,
+        here: Callable[[], Awaitable[T]],
+        there: Callable[[Worker], Awaitable[T]],
+        *,
+        kind: str = "",
+        at_once: int | None = None,
+    ) -> T:
+        """A piece of `size` bytes by whoever has least to do. Raises what the piece itself meets, never `WorkerLost`. `at_once`: so many of
+        its kind all machines together should have under way; more than its share of them this machine does not begin."""
         cost = size + _PIECE
-        while (worker := self._next(cost)) is not None:
+        while True:
+            is_full = at_once is not None and self._pieces_here[kind] >= self._share(at_once)
+            worker = self._next(cost, or_any=is_full)
+            if worker is None and not is_full:
+                return await self._carry_here(size, cost, kind, here)
+            if worker is None:
+                await self._change()
+                continue
             worker.under_way += cost
             try:
                 done = await there(worker)
@@ -288,18 +312,49 @@ class Fleet:
                 continue
             finally:
                 worker.under_way -= cost
+                self._wake(1)
             worker.carried += size
             return done
+
+    async def _carry_here(self, size: int, cost: int, kind: str, here: Callable[[], Awaitable[T]]) -> T:
         self._here += cost
+        self._pieces_here[kind] += 1
         try:
             done = await here()
         finally:
             self._here -= cost
+            self._pieces_here[kind] -= 1
+            self._wake(1)
         self.carried_here += size
         return done
 
-    def _next(self, cost: int) -> Worker | None:
-        """None: this machine."""
+    def _share(self, at_once: int) -> int:
+        """This machine's, as long as the others may still come."""
+        others = sum(worker.is_ready or not worker.known.is_set() for worker in self.workers)
+        return max(1, -(-at_once // (1 + others)))
+
+    def _next(self, cost: int, *, or_any: bool) -> Worker | None:
+        """None: this machine. `or_any`: also one that has more to do than this machine."""
         free = [w for w in self.workers if w.is_ready and w.under_way + cost <= BYTES_EACH]
         worker = min(free, key=lambda w: w.under_way, default=None)
-        return worker if worker is not None and worker.under_way < self._here else None
+        return worker if worker is not None and (or_any or worker.under_way < self._here) else None
+
+    async def _change(self) -> None:
+        """Until there may be room for one more piece."""
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(told)
+        try:
+            await told
+        except asyncio.CancelledError:
+            if told.done() and not told.cancelled():
+                self._wake(1)  # it was meant for one that can use it
+            raise
+
+    def _wake(self, most: int | None = None) -> None:
+        """Who waits looks again: so many, or all."""
+        woken = 0
+        while self._waiting and (most is None or woken < most):
+            told = self._waiting.popleft()
+            if not told.done():
+                told.set_result(None)
+                woken += 1

@@ -106,8 +106,11 @@ class World:
 
     def workers(self) -> list[psutil.Process]:
         """Those that run below our sshd."""
-        below = psutil.Process(self.sshd.pid).children(recursive=True)
-        return [p for p in below if "worker" in p.cmdline()[-1:]]
+        found = []
+        for process in psutil.Process(self.sshd.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one too
+                found += [process] if "worker" in process.cmdline()[-1:] else []
+        return found
 
 
 class Gate(Bandwidth):
@@ -407,6 +410,79 @@ async def test_a_worker_that_is_lost_is_not_asked() -> None:
     worker = await with_script(ready_then(lambda m: []))
     with pytest.raises(WorkerLost):
         await worker.whole(INFO)
+
+
+class Pieces:
+    """Pieces of one byte by a fleet of this machine and one that was not heard of yet: `begun` tells where, `end` lets one end."""
+
+    def __init__(self, group: asyncio.TaskGroup, count: int, at_once: int) -> None:
+        self.worker = Worker("box", SshPool(SshSettings(), []), "cutover", "1.0", no_stores)
+        self.fleet = Fleet([self.worker])
+        self.begun: list[str] = []
+        self._ends = asyncio.Semaphore(0)
+        self.tasks = [group.create_task(self._carry(at_once)) for _ in range(count)]
+
+    async def _carry(self, at_once: int) -> None:
+        async def piece(where: str) -> None:
+            self.begun.append(where)
+            await self._ends.acquire()
+
+        await self.fleet.carry(1, lambda: piece("here"), lambda w: piece(w.host), kind="whole", at_once=at_once)
+
+    async def end(self, count: int) -> list[str]:
+        """So many end; where all have begun by then."""
+        for _ in range(count):
+            self._ends.release()
+        await settle()
+        return self.begun
+
+    async def tells(self, *, ready: bool) -> list[str]:
+        self.worker.is_ready = ready
+        self.worker._says("what it does")
+        await settle()
+        return self.begun
+
+
+async def no_stores(anew: bool) -> Mapping[str, Any]:
+    return {}
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_until_a_host_is_known_this_machine_begins_its_own_share_only() -> None:
+    async with asyncio.TaskGroup() as group:
+        pieces = Pieces(group, count=9, at_once=6)
+        assert await pieces.end(0) == ["here"] * 3
+        assert await pieces.end(1) == ["here"] * 4, "one has ended, one more begins"
+        assert await pieces.tells(ready=True) == ["here"] * 4 + ["box"] * 5
+        await pieces.end(8)
+
+
+async def test_a_host_that_cannot_carry_leaves_all_to_this_machine() -> None:
+    async with asyncio.TaskGroup() as group:
+        pieces = Pieces(group, count=6, at_once=6)
+        assert await pieces.end(0) == ["here"] * 3
+        assert await pieces.tells(ready=False) == ["here"] * 6
+        await pieces.end(6)
+
+
+async def test_a_turn_that_is_given_up_goes_to_the_next() -> None:
+    async with asyncio.TaskGroup() as group:
+        pieces = Pieces(group, count=4, at_once=2)
+        assert await pieces.end(0) == ["here"]
+        pieces._ends.release()
+        for _ in range(20):
+            if len(pieces.fleet._waiting) == 2:
+                break
+            await asyncio.sleep(0)
+        pieces.tasks[1].cancel()  # its turn has come, and it has not seen that yet
+        assert await pieces.end(0) == ["here"] * 2
+        await pieces.end(2)
+        assert [task.cancelled() for task in pieces.tasks] == [False, True, False, False]
+        assert len(pieces.begun) == 3
 
 
 @pytest.mark.parametrize("error", [SourceChanged("s", hint="h"), StoreBusy("s", 4.5), Damaged("d"), TimeoutError()])
