@@ -17,6 +17,7 @@ from backends.transfer.rounds import SyncReport, SyncRequest, chosen_datasets
 from console.output import tell
 
 if TYPE_CHECKING:
+    from backends.cutover.migration import Migration
     from backends.engine.lease import Lease
     from backends.plan.load import CheckedPlan
 
@@ -41,10 +42,9 @@ def our_turn(folder: Path, plan: Plan, request: SyncRequest) -> Iterator[Callabl
     Gives a function that says of a dataset why nothing of it may be deleted (SR4), "" where it may. A dry run leaves the folder as
     it is.
     """
-    from backends.cutover.fold import fold
     from backends.cutover.tokens import check_token
-    from backends.engine.journal import read_events
     from backends.engine.lock import StateLock
+    from backends.engine.paths import journal_of
     from backends.statedir import make_state_dir
 
     lock = StateLock(folder if request.dry_run else make_state_dir(folder))
@@ -53,19 +53,28 @@ def our_turn(folder: Path, plan: Plan, request: SyncRequest) -> Iterator[Callabl
     else:
         lock.take("cutover sync")
     try:
-        migration = fold(read_events(folder))
+        migration = _migration(folder) if journal_of(folder).exists() else None  # with no journal nothing has to be known of one
         for dataset in chosen_datasets(plan, request):
-            check_token(migration.token(dataset.name).writer, dataset.name, request.direction, has_engine=bool(migration.name))
+            writer = migration.token(dataset.name).writer if migration is not None else "legacy"
+            check_token(writer, dataset.name, request.direction, has_engine=migration is not None and bool(migration.name))
 
         def barred(dataset: str) -> str:
             from backends.cutover.rules import delete_refusal  # with all steps of a cutover: only where a plan deletes
 
-            refusal = delete_refusal(migration, dataset)
+            refusal = delete_refusal(migration or _migration(folder), dataset)
             return refusal.reason if refusal is not None else ""
 
         yield barred
     finally:
         lock.release()
+
+
+def _migration(folder: Path) -> Migration:
+    """As the folder's journal tells it."""
+    from backends.cutover.fold import fold
+    from backends.engine.journal import read_events
+
+    return fold(read_events(folder))
 
 
 @asynccontextmanager

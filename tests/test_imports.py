@@ -76,7 +76,8 @@ def test_a_sync_of_trees_loads_nothing_of_the_network_of_screens_or_of_tls(tmp_p
         f"stores: {{{stores}}}, datasets: [{{name: data, from: old, to: new}}]}}"
     )
     argv = ["cutover", "sync", str(tmp_path / "plan.yaml"), "--state", str(tmp_path / "state")]
-    loaded = loaded_by(f"import sys; sys.argv = {argv}; from console.main import exit_code; assert exit_code() == 0")
+    run = f"import sys; sys.argv = {argv}; from console.main import exit_code; assert exit_code() == 0"
+    loaded = loaded_by(f"{run}; assert 'backends.cutover.migration' not in sys.modules, 'there is no journal to be folded'")
     assert (tmp_path / "new" / "key").read_text() == "body"
     assert "pydantic" in loaded, "what a sync needs is counted"
     assert not loaded & {"asyncssh", "cryptography", "aioboto3", "botocore", "aiohttp", "obstore", "pyreqwest"}

@@ -88,6 +88,10 @@ class Limit:
         self.rate = rate
         self._free_at = 0.0
 
+    def not_before(self, instant: float) -> None:
+        """What is through by then was booked elsewhere."""
+        self._free_at = max(self._free_at, instant)
+
     def until(self, start: float, size: int) -> float:
         """The instant at which `size` bytes are through that may begin at `start`."""
         self._free_at = max(start, self._free_at) + size / self.rate
@@ -116,6 +120,7 @@ class Direction:
         self._source, self._free_at = source, not_before
 
     def share(self, limit: Limit) -> None:
+        limit.not_before(self._free_at)
         self._limit = limit
 
     def connect(self, sink: asyncio.Transport) -> None:
@@ -201,7 +206,10 @@ class Accepted(Side):
     """A client's side: opens the one to the server."""
 
     def __init__(self, proxy: Proxy) -> None:
-        up, down = (Direction(proxy.rtt / 2, Limit(proxy.limit) if proxy.limit else None) for _ in range(2))
+        limits: tuple[Limit | None, Limit | None] = (None, None)
+        if proxy.limit:
+            limits = proxy.limits_of(None) if proxy.of_process else (Limit(proxy.limit), Limit(proxy.limit))
+        up, down = (Direction(proxy.rtt / 2, limit) for limit in limits)
         super().__init__(up, down)
         self._proxy = proxy
         self._up = up
