@@ -15,7 +15,8 @@ from backends.catalog.egress import Egress
 from backends.catalog.equivalents import offers_of
 from backends.catalog.errors import UnknownGpu
 from backends.catalog.tables import find_gpu, storage_prices
-from backends.plan.models import Dataset, Plan, Side
+from backends.plan.calendar import is_free, weekly
+from backends.plan.models import Dataset, NoChanges, Plan, Side
 
 DAY, WEEK, HOUR = 86400.0, 7 * 86400.0, 3600.0
 ASSUMED_RATE = 1e9  # bits a second, where neither plan nor measurement says: managed storage gives 1 to 2 Gbps
@@ -26,6 +27,7 @@ _TEXT, _OTHER = (0.3, 0.5), (0.0, 0.2)  # share saved on the hub's leg by zstd: 
 _PARALLEL_RUN = (1 * WEEK, 2 * WEEK)  # both sides run the same work
 _PAGE = 1000  # keys a listing's request
 _PART = 64 << 20  # bytes of a part, at the size that most objects have
+_MOST_WAITED = 366  # days: who never may change anything has no calendar
 _PHASES = (("development", 1, 2), ("testing", 3, 4), ("staging", 5, 8), ("cutover", 9, 12), ("decommission", 13, 16))
 
 
@@ -278,8 +280,11 @@ def _costs(plan: Plan, found: Sequence[DatasetEstimate]) -> list[Cost]:
 
 
 def _calendar(plan: Plan, start: date, transfer: Range | None) -> list[Span]:
-    """The guide's weeks; testing holds the first whole copy, and decommission the retire window: both lengthen what is too short."""
-    spans, day = [], start
+    """The guide's weeks; testing holds the first whole copy, and decommission the retire window: both lengthen what is too short. No phase is entered
+    on a day without changes, and a dated period within the cutover is added to it; the guide's weeks have their weekends already."""
+    spans: list[Span] = []
+    day, periods = start, plan.windows.no_changes
+    dated = tuple(p for p in periods if weekly(p.from_) is None)
     for phase, first, last in _PHASES:
         days, note = (last - first + 1) * 7, ""
         if phase == "testing" and transfer is not None and transfer.high / DAY > days - 7:
@@ -289,12 +294,36 @@ def _calendar(plan: Plan, start: date, transfer: Range | None) -> list[Span]:
             days, note = math.ceil(plan.windows.dual / DAY) + 7, "lengthened: the dual window follows the last step"
         if phase == "decommission" and plan.windows.retire / DAY > days:
             days, note = math.ceil(plan.windows.retire / DAY), "lengthened: the retire window"
-        if phase == "cutover" and plan.windows.no_changes:
-            periods = "; ".join(f"{p.from_} to {p.to} ({p.zone})" for p in plan.windows.no_changes)
-            note = "; ".join(t for t in (note, f"nothing moves from {periods}") if t)
-        spans.append(Span(phase, day, day + timedelta(days=days - 1), note))
+        frozen = _frozen(dated, day, days) if phase == "cutover" else 0
+        waits = _waits(periods, day + timedelta(days=days + frozen)) if phase != "decommission" else 0
+        told = [note] if note else []
+        if phase == "cutover" and periods:
+            told.append(f"nothing moves from {'; '.join(f'{p.from_} to {p.to} ({p.zone})' for p in periods)}")
+        told += [f"{_days(frozen)} more: dated periods without changes"] if frozen else []
+        told += [f"{_days(waits)} more: the next phase is not entered while nothing may be changed"] if waits else []
+        days += frozen + waits
+        spans.append(Span(phase, day, day + timedelta(days=days - 1), "; ".join(told)))
         day += timedelta(days=days)
     return spans
+
+
+def _frozen(dated: tuple[NoChanges, ...], begins: date, days: int) -> int:
+    """Days without changes that a phase of so many working days meets, those that it meets by being longer too."""
+    found, at, left = 0, begins, days
+    while left and found < _MOST_WAITED:
+        is_free_day = is_free(dated, at)
+        found, left = (found, left - 1) if is_free_day else (found + 1, left)
+        at += timedelta(days=1)
+    return found
+
+
+def _waits(periods: tuple[NoChanges, ...], day: date) -> int:
+    """Days until the first on which something may be changed."""
+    return next((n for n in range(_MOST_WAITED) if is_free(periods, day + timedelta(days=n))), 0)
+
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"
 
 
 def _drivers(plan: Plan, egress: Egress, measured: bool, assumed: bool) -> list[Driver]:

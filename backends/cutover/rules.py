@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backends.cutover.calendar import no_changes_now
 from backends.cutover.migration import Migration
 from backends.cutover.steps.base import Step
 from backends.cutover.steps.retire import LowerLegacy
 from backends.cutover.steps.weight import Expel, SetWeight
 from backends.cutover.steps.writer import LastRound, Quiesce, Resume, SetToken
 from backends.cutover.world import World
+from backends.plan.calendar import no_changes_now
 from backends.vocabulary import Health, SideName, State
 
 RULES: dict[str, str] = {

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ValidationError
 
 from backends.cutover.backups import backup_views
-from backends.cutover.calendar import no_changes_now
 from backends.cutover.checklist import checklist
 from backends.cutover.evacuate import EvacuationPlan
 from backends.cutover.events import Event
@@ -29,6 +28,7 @@ from backends.cutover.story import QUIET, view
 from backends.dataset_view import DatasetView, Lag
 from backends.engine.approvals import approval_view, override_views
 from backends.engine.clock import utc_now
+from backends.plan.calendar import no_changes_now
 from backends.plan.load import parse_plan
 from backends.snapshot import (
     CheckpointView,

@@ -16,7 +16,8 @@ from backends.catalog.estimate import DAY, Estimate, Measured, Range, Size, esti
 from backends.plan.models import Plan, Side
 
 TB = 10**12
-START = date(2026, 11, 30)
+START = date(2026, 11, 30)  # a Monday
+PHASES = ("development", "testing", "staging", "cutover", "decommission")
 TIERS = ((10 * TB, 0.12), (140 * TB, 0.11), (math.inf, 0.08))
 
 
@@ -140,6 +141,33 @@ def test_phases_follow_each_other_and_hold_what_must_fit_in_them(bytes_: int) ->
     assert transfer is not None
     assert days["testing"] * DAY >= transfer.high
     assert "Fri 16:00" in spans[3].note
+
+
+@pytest.mark.parametrize(
+    ("periods", "moved", "told"),
+    [
+        ([], {}, ""),
+        # the weekend of each week is in the guide's weeks, and no phase of them begins on one
+        ([{"from": "Fri 16:00", "to": "Mon 08:00"}], {}, ""),
+        ([{"from": "Mon 00:00", "to": "Tue 06:00"}], {"development": 1}, "1 day more: the next phase is not entered"),
+        # in the middle of the cutover: it is longer by those days, and what follows is later
+        ([{"from": "2027-02-01 00:00", "to": "2027-02-04 00:00"}], {"cutover": 3}, "3 days more: dated periods"),
+        # over the end of staging: the cutover waits; hours of a day do not count
+        ([{"from": "2027-01-20 00:00", "to": "2027-01-29 12:00"}], {"staging": 4}, "4 days more: the next phase"),
+        # two that follow each other, both within it once it is longer
+        (
+            [{"from": "2027-02-10 00:00", "to": "2027-02-20 00:00"}, {"from": "2027-02-22 00:00", "to": "2027-02-24 00:00"}],
+            {"cutover": 12},
+            "12 days more",
+        ),
+    ],
+)
+def test_periods_without_changes_move_the_dates(periods: list[dict[str, str]], moved: dict[str, int], told: str) -> None:
+    usual = {s.phase: (s.ends - s.begins).days for s in of(plan(), TB).calendar}
+    spans = of(plan(windows={"no_changes": periods}), TB).calendar
+    assert {s.phase: (s.ends - s.begins).days - usual[s.phase] for s in spans} == {phase: moved.get(phase, 0) for phase in PHASES}
+    assert all(b.begins == a.ends + timedelta(days=1) for a, b in itertools.pairwise(spans))
+    assert told in " ".join(s.note for s in spans)
 
 
 def test_the_hub_and_what_is_listed_again_and_again_have_their_price() -> None:

@@ -11,7 +11,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from backends.cutover.calendar import no_changes_now
 from backends.cutover.preflight import Proof
 from backends.cutover.rules import OVERRIDABLE, RULES, delete_refusal
 from backends.engine.callers import Caller
@@ -20,6 +19,7 @@ from backends.engine.once import run_command
 from backends.engine.seat import holds_seat
 from backends.engine.snapshots import may_roll_back
 from backends.errors import RefusedByRule
+from backends.plan.calendar import no_changes_now
 from backends.plan.models import Plan
 from backends.snapshot import Health, State
 from tests.backends.cutover.model_world import BEGINNING, plan_of

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.cutover.calendar import DAYS, next_no_changes, no_changes_now
 from backends.cutover.forward import Move, next_move
 from backends.cutover.migration import RunFold
 from backends.cutover.rules import Refusal, refusal_of
 from backends.cutover.steps.weight import SetWeight
+from backends.plan.calendar import DAYS, next_no_changes, no_changes_now
 from backends.plan.models import NoChanges
 from backends.snapshot import Phase, SoakView, State
 from tests.backends.cutover.model_world import ModelWorld, plan_of

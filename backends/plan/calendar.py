@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from backends.plan.models import NoChanges
@@ -35,6 +35,18 @@ def no_changes_now(periods: tuple[NoChanges, ...], now: datetime) -> Span | None
 def next_no_changes(periods: tuple[NoChanges, ...], now: datetime) -> Span | None:
     """The span that begins next after `now`; None where none does."""
     return min((s for p in periods for s in _spans(p, now) if s.start > now), key=lambda s: s.start, default=None)
+
+
+def is_free(periods: tuple[NoChanges, ...], day: date) -> bool:
+    """May anything be changed on that day (UTC), if only for an hour?"""
+    now = datetime.combine(day, time(), UTC)
+    ends = now + timedelta(days=1)
+    while now < ends:
+        span = no_changes_now(periods, now)
+        if span is None:
+            return True
+        now = span.end
+    return False
 
 
 def weekly(text: str) -> tuple[int, time] | None:
