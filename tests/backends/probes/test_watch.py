@@ -33,7 +33,7 @@ def test_before_the_first_answer_it_is_connecting_and_nothing_is_known() -> None
 
 
 @pytest.mark.parametrize(
-    ("age", "health"), [(0.0, "live"), (4.9, "live"), (5.1, "late"), (15.0, "late"), (15.1, "silent"), (9999.0, "silent")]
+    ("age", "health"), [(0.0, "live"), (3.9, "live"), (4.1, "late"), (14.0, "late"), (14.1, "silent"), (9999.0, "silent")]
 )
 def test_health_is_by_age(age: float, health: str) -> None:
     view = watch_of(row(0)).view(100.0 + age)
