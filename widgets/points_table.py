@@ -20,16 +20,15 @@ def points_table(view: ValidationView, palette: Palette, width: int, height: int
         return []
     columns = (
         Column(view.by, 9, "right"),
-        Column("legacy", 10, "right"),
-        Column("target", 10, "right"),
+        Column("legacy", 9, "right"),
+        Column("target", 9, "right"),
         Column("delta", 9, "right"),
-        Column("verdict", 16),
-        Column("", 20, rank=1, grow=1),
+        Column("verdict", 14),
+        Column("", 16, rank=1, grow=1),
     )
     kept = [(True, p) for p in view.points] + [(False, p) for p in view.notable]
-    left = len(kept) - (height - 1)
-    if left > 0:
-        kept = kept[: height - 2]
+    left = len(view.points) - (height - 1)  # of what is notable as much as there is room for
+    kept = kept[: height - 2 if left > 0 else height - 1]
     rows = [_row(point, columns, palette, width, is_asked=asked) for asked, point in sorted(kept, key=lambda k: k[1].at)]
     if left > 0:
         rows.append(Row(palette).add(f"{left + 1} more places", palette.muted).strip(width))

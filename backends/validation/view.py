@@ -48,7 +48,8 @@ def drawn(measure: Measure, legacy: Measured, target: Measured, gates: Iterable[
     old, new = (dict(s.points()) for s in series)
     common = sorted(old.keys() & new.keys())
     rule = Rule(within_of(gate, measure), direction_of(measure), gate.one_sided, measure.noise)
-    notable = notable_points([(x, old[x], new[x]) for x in common if x not in gate.at], rule)
+    by_places = measure.kind in ("loss", "value") or bool(gate.at)  # single figures of a speed say nothing
+    notable = notable_points([(x, old[x], new[x]) for x in common if x not in gate.at], rule) if by_places else ()
     last = _held(old[common[-1]], new[common[-1]]) if common else (None, None, None)
     return Drawn(key, *curves, notable, last)
 
@@ -65,12 +66,12 @@ def notable_points(places: Sequence[tuple[float, float, float]], rule: Rule) -> 
         notes.setdefault(odd, []).append("target is NaN or infinite")
     first = next((x for x, _, _, d in known if rule.judge(d)[0] is Verdict.BREACH), None)
     if first is not None:
-        notes.setdefault(first, []).append("the first beyond")
+        notes.setdefault(first, []).append("first beyond")
     if known:
         notes.setdefault(max(known, key=lambda k: rule.worse(k[3]))[0], []).append("worst")
         if rule.higher_is_better is not None:
             notes.setdefault(min(known, key=lambda k: rule.worse(k[3]))[0], []).append("best")
-    notes.setdefault(places[-1][0], []).append("the last in common")
+    notes.setdefault(places[-1][0], []).append("last in common")
     return tuple(_notable(x, a, b, rule, ", ".join(notes[x])) for x, a, b in places if x in notes)
 
 

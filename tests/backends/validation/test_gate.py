@@ -173,14 +173,19 @@ def test_the_view_names_the_worst_the_best_the_first_beyond_and_the_last_place_b
     gate = Gate.model_construct(measure="m", at=(10.0,), within=0.005)
     view = validation_view(measure("loss"), "w", loss(60), target, [gate], NOW)
     assert [(p.at, p.note, p.verdict, p.too_good) for p in view.notable] == [
-        (12, "the first beyond", Verdict.BREACH, False),
+        (12, "first beyond", Verdict.BREACH, False),
         (20, "worst", Verdict.BREACH, False),
         (30, "best", Verdict.INCONCLUSIVE, True),
-        (39, "the last in common", Verdict.PASS, False),
+        (39, "last in common", Verdict.PASS, False),
     ]
     target.add(Sample(25.0, NOW, math.nan))
     (odd,) = (p for p in validation_view(measure("loss"), "w", loss(60), target, [gate], NOW).notable if p.at == 25)
     assert (odd.note, odd.verdict, odd.target) == ("target is NaN or infinite", Verdict.BREACH, None)
+
+
+def test_single_figures_of_a_speed_are_no_notable_places() -> None:
+    series = loss(60)
+    assert validation_view(measure("step_time"), "w", series, series, [], NOW).notable == ()
 
 
 def test_pictures_are_drawn_anew_only_when_something_has_changed() -> None:
