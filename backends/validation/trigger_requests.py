@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from backends.validation.compare import number, percent
-from backends.validation.error_rule import LEAST_REQUESTS, Call, ErrorRule, Rate
+from backends.validation.error_rule import LEAST_FOR_RATE, LEAST_REQUESTS, Call, ErrorRule, Looked, Rate
 from backends.validation.measured import Measured, finite, gives_shares, span
 from backends.validation.question import (
     ABSOLUTE,
@@ -24,7 +24,6 @@ from backends.validation.trigger_level import judge_level
 from backends.validation.wording import figure
 from backends.verdict import Verdict
 
-LEAST_FOR_RATE = 100  # of legacy, to know its error rate
 LEAST_SHARES = 10  # where it tells shares
 FAST_LATENCY = 4.0  # times the allowed slowdown, proven with 99.9 %
 REMEMBERED = 1000  # of legacy's last requests, when it gets no more
@@ -57,16 +56,16 @@ def judge_error_rate(q: Question) -> TriggerResult:
     values = finite(q.window(q.target, q.long))
     if gives_shares(q.measure.target, q.target.series):
         return judge_level(q)
-    known, compared_with = _reference_rate(q)
-    looked = ErrorRule(q.short, q.long, limit).look(_Counted(q, q.target), known, filled=q.filled)
-    call, rate = looked.call, looked.rate
+    looked, compared_with = _look(q, limit)
+    call, rate, known = looked.call, looked.rate, looked.legacy
     if call in (Call.FAST, Call.SLOW):
         reason = _errors(rate, limit, known)
         return TriggerResult(Verdict.BREACH, rate.share, limit, "fraction", reason, compared_with, call is Call.FAST)
     if call is Call.COMMON:
-        reason = (
-            f"common cause: target {percent(rate.share)}, legacy {percent(_share(known) or 0.0)} errors, {percent(limit)} allowed"
-        )
+        theirs = _share(known) or 0.0
+        if theirs <= limit:
+            return waiting(q, rate.share, compared_with, f"{_errors(rate, limit, known)}; not proven to be worse than legacy")
+        reason = f"common cause: target {percent(rate.share)}, legacy {percent(theirs)} errors, {percent(limit)} allowed"
         return TriggerResult(Verdict.INCONCLUSIVE, rate.share, limit, "fraction", reason, compared_with)
     if not values and q.filled:
         return waiting(q, None, compared_with, _no_samples(q))
@@ -93,18 +92,28 @@ def _errors(rate: Rate, limit: float, known: Rate | float | None) -> str:
     return f"{rate.errors} of {rate.requests} requests failed ({percent(rate.share)}), {percent(limit)} allowed{theirs}"
 
 
-def _reference_rate(q: Question) -> tuple[Rate | float | None, str]:
+def _look(q: Question, limit: float) -> tuple[Looked, str]:
+    """What the rule says, and what the target was held against."""
+    rule, target = ErrorRule(q.short, q.long, limit), _Counted(q, q.target)
     if gives_shares(q.measure.legacy, q.legacy.series):
-        return _reference_share(q)
-    now = _rate(finite(q.window(q.legacy, q.long)))
-    if now.requests >= LEAST_FOR_RATE:
-        return now, LEGACY_NOW
+        share, compared_with = _reference_share(q)
+        return rule.look(target, None, share, filled=q.filled)._replace(legacy=share), compared_with
+    legacy, recorded = _Counted(q, q.legacy), _recorded_rate(q)
+    looked = rule.look(target, legacy, recorded, filled=q.filled)
+    known = looked.legacy
+    if known is None:
+        now = legacy.rate(q.long)
+        known = now if now.requests >= LEAST_FOR_RATE else recorded
+    compared_with = ABSOLUTE if known is None else BASELINE if known is recorded else LEGACY_NOW
+    return looked._replace(legacy=known), compared_with
+
+
+def _recorded_rate(q: Question) -> Rate | float | None:
+    """What is known of legacy without its present requests."""
     if q.baseline is not None:
-        return q.baseline, BASELINE
+        return q.baseline
     before = _rate(finite(q.legacy.series.last(REMEMBERED)))
-    if before.requests >= LEAST_FOR_RATE:
-        return before, BASELINE
-    return None, ABSOLUTE
+    return before if before.requests >= LEAST_FOR_RATE else None
 
 
 def _reference_share(q: Question) -> tuple[float | None, str]:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from backends.validation.error_rule import Call, ErrorRule, Rate
-from backends.validation.trigger_requests import LEAST_FOR_RATE
+from backends.validation.error_rule import Call, ErrorRule
 from tests.bench.error_streams import STEP, Seen, Stream
 
 SHORT, LONG, LIMIT = 120.0, 600.0, 0.001  # the plan's defaults
@@ -37,22 +36,17 @@ def ours(stay: Stay, first: int = 0) -> int | None:
     Looks without a new error are left out: a count that does not rise cannot newly be too high.
     """
     rule, seen, errors = ErrorRule(SHORT, LONG, LIMIT), Seen(stay.target), stay.target.errors
+    legacy = Seen(stay.legacy) if stay.legacy is not None else None
     for end in range(first + 1, stay.steps + 1):
         if errors[end] == errors[end - 1] and end != LONG_STEPS:
             continue
         seen.end = end
-        call = rule.look(seen, legacy_at(stay, end), filled=end >= LONG_STEPS).call
+        if legacy is not None:
+            legacy.end = end
+        call = rule.look(seen, legacy, filled=end >= LONG_STEPS).call
         if call in (Call.FAST, Call.SLOW):
             return end
     return None
-
-
-def legacy_at(stay: Stay, end: int) -> Rate | None:
-    """Legacy's long window, where it has requests enough."""
-    if stay.legacy is None:
-        return None
-    rate = stay.legacy.rate(max(0, end - LONG_STEPS), end)
-    return rate if rate.requests >= LEAST_FOR_RATE else None
 
 
 def in_a_row(k: int) -> Rule:

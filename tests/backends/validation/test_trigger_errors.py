@@ -23,7 +23,7 @@ from backends.validation.series import Series
 from backends.validation.stats import binomial_lower, binomial_tail
 from backends.verdict import Verdict
 from tests.backends.validation.test_trigger import CLEAN, NOW, Unreadable, ask, requests, with_errors
-from tests.bench.triggers import Breach, Week, run_breach, run_week
+from tests.bench.triggers import Breach, Week, run_both, run_breach, run_week
 
 RULE = ErrorRule(120.0, 600.0, 0.001)
 
@@ -67,10 +67,42 @@ def test_the_tail_is_the_exact_lower_bound_above_the_limit(errors: int, requests
 
 
 def test_both_sides_above_the_limit_is_a_common_cause_and_holds() -> None:
-    same = Rate(900, 300_000)
-    assert RULE.look(Even(500, 0.003), same, filled=True).call is Call.COMMON
-    assert RULE.look(Even(500, 0.003), Rate(300, 300_000), filled=True).call is Call.FAST
-    assert RULE.look(Even(500, 0.003), 0.003, filled=True).call is Call.COMMON
+    assert RULE.look(Even(500, 0.003), Even(500, 0.003), filled=True).call is Call.COMMON
+    assert RULE.look(Even(500, 0.003), Even(500, 0.001), filled=True).call is Call.FAST
+    assert RULE.look(Even(500, 0.003), None, 0.003, filled=True).call is Call.COMMON
+
+
+def test_a_cause_that_began_on_both_sides_half_a_minute_ago_is_common() -> None:
+    """Legacy's long window is still clean; what counts is the same half minute."""
+    both = Even(500, 0.0005, lately=0.01)
+    assert RULE.look(both, both, filled=True).call is Call.COMMON
+    assert RULE.look(both, Even(500, 0.0005), filled=True).call is Call.FAST
+
+
+def test_while_legacy_is_above_the_limit_a_bad_half_minute_of_the_target_proves_nothing() -> None:
+    class Worse(Even):
+        def rate(self, seconds: float) -> Rate:
+            return Rate(150, 15_000) if seconds == 30 else super().rate(seconds)
+
+    class Better(Even):
+        def rate(self, seconds: float) -> Rate:
+            return Rate(15, 15_000) if seconds == 30 else super().rate(seconds)
+
+    looked = RULE.look(Worse(500, 0.003), Better(500, 0.003), filled=True)
+    assert looked.call is Call.COMMON
+    assert RULE.look(Worse(500, 0.003), Better(500, 0.0009), filled=True).call is Call.FAST
+
+
+def test_a_legacy_with_too_few_requests_to_tell_leaves_it_to_what_is_recorded_and_then_to_the_limit() -> None:
+    trickle = Even(0.1, 0.0)
+    assert RULE.look(Even(500, 0.003), trickle, filled=True).call is Call.FAST
+    assert RULE.look(Even(500, 0.003), trickle, 0.003, filled=True).call is Call.COMMON
+
+
+def test_both_sides_dead_is_a_common_cause_even_with_few_requests_on_legacy() -> None:
+    dead, few = Even(1, 1.0), Even(0.1, 1.0)
+    assert RULE.look(dead, few, filled=False).call is Call.COMMON
+    assert RULE.look(dead, Even(0.1, 0.0), filled=False).call is Call.FAST
 
 
 def test_worse_than_a_failing_legacy_is_no_common_cause() -> None:
@@ -124,6 +156,25 @@ def test_no_data_is_no_success() -> None:
 def test_a_true_breach_at_50_requests_a_second_is_acted_on_in_time(level: float, within: float, soaked: bool) -> None:
     took = [run_breach(Breach(seed, 50, level, soaked), ["ours"])["ours"] for seed in range(31)]
     assert median(took) <= within
+
+
+@pytest.mark.parametrize(("level", "within"), [(2.0, RULE.long + RULE.short), (10.0, 30.0), (1000.0, 30.0)])
+@pytest.mark.parametrize("soaked", [False, True], ids=["at a new weight", "after an hour"])
+def test_a_breach_of_the_target_alone_beside_a_healthy_legacy_is_acted_on_as_soon(
+    level: float, within: float, soaked: bool
+) -> None:
+    took = [run_breach(Breach(seed, 50, level, soaked, legacy=0.5, legacy_requests=50), ["ours"])["ours"] for seed in range(31)]
+    assert median(took) <= within
+
+
+@pytest.mark.parametrize(("level", "soaked"), [(3.0, False), (3.0, True), (10.0, True), (1000.0, True)])
+def test_an_hour_of_a_common_cause_holds(level: float, soaked: bool) -> None:
+    back = [run_breach(Breach(seed, 50, level, soaked, level, 50), ["ours"])["ours"] for seed in range(2)]
+    assert back == [math.inf] * 2
+
+
+def test_twelve_hours_of_a_common_cause_at_three_weights_hold() -> None:
+    assert not run_both(Week(1, "stationary", 50, 3.0))
 
 
 @pytest.mark.parametrize("shape", ["stationary", "AR(1) 0.9", "clumped errors"])
