@@ -18,7 +18,7 @@ from backends.validation.error_rule import LEAST_FOR_RATE
 from backends.validation.measured import finite, gives_shares
 from backends.validation.series import Series
 from backends.validation.stats import binomial_upper, quantile, quantile_interval
-from backends.validation.trigger_requests import known_quantile, named
+from backends.validation.trigger_latency import known_quantile, named
 from backends.validation.wording import figure
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)

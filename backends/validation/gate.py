@@ -20,7 +20,7 @@ from backends.validation.memory import HEADROOM, Use, judge_room, use_of
 from backends.validation.question import DEFAULT_ERROR_RATE
 from backends.validation.series import Sample, Series
 from backends.validation.stats import Interval, quantile, quantile_interval, ratio_interval
-from backends.validation.trigger_requests import known_quantile, named
+from backends.validation.trigger_latency import known_quantile, named
 from backends.validation.warmup import warm_up
 from backends.validation.wording import figure
 from backends.verdict import Verdict

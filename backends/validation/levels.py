@@ -20,7 +20,7 @@ from backends.validation.memory import judge_room, use_of
 from backends.validation.speed import judge_speed
 from backends.validation.spread import Buckets, Held, Samples, Spread, held
 from backends.validation.stats import Interval, binomial_lower
-from backends.validation.trigger_requests import BEYOND_QUANTILE, named
+from backends.validation.trigger_latency import BEYOND_QUANTILE, named
 from backends.validation.wording import figure, percent
 from backends.verdict import Verdict
 

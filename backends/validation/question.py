@@ -85,3 +85,11 @@ def waiting(q: Question, value: float | None, compared_with: str, why: str = "")
     seen = max(0.0, q.now - q.since)
     reason = why or f"window {span(seen)} of {span(q.long)}"
     return TriggerResult(Verdict.INCONCLUSIVE, value, limit, unit, reason, compared_with, waiting=True)
+
+
+def no_samples(q: Question) -> str:
+    """Why the long window of a side that is fresh is empty."""
+    newest = q.target.series.newest()
+    if newest is not None and abs(q.now - newest.time) > q.long:
+        return f"fresh lines carry times {span(abs(q.now - newest.time))} away from ours: is that host's clock right?"
+    return f"no requests in {span(q.long)}"

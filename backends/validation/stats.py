@@ -88,6 +88,29 @@ def binomial_tail(events: float, trials: float, rate: float) -> float:
     return incomplete_beta(events, trials - events + 1.0, rate) if events <= trials else 0.0
 
 
+def hypergeometric_tail(events: float, trials: float, all_events: float, all_trials: float) -> float:
+    """P(at least `events` of `all_events` fall among `trials` of `all_trials`): Fisher's exact test; fractions are allowed."""
+    others = all_trials - trials
+    if events <= max(0.0, all_events - others):
+        return 1.0
+    if events > min(all_events, trials):
+        return 0.0
+
+    def log_choose(n: float, k: float) -> float:
+        return math.lgamma(n + 1.0) - math.lgamma(k + 1.0) - math.lgamma(n - k + 1.0)
+
+    log_first = log_choose(trials, events) + log_choose(others, all_events - events) - log_choose(all_trials, all_events)
+    total, term, k = 0.0, 1.0, events
+    while term > 1e-12 * max(total, 1.0) or k < all_events * trials / all_trials:
+        total += term
+        left = all_events - k
+        if left < 1.0 or trials - k < 1.0:
+            break
+        term *= (trials - k) * left / ((k + 1.0) * (others - left + 1.0))
+        k += 1.0
+    return min(1.0, total * math.exp(min(0.0, log_first)))
+
+
 def normal_quantile(p: float) -> float:
     """The quantile of the normal distribution."""
     return NormalDist().inv_cdf(p)

@@ -12,9 +12,10 @@ from dataclasses import replace
 from backends.plan.models import Measure, Trigger
 from backends.validation.measured import Measured, silence_of
 from backends.validation.question import Question, TriggerResult, limit_of
+from backends.validation.trigger_latency import judge_latency
 from backends.validation.trigger_level import judge_level
 from backends.validation.trigger_loss import diverged, judge_loss
-from backends.validation.trigger_requests import judge_error_rate, judge_latency
+from backends.validation.trigger_requests import judge_error_rate
 from backends.verdict import Verdict
 
 __all__ = ["TriggerResult", "judge_trigger"]

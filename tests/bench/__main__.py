@@ -24,6 +24,7 @@ from tests.bench.fleet import bench_fleet
 from tests.bench.hub import hub
 from tests.bench.judging import bench_compare, bench_tails
 from tests.bench.kill import kill
+from tests.bench.latencies import bench_latencies, write_latencies
 from tests.bench.live import bench_live
 from tests.bench.load import bench_load
 from tests.bench.million import million, million_changed
@@ -65,13 +66,14 @@ ALONE = {  # with servers of their own or none, no peers
     "console": bench_console,
     "load": bench_load,
     "triggers": bench_triggers,
+    "latencies": bench_latencies,
     "checkpoints": bench_checkpoints,
     "curves": bench_curves,
     "compare": bench_compare,
     "tails": bench_tails,
     "screen": bench_screen,
 }
-WRITTEN = {"triggers": write_triggers, "curves": write_curves}  # with a page of their own
+WRITTEN = {"triggers": write_triggers, "latencies": write_latencies, "curves": write_curves}  # with a page of their own
 TMPFS = Path("/dev/shm")
 
 

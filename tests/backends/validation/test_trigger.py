@@ -204,7 +204,7 @@ def test_latency_worse_by_more_than_the_limit_breaches() -> None:
     assert result.verdict is Verdict.BREACH
     assert result.compared_with == "legacy now"
     assert result.value == pytest.approx(0.6, abs=0.2)
-    assert "p98.3" in result.reason
+    assert "p95" in result.reason
 
 
 def test_equal_latency_passes_and_so_does_a_faster_one() -> None:
