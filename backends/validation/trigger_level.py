@@ -8,9 +8,11 @@ For a plain value it holds.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 from backends.validation.compare import number, percent, relative
+from backends.validation.error_rule import HISTORY, spent
 from backends.validation.measured import Measured, direction_of, finite, gives_shares
 from backends.validation.question import (
     ABSOLUTE,
@@ -23,7 +25,14 @@ from backends.validation.question import (
     waiting,
     worse_by,
 )
-from backends.validation.stats import Interval, quantile, quantile_interval, ratio_interval
+from backends.validation.stats import (
+    Interval,
+    mean_and_variance,
+    normal_quantile,
+    quantile,
+    quantile_interval,
+    ratio_interval,
+)
 from backends.validation.wording import figure
 from backends.verdict import Verdict
 
@@ -31,6 +40,8 @@ LEAST_LONG = 10
 LEAST_SHORT = 3
 REMEMBERED = 200  # of legacy's last samples, when no more come
 FAST = 5.0  # times the limit, proven with 99.9 %
+MEDIAN_COST = math.pi / 2  # how much wider a median's variance is than a mean's
+LEAST_NOISE = 8  # values, to know how they vary
 
 
 class Level(NamedTuple):
@@ -55,7 +66,7 @@ def judge_level(q: Question) -> TriggerResult:
     if above is not None:
         over = _over(q, long, short, above, peak)
         if over is not None:
-            return over if q.measure.kind != "error_rate" else _unless_common(q, over, above, reference, compared_with)
+            return _unless_common(q, over, above, reference, compared_with)
         if q.spec.worse_by is None and (q.spec.above is not None or q.measure.kind == "error_rate"):
             value = _middle(long, peak)
             reason = f"{figure(value, above)}, {number(above)} allowed"
@@ -95,6 +106,8 @@ def _over(q: Question, long: list[float], short: list[float], above: float, peak
     low = value if peak else quantile_interval(sorted(long), 0.5).low
     if not (q.filled and low > above and _middle(short, peak) > above):
         return None
+    if not peak and above > 0 and not _stands_out(q, long, [above], 0.0):
+        return None
     reason = f"{figure(value, above)}, {number(above)} allowed"
     unit: Unit = "fraction" if q.measure.kind == "error_rate" else "value"
     return TriggerResult(Verdict.BREACH, value, above, unit, reason, ABSOLUTE)
@@ -102,13 +115,16 @@ def _over(q: Question, long: list[float], short: list[float], above: float, peak
 
 def _unless_common(q: Question, over: TriggerResult, above: float, reference: list[float], compared_with: str) -> TriggerResult:
     """Legacy past the same limit is a common cause: going back would not help."""
-    if compared_with != LEGACY_NOW or not gives_shares(q.measure.legacy, q.legacy.series):
+    errors = q.measure.kind == "error_rate"
+    if compared_with != LEGACY_NOW or (errors and not gives_shares(q.measure.legacy, q.legacy.series)):
         return over
-    theirs = quantile(sorted(reference), 0.5)
-    if theirs <= above or theirs < (over.value or 0.0) / 2:
+    theirs, ours = _middle(reference, q.measure.kind == "memory"), over.value or 0.0
+    if theirs <= above or theirs < ours / 2:
         return over
-    reason = f"common cause: target {percent(over.value or 0.0)}, legacy {percent(theirs)} errors, {percent(above)} allowed"
-    return TriggerResult(Verdict.INCONCLUSIVE, over.value, above, "fraction", reason, compared_with)
+    reason = f"common cause: target {figure(ours, above)}, legacy {figure(theirs, above)}, {number(above)} allowed"
+    if errors:
+        reason = f"common cause: target {percent(ours)}, legacy {percent(theirs)} errors, {percent(above)} allowed"
+    return TriggerResult(Verdict.INCONCLUSIVE, over.value, above, over.unit, reason, compared_with)
 
 
 def _against(
@@ -127,7 +143,8 @@ def _against(
         return TriggerResult(Verdict.BREACH, still, limit, "fraction", words, compared_with, fast=True)
     if not q.filled:
         return waiting(q, delta, compared_with)
-    if _worse(change, higher) > limit and _worse(Interval(still, still), higher) > limit:
+    proven = _worse(change, higher) > limit and _worse(Interval(still, still), higher) > limit
+    if proven and (peak or _stands_out(q, long, reference, limit)):
         return TriggerResult(Verdict.BREACH, delta, limit, "fraction", words, compared_with)
     if higher is not None and _worse(Interval(-change.high, -change.low), higher) > limit:
         verdict = Verdict.INCONCLUSIVE if q.measure.kind == "value" else Verdict.PASS
@@ -150,6 +167,40 @@ def _change(values: list[float], reference: list[float], confidence: float) -> I
     if middle == 0:
         return Interval(-math.inf, math.inf)
     return Interval((low - theirs_bounds.high) / middle, (high - theirs_bounds.low) / middle)
+
+
+def _stands_out(q: Question, long: list[float], reference: list[float], limit: float) -> bool:
+    """Is the change more than the levels wander by themselves, at a look's share of a week's budget?
+
+    In the long window, else in the hour that ends now: neighbours are alike, so that few samples tell little. The logarithms of the two medians
+    differ by chance by sqrt(pi / 2 * (s_T^2 f_T / n_T + s_L^2 f_L / n_L)), f = (1 + r) / (1 - r) with the correlation r of
+    neighbours (Bayley and Hammersley 1946).
+    """
+    hour = _samples(q, q.target, HISTORY, LEAST_LONG)
+    their_hour = _samples(q, q.legacy, HISTORY, LEAST_LONG) if len(reference) > 1 else reference
+    if min(*hour, *long, *reference, *their_hour) <= 0:
+        return True
+    z = normal_quantile(1.0 - spent(q.short))
+    steady = _noise(their_hour)
+    for ours, theirs in ((long, reference), (hour, their_hour)):
+        change = abs(math.log(quantile(sorted(ours), 0.5) / quantile(sorted(theirs), 0.5)))
+        varies = max(_noise(ours), steady) / len(ours) + (max(_noise(theirs), steady) / len(theirs) if len(theirs) > 1 else 0.0)
+        if change - math.log1p(limit) > z * math.sqrt(MEDIAN_COST * varies):
+            return True
+    return False
+
+
+def _noise(values: list[float]) -> float:
+    """The variance of the logarithms, as many times as neighbours are alike; 0 for too few."""
+    if len(values) < LEAST_NOISE:
+        return 0.0
+    logs = [math.log(v) for v in values]
+    mean, variance = mean_and_variance(logs)
+    if variance == 0.0:
+        return 0.0
+    together = math.fsum((a - mean) * (b - mean) for a, b in pairwise(logs)) / (variance * (len(logs) - 1))
+    r = min(0.95, max(0.0, together))
+    return variance * (1.0 + r) / (1.0 - r)
 
 
 def _worse(change: Interval, higher: bool | None) -> float:

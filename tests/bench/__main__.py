@@ -25,6 +25,7 @@ from tests.bench.hub import hub
 from tests.bench.judging import bench_compare, bench_tails
 from tests.bench.kill import kill
 from tests.bench.latencies import bench_latencies, write_latencies
+from tests.bench.levels import bench_levels
 from tests.bench.live import bench_live
 from tests.bench.load import bench_load
 from tests.bench.million import million, million_changed
@@ -67,6 +68,7 @@ ALONE = {  # with servers of their own or none, no peers
     "load": bench_load,
     "triggers": bench_triggers,
     "latencies": bench_latencies,
+    "levels": bench_levels,
     "checkpoints": bench_checkpoints,
     "curves": bench_curves,
     "compare": bench_compare,

@@ -9,6 +9,7 @@ from backends.plan.models import Measure, MeasureKind, Source, Trigger
 from backends.validation.series import Sample, Series
 from backends.validation.trigger import TriggerResult, judge_trigger
 from backends.verdict import Verdict
+from tests.bench.levels import run_slow, run_week
 
 NOW = 1_000_000.0
 SOURCE = Source(file="x", value="v")
@@ -329,3 +330,17 @@ def test_a_target_that_runs_out_of_memory_at_this_weight_breaches_at_once() -> N
     assert ask("memory", old, new, since=NOW - 1).verdict is not Verdict.BREACH
     old.out_of_memory, old.out_of_memory_at = "CUDA out of memory", NOW - 3
     assert ask("memory", old, new).reason.startswith("common cause")
+
+
+def test_step_times_that_wander_do_not_roll_back_and_slower_ones_do() -> None:
+    """Neighbours that are alike say little: by bounds alone this week rolls back."""
+    assert not run_week(1, 0.05, 0.9)
+    assert run_slow(1, 1.2, 0.01, 0.0) <= 660
+    assert run_slow(1, 1.5, 0.02, 0.9) <= 660
+
+
+def test_a_level_above_its_limit_on_both_sides_is_a_common_cause() -> None:
+    both = ask("value", curve([95.0] * 80), curve([99.0] * 80), above=90.0)
+    assert both.verdict is Verdict.INCONCLUSIVE
+    assert both.reason.startswith("common cause: target 99, legacy 95")
+    assert ask("value", curve([80.0] * 80), curve([99.0] * 80), above=90.0).verdict is Verdict.BREACH
