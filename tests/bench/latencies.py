@@ -260,6 +260,8 @@ last hour is what the target is held against. Times are counted on a grid of ste
   {STEP:g} s, on each side by itself, and remembers 0.5 or 0.9 of what it was. **bursty requests**: 5 times the requests in one minute of twenty, 20 % slower.
   **stalls**: all requests of {STEP:g} s five times slower, every 20 minutes at the mean. **diurnal**: requests up and down by 80 %, times by 10 %.
 - **{PLAIN}**: the quantile is above what is allowed in the long and in the short window, no bound: what triggers without statistics do.
+- At the limit itself bursts are 20 % slower, so that these weeks are above it for the minutes of each burst: no false rollbacks. AR(1) at 1.5 x legacy: ten minutes in which
+  each side wanders by 20 % do not tell 1.5 from 1.25 at such levels; of the absolute limit 1 of 20 common causes was taken for the target's own.
 - Shares have exact 95 % intervals. Times are median / 90th percentile of {BREACHES}, alarms before the breach not counted; legacy has as many requests as the target.
 """
 
