@@ -19,6 +19,7 @@ from backends.traffic.base import Route, RouteHealth
 from backends.vocabulary import Health, SideName
 
 PERIOD = 1.0
+HOST_PACE = 0.12  # seconds for each host between two rounds by SSH: a command a second on each of hundreds is a third of the engine's work
 STRIKES = 3  # wrong answers or refusals in a row that make a side dead
 DEAD_KINDS = ("wrong", "refused")
 
@@ -33,6 +34,7 @@ class SideWatch:
         self._ssh = ssh
         self._alive_at: float | None = None
         self._strikes = 0
+        self._asked_hosts = 0  # in the last round
         self._reason = "not looked at yet"
         self.routes: tuple[Route, ...] = ()  # whose authority may know of the side by its own checks
 
@@ -49,7 +51,7 @@ class SideWatch:
         """Ask once a period, until cancelled."""
         while True:
             await self._ask()
-            await asyncio.sleep(PERIOD)
+            await asyncio.sleep(max(PERIOD, min(HEALTH_AGE / 4, HOST_PACE * self._asked_hosts)))
 
     async def look_now(self) -> SideHealth:
         """Ask until the answer is sure: at once when it is alive, after a few strikes when not."""
@@ -65,6 +67,7 @@ class SideWatch:
         return seen if seen.health is Health.DEAD else SideHealth(Health.UNKNOWN, seen.age, self._reason)
 
     async def _ask(self) -> None:
+        self._asked_hosts = 0
         told = await self._ask_routes()
         if told is not None and not told.is_alive:
             self._strikes, self._reason = self._strikes + 1, told.detail
@@ -73,6 +76,7 @@ class SideWatch:
         elif self._urls:
             await self._ask_urls()
         elif self._hosts:
+            self._asked_hosts = len(self._hosts)
             await self._ask_hosts()
         else:
             self._reason = f"the plan gives no probe of {self.side}: routes[].probe.{self.side}"

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pytest
 
 from backends.cutover.migration import Migration
+from backends.cutover.world import HEALTH_AGE
 from backends.engine import clock as clock_module
 from backends.engine import sides
 from backends.engine.clock import ObservedClock
@@ -151,3 +152,25 @@ async def test_a_proof_of_health_grows_older_while_the_machine_sleeps(monkeypatc
     assert (await watch.look_now()).is_fresh
     now[0] += HOUR
     assert (watch.health().health, watch.health().age) == (Health.UNKNOWN, HOUR)
+
+
+@pytest.mark.parametrize(("hosts", "pause"), [(1, 1.0), (8, 1.0), (20, 2.4), (128, 15.0), (1000, 15.0)])
+async def test_a_large_side_is_asked_by_ssh_at_a_pace_that_keeps_its_proof_fresh(
+    monkeypatch: pytest.MonkeyPatch, hosts: int, pause: float
+) -> None:
+    plan = plan_of(legacy={"provider": "old", "hosts": [{"name": f"h{i}", "address": "local"} for i in range(hosts)]})
+    asked: list[str] = []
+
+    async def answer(host: str, *args: object, **more: object) -> None:
+        asked.append(host)
+
+    async def paused(seconds: float) -> None:
+        assert (seconds, len(asked)) == (pytest.approx(pause), hosts)
+        assert seconds < HEALTH_AGE / 2
+        raise asyncio.CancelledError
+
+    watch = sides.SideWatch("legacy", plan, SimpleNamespace(run=answer))  # type: ignore[arg-type]
+    monkeypatch.setattr(sides.asyncio, "sleep", paused)
+    with pytest.raises(asyncio.CancelledError):
+        await watch.run()
+    assert watch.health().health is Health.ALIVE
