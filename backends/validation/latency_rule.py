@@ -9,6 +9,8 @@ path counts requests above twice the limit, in the short window.
 quantile test (Mathisen 1943; Gibbons and Chakraborti, Nonparametric Statistical Inference, 6.5), by Fisher's exact tail of both sides' counts beyond.
 No shape of distribution is assumed, and what slows both sides cancels. Neighbours wait in the same queue, so requests are worth fewer:
 each side's counts are divided by the spread (as errors are) of those beyond, in the window or in the hour before it, whichever is larger.
+A spread that a dozen stretches tell is unsure itself: what is beyond one is taken as large as it may be, six times (0.1 % of chi-square with 11
+degrees of freedom lies below a sixth of its mean). Levels that wander by themselves rolled 1 week in 20 back without that.
 A look has the share of a week's budget that a look at an error rate has: 1.0e-6 at a short window of 2 min, on each path.
 """
 
@@ -35,6 +37,7 @@ from backends.validation.stats import binomial_tail, hypergeometric_tail
 SHORT_PARTS = 12
 LEAST_BEYOND = 30  # requests that must lie beyond a quantile for a look to be decided at such levels
 TWICE = 2.0  # times the absolute limit: extreme
+UNSURE = 6.0  # how much larger a spread may be than a dozen stretches tell: 11 / chi2.ppf(0.001, 11)
 
 
 class Times(Protocol):
@@ -139,6 +142,7 @@ class _Over:
 
 def _chance(ours: Rate, theirs: Rate | None, q: float, spread: float = 1.0, their_spread: float = 1.0) -> float:
     """P(so many of the target's beyond, were its quantile no higher), of so many requests as these are worth."""
+    spread, their_spread = 1.0 + (spread - 1.0) * UNSURE, 1.0 + (their_spread - 1.0) * UNSURE
     if theirs is None:
         return binomial_tail(ours.errors / spread, ours.requests / spread, 1.0 - q)
     if ours.share <= theirs.share:
