@@ -97,11 +97,11 @@ def _steps(world: World, mode: Mode, accept_unknown: bool) -> list[Step]:
 
 def staying_steps(plan: Plan, m: Migration) -> list[Step]:
     """After a rollback that was blocked: give target back what was on its way home and never came there, and start its writers again, so
-    that it goes on serving whole. A workload of which legacy has a dataset already is left alone: neither side may start it."""
+    that it goes on serving whole. A workload of which legacy has a dataset already (an even epoch) is left alone: neither side may start it."""
     steps: list[Step] = []
     for workload in plan.workloads:
         tokens = {d: m.token(d) for d in workload.writes}
-        if not tokens or any(t.writer == "legacy" or t.epoch % 2 == 0 for t in tokens.values()):
+        if not tokens or any(t.epoch % 2 == 0 for t in tokens.values()):
             continue
         half = [d for d, token in tokens.items() if token.writer == "none"]
         steps += [SetToken(d, "target", m.token(d).epoch, direction="safety") for d in half]
@@ -114,8 +114,9 @@ def _was_to_stop(m: Migration, workload: Workload) -> bool:
     """Has the last rollback tried to stop it on target? What failed may have stopped a part of it."""
     run = m.run
     told = zip(run.steps, run.status, strict=True) if run is not None and run.kind == "rollback" else ()
+    wanted = {"workload": workload.name, "side": "target"}
     return any(
-        step["kind"] == "quiesce" and step["args"] | {"workload": workload.name, "side": "target"} == step["args"]
+        step["kind"] == "quiesce" and wanted.items() <= step["args"].items()
         for step, status in told
         if status in ("running", "confirmed", "failed")
     )

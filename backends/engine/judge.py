@@ -27,6 +27,7 @@ from backends.validation.baseline import Baseline
 from backends.validation.followed import Followed
 from backends.validation.gate import judge_gate
 from backends.validation.memory import capacity_of
+from backends.validation.stats import finite_or_none
 from backends.validation.trigger import TriggerResult, judge_trigger
 from backends.validation.view import Drawn, drawn, validation_view
 from backends.verdict import Verdict
@@ -152,7 +153,13 @@ class Judge:
         known = (m.triggers if kind is Kind.TRIGGER else m.gates).get(name)
         if known is not None and known.verdict == verdict.value and known.phase == phase:
             return
-        data = {"name": name, "verdict": verdict.value, "value": _finite(value), "limit": _finite(limit), "reason": reason}
+        data = {
+            "name": name,
+            "verdict": verdict.value,
+            "value": finite_or_none(value),
+            "limit": finite_or_none(limit),
+            "reason": reason,
+        }
         if measure is not None:
             data |= await asyncio.to_thread(self._rests_on, measure, verdict)
         await self._engine.record(kind, data | {"phase": phase})
@@ -232,7 +239,7 @@ class Judge:
         result = judge_gate(gate, measure, *feeds, now=now, baseline=recorded, capacities=self._capacities[measure.name])
         return GateView(
             name=gate.name, phase=phase, verdict=result.verdict, reason=result.reason,
-            value=_finite(result.value), limit=_finite(result.limit),
+            value=finite_or_none(result.value), limit=finite_or_none(result.limit),
         )  # fmt: skip
 
     def gates(self) -> tuple[GateView, ...]:
@@ -282,7 +289,7 @@ class Judge:
             mode=trigger.mode,
             windows=self._windows(trigger),
             period=self.period,
-            history=tuple(_finite(v) for v in self._history[trigger.name]),
+            history=tuple(finite_or_none(v) for v in self._history[trigger.name]),
             verdict=Verdict.INCONCLUSIVE,
             reason="not judged yet",
         )
@@ -290,8 +297,8 @@ class Judge:
             return view
         judged = {
             "verdict": result.verdict,
-            "value": _finite(result.value),
-            "limit": _finite(result.limit),
+            "value": finite_or_none(result.value),
+            "limit": finite_or_none(result.limit),
             "unit": result.unit,
             "compared_with": result.compared_with,
             "reason": result.reason,
@@ -316,7 +323,3 @@ class Judge:
     def forget(self) -> None:
         """After a rollback: gates anew."""
         self._gates.clear()
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

@@ -34,7 +34,6 @@ class SideWatch:
         self._ssh = ssh
         self._alive_at: float | None = None
         self._strikes = 0
-        self._asked_hosts = 0  # in the last round
         self._reason = "not looked at yet"
         self.routes: tuple[Route, ...] = ()  # whose authority may know of the side by its own checks
 
@@ -50,8 +49,8 @@ class SideWatch:
     async def run(self) -> None:
         """Ask once a period, until cancelled."""
         while True:
-            await self._ask()
-            await asyncio.sleep(max(PERIOD, min(HEALTH_AGE / 4, HOST_PACE * self._asked_hosts)))
+            hosts = await self._ask()
+            await asyncio.sleep(max(PERIOD, min(HEALTH_AGE / 4, HOST_PACE * hosts)))
 
     async def look_now(self) -> SideHealth:
         """Ask until the answer is sure: at once when it is alive, after a few strikes when not."""
@@ -66,8 +65,8 @@ class SideWatch:
         # Asked just now and not answered: an older proof is not good enough for sending clients there.
         return seen if seen.health is Health.DEAD else SideHealth(Health.UNKNOWN, seen.age, self._reason)
 
-    async def _ask(self) -> None:
-        self._asked_hosts = 0
+    async def _ask(self) -> int:
+        """A round; returns how many hosts were asked by SSH."""
         told = await self._ask_routes()
         if told is not None and not told.is_alive:
             self._strikes, self._reason = self._strikes + 1, told.detail
@@ -76,10 +75,11 @@ class SideWatch:
         elif self._urls:
             await self._ask_urls()
         elif self._hosts:
-            self._asked_hosts = len(self._hosts)
             await self._ask_hosts()
+            return len(self._hosts)
         else:
             self._reason = f"the plan gives no probe of {self.side}: routes[].probe.{self.side}"
+        return 0
 
     async def _ask_routes(self) -> RouteHealth | None:
         """What the routes' authorities know: dead where one says so. One that cannot be asked says nothing of a side."""

@@ -17,7 +17,7 @@ from backends.validation.compare import number, percent, relative
 from backends.validation.error_rule import LEAST_FOR_RATE
 from backends.validation.measured import finite, gives_shares
 from backends.validation.series import Series
-from backends.validation.stats import binomial_upper, quantile, quantile_interval
+from backends.validation.stats import binomial_upper, finite_or_none, quantile, quantile_interval
 from backends.validation.trigger_latency import known_quantile, named
 from backends.validation.wording import figure
 
@@ -95,7 +95,9 @@ def take(measure: Measure, runs: Sequence[Series], pinned: Sequence[float] = ())
     if measure.kind == "error_rate":
         if gives_shares(measure.legacy, first):
             return Baseline(
-                value=math.fsum(values) / len(values), high=_finite(quantile_interval(values, 0.5, _CONFIDENCE).high), **about
+                value=math.fsum(values) / len(values),
+                high=finite_or_none(quantile_interval(values, 0.5, _CONFIDENCE).high),
+                **about,
             )
         errors = sum(v > 0 for v in values)
         return Baseline(value=errors / len(values), high=binomial_upper(errors, len(values), _CONFIDENCE), **about)
@@ -105,7 +107,7 @@ def take(measure: Measure, runs: Sequence[Series], pinned: Sequence[float] = ())
     wanted = {*QUANTILES, measure.quantile or 0.99}
     known = {named(q): quantile(values, q) for q in sorted(wanted) if known_quantile(q, [values]) == q}
     return Baseline(
-        value=quantile(values, 0.5), low=_finite(low), high=_finite(high),
+        value=quantile(values, 0.5), low=finite_or_none(low), high=finite_or_none(high),
         spread=(quantile(values, 0.05), quantile(values, 0.95)), quantiles=known, **about,
     )  # fmt: skip
 
@@ -137,7 +139,3 @@ def noise_of(runs: Sequence[Series], at: Sequence[float] = ()) -> float | None:
     ]
     found = [d for d in apart if math.isfinite(d)]
     return max(found, default=None)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -140,15 +140,24 @@ def _rises(sizes: list[float]) -> bool:
 def _scaled(old: Sequence[Curve], new: Sequence[Curve], rule: Rule) -> list[Cause]:
     """Is the target's curve legacy's on another scale? Then a step or a sample is not the same on both sides."""
     left, right = old[0], new[0]
+
+    def fits(pair: tuple[float, float]) -> bool:
+        return abs(pair[0] - pair[1]) <= rule.tolerance * abs(pair[1])
+
     for scale in _SCALES:
-        pairs = [(v, w) for x, v in right.drawn(400) if (w := left.at(x * scale)) is not None and w and x > 0]
-        plain_ones = [(v, w) for x, v in right.drawn(400) if left.at(x * scale) is not None and (w := left.at(x)) is not None]
-        is_needed = not plain_ones or any(
-            abs(v - w) > rule.tolerance * abs(w) for v, w in plain_ones
-        )  # a flat curve fits on any scale
-        if len(pairs) >= _LEAST and is_needed and all(abs(v - w) <= rule.tolerance * abs(w) for v, w in pairs):
+        scaled, plain_ones = [], []
+        for x, value in right.drawn(400):
+            there = left.at(x * scale)
+            if there is None:
+                continue
+            if there and x > 0:
+                scaled.append((value, there))
+            if (here := left.at(x)) is not None:
+                plain_ones.append((value, here))
+        is_flat = bool(plain_ones) and all(map(fits, plain_ones))  # a flat curve fits on any scale
+        if len(scaled) >= _LEAST and not is_flat and all(map(fits, scaled)):
             evidence = (
-                f"target at {left.by} x has legacy's value at {number(scale)} x, at all {len(pairs)} places that can be compared"
+                f"target at {left.by} x has legacy's value at {number(scale)} x, at all {len(scaled)} places that can be compared"
             )
             return [Cause(f"a {left.by} is not the same on both sides: another global batch, or another count", evidence)]
     return []

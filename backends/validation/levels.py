@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from backends.plan.models import Measure, Source
@@ -58,7 +58,7 @@ class Found:
     value: float | None
     figures: tuple[Held, ...] = ()
     loads: tuple[float | None, float | None] | None = None
-    counts: tuple[int, int] = field(default=(0, 0))
+    counts: tuple[int, int] = (0, 0)
 
 
 def compare_levels(asked: Asked, old: Runs, new: Runs) -> Found:

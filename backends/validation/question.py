@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from backends.plan.models import Measure, Trigger
@@ -14,6 +15,7 @@ LEGACY_NOW, BASELINE, ABSOLUTE = "legacy now", "baseline", "absolute limit"
 SILENCE_FLOOR = 5.0  # seconds; a younger sample is never silence
 DEFAULT_WORSE_BY = {"loss": 0.01, "step_time": 0.10, "throughput": 0.10, "latency": 0.25, "memory": 0.10, "value": 0.10}
 DEFAULT_ERROR_RATE = 0.001
+REMEMBERED = 1000  # of legacy's last requests, when it gets no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ class Question:
     def floor(self) -> float:
         """No younger sample counts as silence."""
         return max(SILENCE_FLOOR, self.short)
+
+    def stretches(self, seconds: float, count: int, before: float = 0.0) -> list[tuple[float, float]]:
+        """The `seconds` that ended `before` seconds ago, cut into `count` equal ones, the oldest first; none from before `since`."""
+        start, width = self.now - before - seconds, seconds / count
+        return list(pairwise(max(self.since, start + i * width) for i in range(count + 1)))
 
     def window(self, side: Measured, seconds: float) -> list[float]:
         """A side's values of the last `seconds`, none from before `since`."""

@@ -95,11 +95,10 @@ class Held(NamedTuple):
 
 def held(name: str, legacy: Spread, target: Spread, q: float, confidence: float = 0.95) -> Held:
     """The q-quantile of both sides; bounds each side with `confidence`, infinite where there are too few figures."""
-    (old, (old_low, old_high)), (new, (new_low, new_high)) = (
-        (side.quantile(q), _bounds(side, q, confidence)) for side in (legacy, target)
-    )
-    ratio = ratio_of(new, Interval(new_low, new_high), old, Interval(old_low, old_high))
-    apart = difference_of(new, Interval(new_low, new_high), old, Interval(old_low, old_high))
+    old, new = legacy.quantile(q), target.quantile(q)
+    old_bounds, new_bounds = _bounds(legacy, q, confidence), _bounds(target, q, confidence)
+    ratio = ratio_of(new, new_bounds, old, old_bounds)
+    apart = difference_of(new, new_bounds, old, old_bounds)
     return Held(name, old, new, Interval(ratio.low - 1, ratio.high - 1), apart)
 
 

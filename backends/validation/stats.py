@@ -19,6 +19,17 @@ class Interval(NamedTuple):
     high: float
 
 
+def finite_or_none(value: float | None) -> float | None:
+    """None for what JSON does not hold: infinity, NaN, and a whole number larger than any float."""
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def incomplete_beta(a: float, b: float, x: float) -> float:
     """The regularised incomplete beta function I_x(a, b)."""
     if x <= 0.0:

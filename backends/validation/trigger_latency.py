@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from itertools import pairwise
 from typing import NamedTuple
 
 from backends.validation.compare import number, percent
@@ -15,6 +14,7 @@ from backends.validation.question import (
     ABSOLUTE,
     BASELINE,
     LEGACY_NOW,
+    REMEMBERED,
     Question,
     TriggerResult,
     limit_of,
@@ -27,10 +27,7 @@ from backends.validation.wording import figure
 from backends.verdict import Verdict
 
 FAST_LATENCY = 4.0  # times the allowed slowdown
-REMEMBERED, REMEMBERED_HOUR = (
-    1000,
-    20_000,
-)  # of legacy's last requests, when it gets no more; of its last hour, where that has more
+REMEMBERED_HOUR = 20_000  # requests of the last hour, where that has more than `REMEMBERED`
 BEYOND_QUANTILE = 10  # values that must lie beyond a quantile for it to be known at all
 
 
@@ -57,9 +54,8 @@ class _Now:
         return _beyond(self.ordered(seconds), time)
 
     def parts(self, time: float, seconds: float, count: int, before: float = 0.0) -> list[Rate]:
-        start, width = self._q.now - before - seconds, seconds / count
-        edges = [max(self._q.since, start + i * width) for i in range(count + 1)]
-        return [_counted(self._side.series.window(since, until), time) for since, until in pairwise(edges)]
+        series = self._side.series
+        return [_counted(series.window(*stretch), time) for stretch in self._q.stretches(seconds, count, before)]
 
 
 class _Remembered:
@@ -202,7 +198,7 @@ def remembered(side: Measured) -> list[float]:
         return []
     hour = series.window(newest.time - HISTORY, math.inf)
     values = hour[:: max(1, -(-len(hour) // REMEMBERED_HOUR))] if len(hour) > REMEMBERED else series.last(REMEMBERED)
-    return [v for v in finite(values) if v > 0]
+    return _positive(values)
 
 
 def judge_latency(q: Question) -> TriggerResult:
@@ -222,7 +218,12 @@ def named(q: float) -> str:
 
 
 def _times(values: list[float]) -> list[float]:
-    return sorted(v for v in finite(values) if v > 0)
+    return sorted(_positive(values))
+
+
+def _positive(values: list[float]) -> list[float]:
+    """The times among them: a latency is finite and more than nothing."""
+    return [v for v in finite(values) if v > 0]
 
 
 def _beyond(ordered: list[float], time: float) -> Rate:
@@ -230,5 +231,5 @@ def _beyond(ordered: list[float], time: float) -> Rate:
 
 
 def _counted(values: list[float], time: float) -> Rate:
-    kept = [v for v in finite(values) if v > 0]
+    kept = _positive(values)
     return Rate(sum(v > time for v in kept), len(kept))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 from backends.validation.compare import percent
 from backends.validation.error_rule import LEAST_FOR_RATE, LEAST_REQUESTS, Call, ErrorRule, Looked, Rate
@@ -12,6 +11,7 @@ from backends.validation.question import (
     ABSOLUTE,
     BASELINE,
     LEGACY_NOW,
+    REMEMBERED,
     Question,
     TriggerResult,
     limit_of,
@@ -22,7 +22,6 @@ from backends.validation.trigger_level import judge_level
 from backends.verdict import Verdict
 
 LEAST_SHARES = 10  # where it tells shares
-REMEMBERED = 1000  # of legacy's last requests, when it gets no more
 
 
 class _Counted:
@@ -35,10 +34,8 @@ class _Counted:
         return _rate(finite(self._q.window(self._side, seconds)))
 
     def parts(self, seconds: float, count: int, before: float = 0.0) -> list[Rate]:
-        start, width = self._q.now - before - seconds, seconds / count
-        edges = [max(self._q.since, start + i * width) for i in range(count + 1)]
         series = self._side.series
-        return [_rate(finite(series.window(since, until))) for since, until in pairwise(edges)]
+        return [_rate(finite(series.window(*stretch))) for stretch in self._q.stretches(seconds, count, before)]
 
 
 def _rate(values: list[float]) -> Rate:

@@ -133,11 +133,13 @@ def load_sides(
 
 def levels_json(found: Found, asked: Asked, metric: str, axis: str, notes: list[str], sides: Sides) -> dict[str, Any]:
     """As JSON: the contract's names, with `as`, `figures` and `loads`."""
+    from backends.validation.stats import finite_or_none
+
     told: dict[str, Any] = {"metric": metric, "as": asked.kind, "by": axis, "tolerance": asked.within}
     told |= {"higher_is_better": asked.higher_is_better, "runs": {"legacy": len(sides[0]), "target": len(sides[1])}, "points": []}
     told["figures"] = [
-        {"name": h.name, "legacy": h.legacy, "target": h.target, "delta": _known(h.delta)}
-        | {"change": list(map(_known, h.change)), "difference": list(map(_known, h.apart))}
+        {"name": h.name, "legacy": h.legacy, "target": h.target, "delta": finite_or_none(h.delta)}
+        | {"change": list(map(finite_or_none, h.change)), "difference": list(map(finite_or_none, h.apart))}
         for h in found.figures
     ]
     if found.loads is not None:
@@ -178,22 +180,18 @@ def causes_of_levels(found: Found, sides: Sides) -> list[Any]:
 
 def rule_words(asked: Asked) -> str:
     """The rule in a sentence."""
+    from backends.validation.trigger_latency import named
     from backends.validation.wording import percent
 
     within = f"{percent(asked.within)} allowed"
     if asked.kind == "latency":
-        quantile = f"p{asked.quantile * 100:.3g}"
         loads = f"at loads that differ by no more than {percent(asked.loads_apart)}"
-        return f"{quantile} by order statistics (95 % each side, MOVER), {within}; {loads}"
+        return f"{named(asked.quantile)} by order statistics (95 % each side, MOVER), {within}; {loads}"
     if asked.kind == "error_rate":
         return f"exact binomial bounds (Clopper-Pearson; 99 % for a breach, 95 % for a pass), {within}"
     if asked.kind == "memory":
         return f"the peak against what the card has, 5 % of it free; where that is not told against legacy's, {within}"
     return f"the median without each run's warm-up (MSER), bounds of the ratio (95 % each side, MOVER), {within}"
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def print_levels(found: Found, asked: Asked, metric: str, notes: list[str], sides: Sides) -> None:

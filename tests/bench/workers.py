@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 from tests.bench.contenders import OURS, Contender, program, sync_command
-from tests.bench.contents import Blob
 from tests.bench.outcome import Outcome
 from tests.bench.processes import Command
-from tests.bench.race import number, race
-from tests.bench.servers import Missing, Place, S3Place
+from tests.bench.race import number
+from tests.bench.servers import Missing, Place
 from tests.bench.setting import Setting
+from tests.bench.streams import OBJECT, race_behind
 from tests.peers.delay_proxy import delay_proxy
 from tests.peers.openssh import OpenSsh, openssh
 
 RATE = 8_000_000  # bytes a second from the source to one machine
-OBJECT = 1 << 20
 STREAMS = 12  # of each machine
 MOST = 2
 
@@ -35,24 +33,7 @@ async def workers(setting: Setting) -> list[Outcome]:
         delay_proxy(setting.a.address, setting.folder, bytes_per_second=RATE, of_process=True) as proxy,
         openssh(setting.folder / f"ssh-{number()}") as ssh,
     ):
-        expected = await source.fill([Blob(f"obj-{i:05}", OBJECT, i) for i in range(count)])
-
-        def seen(place: Place) -> Place:
-            if isinstance(place, S3Place) and place == source:
-                return replace(place, endpoint=place.endpoint.behind(proxy.port))
-            return place
-
-        await race(
-            outcome,
-            [with_workers(n, ssh) for n in range(MOST + 1)],
-            source,
-            lambda: setting.new_bucket(setting.b),
-            expected,
-            setting.memory,
-            runs=setting.runs,
-            tell=setting.tell,
-            seen=seen,
-        )
+        await race_behind(proxy, outcome, [with_workers(n, ssh) for n in range(MOST + 1)], source, setting)
     alone, *more = (outcome.median(family(n), "wall") for n in range(MOST + 1))
     ratios = ", ".join(f"with {n} {'worker' if n == 1 else 'workers'} {alone / wall:.2f} x" for n, wall in enumerate(more, 1))
     outcome.notes.append(f"as fast as one machine alone: {ratios}; the time until a worker is ready counts, its CPU does not")

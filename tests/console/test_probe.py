@@ -7,14 +7,13 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.peers.nvidia_smi import FakeSmi, fake_smi, row
-from tests.peers.openssh import OpenSsh, openssh
+from tests.peers.nvidia_smi import FakeSmi, row
+from tests.peers.openssh import OpenSsh
 from tests.peers.process import free_ports
 
 PROGRAM = [sys.executable, "-c", "from console.main import main; main()", "probe"]
@@ -42,17 +41,6 @@ async def probe(*argv: str) -> Ended:
     process = await start(*argv)
     out, err = await process.communicate()
     return Ended(process.returncode or 0, out.decode(), err.decode())
-
-
-@pytest.fixture
-def smi(tmp_path: Path) -> FakeSmi:
-    return fake_smi(tmp_path / "bin")
-
-
-@pytest.fixture
-async def sshd(tmp_path: Path, smi: FakeSmi) -> AsyncIterator[OpenSsh]:
-    async with openssh(tmp_path / "sshd", env=smi.env) as server:
-        yield server
 
 
 def ssh_of(sshd: OpenSsh) -> list[str]:

@@ -11,8 +11,6 @@ import signal
 import struct
 import sys
 import termios
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -20,8 +18,8 @@ from backends.snapshot import GpuView, HostView
 from console.commands.probe import table, trouble_lines
 from console.commands.probe_watch import frame
 from tests.fixtures.fleets import fleet_of
-from tests.peers.nvidia_smi import FakeSmi, fake_smi, row
-from tests.peers.openssh import OpenSsh, openssh
+from tests.peers.nvidia_smi import FakeSmi, row
+from tests.peers.openssh import OpenSsh
 from themes.palette import palette_of
 
 GONE = "lost: drain the host and reboot it; if it comes back, the GPU is broken"
@@ -60,17 +58,6 @@ def test_the_table_leaves_versions_out_where_they_would_break_its_lines(width: i
     if width < 120:
         assert sum((column.width or 0) + 1 for column in made.columns) <= width
     assert trouble_lines(few()) == [f"lam-b1-with-a-long-name GPU 3: {GONE}", "lam-b2 cannot be reached: connection refused"]
-
-
-@pytest.fixture
-def smi(tmp_path: Path) -> FakeSmi:
-    return fake_smi(tmp_path / "bin")
-
-
-@pytest.fixture
-async def sshd(tmp_path: Path, smi: FakeSmi) -> AsyncIterator[OpenSsh]:
-    async with openssh(tmp_path / "sshd", env=smi.env) as server:
-        yield server
 
 
 async def test_it_is_drawn_in_place_on_a_terminal_of_80x24_and_ends_with_ctrl_c(sshd: OpenSsh, smi: FakeSmi) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from backends.checkpoint_view import MOST_TENSORS, CheckpointView, TensorView
 from backends.escape import plain
 from backends.validation.checkpoint.compare import Report, TensorResult
 from backends.validation.checkpoint.difference import Difference
+from backends.validation.stats import finite_or_none
 from backends.validation.web import shown_url
 
 
@@ -38,10 +37,10 @@ def _tensor(result: TensorResult) -> TensorView:
         name=name,
         form=form,
         words=_odd(result, found),
-        relative=_finite(found.relative),
-        max_abs=_finite(found.max_abs),
-        cosine=_finite(found.cosine),
-        ulp=_finite(found.ulp),
+        relative=finite_or_none(found.relative),
+        max_abs=finite_or_none(found.max_abs),
+        cosine=finite_or_none(found.cosine),
+        ulp=finite_or_none(found.ulp),
     )
 
 
@@ -52,19 +51,10 @@ def _why(result: TensorResult) -> str:
 
 
 def _odd(result: TensorResult, found: Difference) -> str:
-    words = [f"NaN or infinite {sum(s[0] for s in (found.nan, found.inf)):,} → {sum(s[1] for s in (found.nan, found.inf)):,}"]
-    words = words if found.odd else []
+    words = []
+    if found.odd:
+        before, after = (found.nan[side] + found.inf[side] for side in (0, 1))
+        words.append(f"NaN or infinite {before:,} → {after:,}")
     if result.unlike is not None and result.target is not None:
         words.append(f"now {result.target.kind.name}")
     return plain(", ".join(words), 90)
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON holds no infinity; a whole number may be larger than any float."""
-    if value is None:
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None

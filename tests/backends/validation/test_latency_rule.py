@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from backends.validation.error_rule import Call
 from backends.validation.latency_rule import LatencyRule
+from backends.validation.question import REMEMBERED
 from backends.validation.series import Sample, Series
 from backends.validation.stats import hypergeometric_tail
-from backends.validation.trigger_latency import REMEMBERED, REMEMBERED_HOUR, remembered
+from backends.validation.trigger_latency import REMEMBERED_HOUR, remembered
 from backends.verdict import Verdict
 from tests.backends.validation.test_trigger import NOW, ask, requests, times
 from tests.bench.latencies import LIMIT, Breach, Week, run_breach, run_week
