@@ -165,11 +165,12 @@ def _confirmed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         m.still[op.args["workload"], op.args["side"]] = event.observed
         if isinstance(data.get("at_step"), int):
             m.at_step[op.args["workload"]] = data["at_step"]
-        m.doubts.pop(op.args["workload"], None)
+        m.doubts.pop((op.args["workload"], op.args["side"]), None)
     elif op.kind == "resume":
-        _resumed(m, op.args["workload"], op.args["side"])
-        if event.observed >= m.doubts.get(op.args["workload"], event.observed):
-            m.doubts.pop(op.args["workload"], None)
+        where = (op.args["workload"], op.args["side"])
+        _resumed(m, *where)
+        if event.observed >= m.doubts.get(where, event.observed):
+            m.doubts.pop(where, None)
     elif op.kind == "token":
         token = m.token(op.args["dataset"])
         if op.args["writer"] == "legacy" and token.epoch % 2 == 1 and m.open_run is not None and m.open_run.mode == "emergency":
@@ -262,9 +263,11 @@ def _failed(m: Migration, event: Event, data: dict[str, Any]) -> None:
         # Where it could not be read, what was meant may be so: it stays `desired`, and a rollback undoes it.
         if found is not None:
             route.found(int(found), event.observed)
-    elif op is not None and op.kind == "quiesce" and op.args["side"] == "legacy":
-        _quiesced(m, op.args["workload"], "legacy")  # it may have stopped in part: whoever undoes this starts it
-        m.doubts[op.args["workload"]] = event.observed + op.limit  # and it may yet stop: it is started again when that is over
+    elif op is not None and op.kind == "quiesce":
+        where = (op.args["workload"], op.args["side"])
+        if where[1] == "legacy" or where in m.started:
+            _quiesced(m, *where)  # it may have stopped in part: whoever needs it there starts it
+        m.doubts[where] = event.observed + op.limit  # and it may yet stop: it is started again when that is over
 
 
 def _foreign(m: Migration, event: Event, data: dict[str, Any]) -> None:

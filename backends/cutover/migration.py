@@ -228,7 +228,7 @@ class Migration:
     still: dict[tuple[str, str], float] = field(default_factory=dict)  # (workload, side) -> stopped there since when (observed)
     at_step: dict[str, int] = field(default_factory=dict)  # workload -> the step that it was last stopped at
     closed: set[tuple[str, str]] = field(default_factory=set)  # (workload, side) that takes no new work, by us
-    doubts: dict[str, float] = field(default_factory=dict)  # workload whose stop failed -> until when (observed) it may act
+    doubts: dict[tuple[str, str], float] = field(default_factory=dict)  # (workload, side) whose stop failed -> it may act until
     ops: dict[str, Op] = field(default_factory=dict)  # open ones
     run: RunFold | None = None  # the open one, or the last
     took: dict[str, float] = field(default_factory=dict)  # thing -> seconds that it took when it was last confirmed

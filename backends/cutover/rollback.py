@@ -105,21 +105,9 @@ def staying_steps(plan: Plan, m: Migration) -> list[Step]:
             continue
         half = [d for d, token in tokens.items() if token.writer == "none"]
         steps += [SetToken(d, "target", m.token(d).epoch, direction="safety") for d in half]
-        if half or (workload.name, "target") not in m.started or _was_to_stop(m, workload):
+        if half or (workload.name, "target") not in m.started:
             steps.append(Resume(workload.name, "target", direction="safety", limit=quiesce_limit(workload)))
     return steps
-
-
-def _was_to_stop(m: Migration, workload: Workload) -> bool:
-    """Has the last rollback tried to stop it on target? What failed may have stopped a part of it."""
-    run = m.run
-    told = zip(run.steps, run.status, strict=True) if run is not None and run.kind == "rollback" else ()
-    wanted = {"workload": workload.name, "side": "target"}
-    return any(
-        step["kind"] == "quiesce" and wanted.items() <= step["args"].items()
-        for step, status in told
-        if status in ("running", "confirmed", "failed")
-    )
 
 
 def touches(plan: Plan, step: Step) -> frozenset[str]:

@@ -155,14 +155,15 @@ class Guard:
                 return
 
     async def _doubts(self) -> None:
-        """A stop on legacy that failed may still have come about later, when its writer had been started again: once it can act no
-        more, the writer is started once more."""
+        """A stop that failed may still have come about later, when its writer had been started again: once it can act no more, the writer
+        is started once more, where it is still this side's to write."""
         engine = self._engine
         m, now = engine.migration, engine.observed_now()
-        due = [w for w in engine.plan.workloads if now >= m.doubts.get(w.name, math.inf)]
-        home = [w for w in due if all(m.token(d).writer == "legacy" for d in w.writes)]
-        if home and not engine.is_moving and not engine.recovering:
-            await engine.in_turn(self._start_again(home), "start again")
+        living = [side for side in SIDES if engine.world.side(side).health is not Health.DEAD]
+        due = [(w, side) for w in engine.plan.workloads for side in living if now >= m.doubts.get((w.name, side), math.inf)]
+        owned = [(w, side) for w, side in due if all(m.token(d).writer == side for d in w.writes)]
+        if owned and not engine.is_moving and not engine.recovering:
+            await engine.in_turn(self._start_again(owned), "start again")
 
     async def _away(self) -> None:
         """Routes that a rollback could not lead home: it goes on as soon as one of them answers, and then, each time later, again."""
@@ -185,9 +186,12 @@ class Guard:
         going = engine.rollback(mode=mode, actor="engine", reason=reason, accept_unknown=accepted)
         await engine.by_itself(going, "rollback of what was away")
 
-    async def _start_again(self, workloads: list[Workload]) -> None:
+    async def _start_again(self, owned: list[tuple[Workload, SideName]]) -> None:
         engine = self._engine
-        steps = [Resume(w.name, "legacy", direction="backward", limit=quiesce_limit(w)) for w in workloads]
+        steps = [
+            Resume(w.name, side, direction="backward" if side == "legacy" else "safety", limit=quiesce_limit(w))
+            for w, side in owned
+        ]
         reason = "a stop that had failed may have come about since"
         try:
             await engine.runner.run("start again", steps, actor="engine", reason=reason)

@@ -74,6 +74,31 @@ def test_a_late_stop_leaves_nobody_without_a_writer(it: EffectsEngine) -> None:
     assert_known(it)
 
 
+@of("graceful rollback")
+@fault_case(
+    "a stop on target that failed comes about after its writer was started again there", "the writer is started once more"
+)
+def test_a_late_stop_on_target_leaves_a_blocked_rollback_with_its_writer(it: EffectsEngine) -> None:
+    it.world.ways["writer target"] = ["unanswered, then late"] * 2
+    assert it.rollback(limit=3.0) is State.ROLLBACK_BLOCKED
+    it.settle()
+    assert it.writers == {"legacy": False, "target": True}
+    assert not it.m.doubts
+    assert_known(it)
+
+
+@of("graceful rollback")
+@fault_case("a stop on target that failed comes about after the rollback was tried again", "home: nobody starts target")
+def test_a_late_stop_on_target_starts_nothing_once_all_is_home(it: EffectsEngine) -> None:
+    it.world.ways["writer target"] = ["unanswered, then late"] * 2
+    assert it.rollback(limit=3.0) is State.ROLLBACK_BLOCKED
+    assert it.rollback() is State.ROLLED_BACK
+    it.settle()
+    assert it.writers == HOME
+    assert not it.m.doubts
+    assert_known(it)
+
+
 @of("handover")
 @fault_case("the wall clock jumps over a restart with a stop in flight", "the stop is waited for by the boot clock")
 def test_a_jump_of_the_wall_clock_shortens_no_wait_for_an_orphan(it: EffectsEngine) -> None:

@@ -117,6 +117,17 @@ def test_a_stop_of_legacy_that_failed_may_have_stopped_some_of_it() -> None:
     assert m.has_effects
 
 
+def test_a_stop_of_target_that_failed_leaves_it_to_be_started_by_whoever_needs_it_there() -> None:
+    m = Migration()
+    m.started.add(("train", "target"))
+    story(*op("quiesce", {"workload": "train", "side": "target"}, "op.failed", reason="one host did not answer"), migration=m)
+    assert (m.started, m.quiesced) == (set(), set())
+    assert m.doubts.keys() == {("train", "target")}
+    story(*op("resume", {"workload": "train", "side": "target"}, "op.confirmed"), migration=m)
+    assert m.started == {("train", "target")}
+    assert m.doubts, "it may stop yet"
+
+
 def test_somebody_elses_weight_is_something_to_roll_back() -> None:
     m = story(("op.foreign", {"route": "chat", "reason": "chat holds 30, not 0", "found": 30}))
     assert m.has_effects

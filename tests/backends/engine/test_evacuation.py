@@ -270,6 +270,28 @@ def test_an_evacuation_in_the_middle_of_a_hand_back_gives_target_what_was_its_ow
     assert it.m.forced == set(), "nothing of legacy's was left behind"
 
 
+def test_an_evacuation_starts_a_writer_that_a_failed_stop_left_half_stopped_on_target(it: ModelEngine) -> None:
+    it.to_dual()
+    control, engine = it.world.controls["train"], it.engine
+    control.half.add("target")  # it stops, and says that it did not
+
+    async def both() -> Any:
+        import asyncio
+
+        back = engine.spawn(engine.rollback(mode="graceful", actor="ann", reason="test"), "rollback")
+        await asyncio.sleep(5)
+        control.half.clear()
+        control.stuck.add("target")  # and cannot be started again by the blocked rollback
+        return await back
+
+    assert it.do(both()) is State.ROLLBACK_BLOCKED
+    assert it.writers["target"] is False
+    control.stuck.clear()
+    legacy_dies(it)
+    assert not hasattr(evacuate(it), "rule")
+    is_there(it)
+
+
 @pytest.mark.parametrize("killed", range(0, 60, 3))
 def test_a_kill_while_an_evacuation_takes_a_rollbacks_place_leaves_no_two_of_them(it: ModelEngine, killed: int) -> None:
     it.to_dual()
