@@ -34,6 +34,12 @@ ELSEWHERE = {
         "vitess 16794: a switch with an unusable way back", "the reverse path is tried before arming"),
     "tests/backends/cutover/test_machine.py::test_whatever_happens_production_comes_home_and_two_never_write": (
         "argo 841, pgroll 468, 786: stuck, neither back nor forward", "every state has a way home"),
+    "tests/backends/traffic/test_haproxy.py::test_a_reload_keeps_the_weights_that_were_saved": (
+        "HAProxy 409, 2085: a reload forgets the weights", "they are saved, and are there after it"),
+    "tests/backends/traffic/test_haproxy.py::test_what_a_cookie_binds_to_target_is_sent_away": (
+        "HAProxy: `drain` keeps whom a cookie binds", "counted, and sent away"),
+    "tests/backends/traffic/test_route53.py::test_identifiers_and_health_checks_of_records_that_were_there_stay": (
+        "Route 53: weight 0 is answered with when all others are unhealthy", "told before arming, with its cure"),
 }  # fmt: skip
 
 

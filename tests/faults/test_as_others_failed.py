@@ -41,6 +41,22 @@ def test_a_cancel_that_fails_is_not_only_logged(it: EffectsEngine) -> None:
     assert it.writers == {"legacy": True, "target": False}
 
 
+@of("handover")
+@fault_case("vitess 17326: a switch that came about in part", "told and held, never two that write, a rollback brings all home")
+def test_a_switch_that_came_about_in_part_is_neither_hidden_nor_left_so(it: EffectsEngine) -> None:
+    it.world.ways["writer target"] = ["in part"] * 40
+    it.advance("jobs")
+    assert ("writer target", "in part") in it.world.seen_ways
+    assert it.m.is_held
+    assert any("train" in h.reason for h in it.m.holds), it.m.holds
+    it.world.ways.clear()
+    assert it.rollback() is State.ROLLED_BACK
+    it.settle()
+    assert (it.writers, it.weights["jobs"]) == ({"legacy": True, "target": False}, 0)
+    assert {it.m.token(d).writer for d in it.world.data} == {"legacy"}
+    assert_known(it)
+
+
 @of("graceful rollback")
 @fault_case("vitess 14276: a way back that fails", "blocked, nothing of the migration is lost, it can be asked for again")
 def test_a_rollback_that_fails_loses_nothing(it: EffectsEngine) -> None:
