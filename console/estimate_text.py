@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backends.escape import plain
+from backends.listed import listed
 from widgets.figures import NOTHING, count, decimal_size, span_of_time
 
 if TYPE_CHECKING:
     from backends.catalog.estimate import DatasetEstimate, Estimate, Range
+    from backends.catalog.phases import Move, Span
     from backends.plan.models import Plan
 
 HEADS = ("dataset", "size", "objects", "at line rate", "expected", "one stream", "egress USD", "requests USD")
@@ -66,10 +68,26 @@ def text_lines(plan: Plan, found: Estimate, changes: tuple[str, ...] = ()) -> li
     lines += ["", *_table(list(HEADS), rows_of(found)), *_extra(found), "", "USD"]
     lines += _table(None, [[c.what, usd_span(c.usd), plain(c.note)] for c in found.costs])
     lines += ["", "calendar"]
-    lines += _table(None, [[s.phase, f"{s.begins} to {s.ends}", plain(s.note)] for s in found.calendar])
+    lines += _table(None, [row for span in found.calendar for row in _span(span)])
+    if found.moves:
+        lines += ["", "workloads, within the cutover", *_table(None, _moves(found))]
     lines += ["", "what drives the ranges"]
     lines += _table(None, [[d.what, d.figure, plain(d.source)] for d in found.drivers])
     return lines + (["", *(plain(note) for note in found.notes)] if found.notes else [])
+
+
+def _span(span: Span) -> list[list[str]]:
+    """Each thing that is said of a phase on a line of its own."""
+    first, *more = span.note.split("; ")
+    return [[span.phase, f"{span.begins} to {span.ends}", plain(first)], *(["", "", plain(text)] for text in more)]
+
+
+def _moves(found: Estimate) -> list[list[str]]:
+    return [[plain(m.workload), f"{m.begins} to {m.ends}", plain(_after(m.after))] for m in found.moves]
+
+
+def _after(names: tuple[str, ...]) -> str:
+    return f"after {listed(names, 4)}" if names else ""
 
 
 def _table(heads: list[str] | None, rows: list[list[str]]) -> list[str]:
@@ -100,10 +118,12 @@ def markdown_lines(plan: Plan, found: Estimate, changes: tuple[str, ...] = ()) -
 
 
 def tables_of(found: Estimate) -> list[tuple[str, list[str], list[list[str]]]]:
+    moves = [[m.workload, str(m.begins), str(m.ends), listed(m.after, 4)] for m in found.moves]
     return [
         ("Data", list(HEADS), rows_of(found)),
         ("Cost", ["what", "USD", "from"], [[c.what, usd_span(c.usd), c.note] for c in found.costs]),
         ("Calendar", ["phase", "begins", "ends", ""], [[s.phase, str(s.begins), str(s.ends), s.note] for s in found.calendar]),
+        *([("Workloads within the cutover", ["workload", "begins", "ends", "after"], moves)] if moves else []),
         ("What drives the ranges", ["what", "figure", "from"], [[d.what, d.figure, d.source] for d in found.drivers]),
     ]
 
@@ -117,9 +137,6 @@ def html_page(plan: Plan, found: Estimate, changes: tuple[str, ...] = ()) -> lis
     from jinja2 import Environment
 
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_PAGE)
-    days = [(s.ends - s.begins).days + 1 for s in found.calendar]
-    whole = sum(days) or 1
-    bars = [(s, 100 * sum(days[:i]) / whole, 100 * days[i] / whole) for i, s in enumerate(found.calendar)]
     text = page.render(
         name=plain(plan.name),
         legacy=plain(plan.legacy.provider),
@@ -128,9 +145,25 @@ def html_page(plan: Plan, found: Estimate, changes: tuple[str, ...] = ()) -> lis
         changes=plain(", ".join(changes)),
         tables=[(t, h, [[plain(c) for c in r] for r in rows]) for t, h, rows in tables_of(found)],
         notes=[plain(n) for n in (*_extra(found), *found.notes)],
-        bars=bars,
+        bars=_bars(found),
     )
     return text.splitlines()
+
+
+def _bars(found: Estimate) -> list[tuple[str, str, float, float]]:
+    """Class, name, and from where and how wide in percent of the whole time: phases, and workloads below theirs."""
+    first = found.calendar[0].begins
+    whole = (found.calendar[-1].ends - first).days + 1
+
+    def bar(kind: str, name: str, span: Span | Move) -> tuple[str, str, float, float]:
+        days = (span.ends - span.begins).days + 1
+        return kind, plain(name), 100 * (span.begins - first).days / whole, 100 * days / whole
+
+    out = []
+    for span in found.calendar:
+        out.append(bar("bar", span.phase, span))
+        out += [bar("bar move", move.workload, move) for move in found.moves] if span.phase == "cutover" else []
+    return out
 
 
 _PAGE = """<!doctype html>
@@ -142,11 +175,12 @@ h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 table { border-collapse: collapse; width: 100% } th, td { padding: .3rem .6rem; border-bottom: 1px solid #dde3ea; text-align: left; vertical-align: top }
 th { font-weight: 600; color: #5b6776 } td { font-variant-numeric: tabular-nums }
 .bar { position: relative; height: 1.9rem; background: #f2f5f8; margin: .2rem 0 } .bar span { position: absolute; top: 0; bottom: 0; background: #8fb8de; padding: 0 .4rem; white-space: nowrap }
+.move { height: 1.5rem; font-size: 13px } .move span { background: #c9e0f2 }
 </style></head><body>
 <h1>{{ name }}: {{ legacy }} to {{ target }}</h1>
 <p>At {{ rate }}.{% if changes %} What if: {{ changes }}.{% endif %}</p>
-{% for span, left, width in bars %}
-<div class="bar"><span style="left: {{ '%.2f' % left }}%; width: {{ '%.2f' % width }}%">{{ span.phase }}</span></div>
+{% for kind, name, left, width in bars %}
+<div class="{{ kind }}"><span style="left: {{ '%.2f' % left }}%; width: {{ '%.2f' % width }}%">{{ name }}</span></div>
 {% endfor %}
 {% for title, heads, rows in tables %}
 <h2>{{ title }}</h2>

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from rich.style import Style
 from textual.strip import Strip
@@ -191,7 +192,7 @@ def _dataset_cells(d: DatasetEstimate, style: Style, palette: Palette) -> dict[s
 
 
 def calendar_lines(found: Estimate, palette: Palette, width: int) -> list[Strip]:
-    """A bar for each phase, over the whole time."""
+    """A bar for each phase, over the whole time; below the cutover one for each workload, where one moves after another."""
     spans = found.calendar
     if not spans:
         return []
@@ -199,19 +200,18 @@ def calendar_lines(found: Estimate, palette: Palette, width: int) -> list[Strip]
     days = (last - first).days + 1
     room = max(10, width - 42)
     lines = []
+
+    def bar(name: str, begins: date, ends: date, text: Style, colour: Style) -> Strip:
+        start = (begins - first).days * room // days
+        end = max(start + 1, ((ends - first).days + 1) * room // days)
+        row = Row(palette).gap(2).add(name, text, 13).gap().add(f"{begins:%d %b} to {ends:%d %b %Y}", palette.muted, 24).gap()
+        row.add(palette.glyphs.rule * start, palette.track).add(palette.glyphs.bar[-1] * (end - start), colour)
+        return row.add(palette.glyphs.rule * (room - end), palette.track).strip(width)
+
     for span in spans:
-        start = (span.begins - first).days * room // days
-        end = max(start + 1, ((span.ends - first).days + 1) * room // days)
-        row = (
-            Row(palette)
-            .gap(2)
-            .add(span.phase, palette.text, 13)
-            .gap()
-            .add(f"{span.begins:%d %b} to {span.ends:%d %b %Y}", palette.muted, 24)
-            .gap()
-        )
-        row.add(palette.glyphs.rule * start, palette.track).add(palette.glyphs.bar[-1] * (end - start), palette.target)
-        lines.append(row.add(palette.glyphs.rule * (room - end), palette.track).strip(width))
+        lines.append(bar(span.phase, span.begins, span.ends, palette.text, palette.target))
+        for move in found.moves if span.phase == "cutover" else ():
+            lines.append(bar(f"  {move.workload}", move.begins, move.ends, palette.muted, palette.accent))
     return lines
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from backends.catalog.egress import Egress
 from backends.catalog.equivalents import offers_of
 from backends.catalog.errors import UnknownGpu
+from backends.catalog.phases import DAY, WEEK, WEEKS, Move, Span, calendar_of
 from backends.catalog.tables import find_gpu, storage_prices
-from backends.plan.calendar import is_free, weekly
-from backends.plan.models import Dataset, NoChanges, Plan, Side
+from backends.plan.models import Dataset, Plan, Side
 
-DAY, WEEK, HOUR = 86400.0, 7 * 86400.0, 3600.0
+HOUR = 3600.0
 ASSUMED_RATE = 1e9  # bits a second, where neither plan nor measurement says: managed storage gives 1 to 2 Gbps
 _EFFICIENCY = (0.6, 0.95)  # of the line rate, without a measurement: protocol, retries, others on the link
 _ROUND_TRIP = (0.02, 0.1)  # seconds, between two providers
@@ -27,8 +27,6 @@ _TEXT, _OTHER = (0.3, 0.5), (0.0, 0.2)  # share saved on the hub's leg by zstd: 
 _PARALLEL_RUN = (1 * WEEK, 2 * WEEK)  # both sides run the same work
 _PAGE = 1000  # keys a listing's request
 _PART = 64 << 20  # bytes of a part, at the size that most objects have
-_MOST_WAITED = 366  # days: who never may change anything has no calendar
-_PHASES = (("development", 1, 2), ("testing", 3, 4), ("staging", 5, 8), ("cutover", 9, 12), ("decommission", 13, 16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +94,12 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A phase on the calendar, both days included."""
-
-    phase: str
-    begins: date
-    ends: date
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Estimate:
     datasets: tuple[DatasetEstimate, ...]
     total: DatasetEstimate
     costs: tuple[Cost, ...]
     calendar: tuple[Span, ...]
+    moves: tuple[Move, ...]  # workload by workload, where one moves after another
     drivers: tuple[Driver, ...]
     notes: tuple[str, ...]
     rate: float  # bits a second
@@ -130,11 +119,13 @@ def estimate(
     )
     total = _total(found)
     transfer = total.seconds_expected
+    spans, moves = calendar_of(plan, start, transfer.high if transfer is not None else None)
     return Estimate(
         found,
         total,
         tuple(_costs(plan, found)),
-        tuple(_calendar(plan, start, transfer)),
+        spans,
+        moves,
         tuple(_drivers(plan, egress, bool(measured), any(not d.is_measured and d.bytes for d in found))),
         tuple(_notes(plan, found, transfer)),
         rate,
@@ -143,7 +134,7 @@ def estimate(
 
 def _grown(spec: Dataset) -> int:
     """Bytes that it gains from the first day until the cutover begins: rounds carry them over as they come."""
-    weeks = next(first for phase, first, _ in _PHASES if phase == "cutover") - 1
+    weeks = next(first for phase, first, _ in WEEKS if phase == "cutover") - 1
     return (spec.growth or 0) * weeks * 7
 
 
@@ -277,53 +268,6 @@ def _costs(plan: Plan, found: Sequence[DatasetEstimate]) -> list[Cost]:
             0, Cost("egress", Range(sum(known), sum(known)) if len(known) == len(egress) else None, "by tiers of a month")
         )
     return costs
-
-
-def _calendar(plan: Plan, start: date, transfer: Range | None) -> list[Span]:
-    """The guide's weeks; testing holds the first whole copy, and decommission the retire window: both lengthen what is too short. No phase is entered
-    on a day without changes, and a dated period within the cutover is added to it; the guide's weeks have their weekends already."""
-    spans: list[Span] = []
-    day, periods = start, plan.windows.no_changes
-    dated = tuple(p for p in periods if weekly(p.from_) is None)
-    for phase, first, last in _PHASES:
-        days, note = (last - first + 1) * 7, ""
-        if phase == "testing" and transfer is not None and transfer.high / DAY > days - 7:
-            days = math.ceil(transfer.high / DAY) + 7
-            note = "lengthened: the data must be there a week before its end"
-        if phase == "cutover" and plan.windows.dual / DAY > days - 7:
-            days, note = math.ceil(plan.windows.dual / DAY) + 7, "lengthened: the dual window follows the last step"
-        if phase == "decommission" and plan.windows.retire / DAY > days:
-            days, note = math.ceil(plan.windows.retire / DAY), "lengthened: the retire window"
-        frozen = _frozen(dated, day, days) if phase == "cutover" else 0
-        waits = _waits(periods, day + timedelta(days=days + frozen)) if phase != "decommission" else 0
-        told = [note] if note else []
-        if phase == "cutover" and periods:
-            told.append(f"nothing moves from {'; '.join(f'{p.from_} to {p.to} ({p.zone})' for p in periods)}")
-        told += [f"{_days(frozen)} more: dated periods without changes"] if frozen else []
-        told += [f"{_days(waits)} more: the next phase is not entered while nothing may be changed"] if waits else []
-        days += frozen + waits
-        spans.append(Span(phase, day, day + timedelta(days=days - 1), "; ".join(told)))
-        day += timedelta(days=days)
-    return spans
-
-
-def _frozen(dated: tuple[NoChanges, ...], begins: date, days: int) -> int:
-    """Days without changes that a phase of so many working days meets, those that it meets by being longer too."""
-    found, at, left = 0, begins, days
-    while left and found < _MOST_WAITED:
-        is_free_day = is_free(dated, at)
-        found, left = (found, left - 1) if is_free_day else (found + 1, left)
-        at += timedelta(days=1)
-    return found
-
-
-def _waits(periods: tuple[NoChanges, ...], day: date) -> int:
-    """Days until the first on which something may be changed."""
-    return next((n for n in range(_MOST_WAITED) if is_free(periods, day + timedelta(days=n))), 0)
-
-
-def _days(count: int) -> str:
-    return "1 day" if count == 1 else f"{count} days"
 
 
 def _drivers(plan: Plan, egress: Egress, measured: bool, assumed: bool) -> list[Driver]:

@@ -183,6 +183,7 @@ class Workload(Part):
     duration: Duration | None = None  # of a run
     every: Duration | None = None  # from the beginning of a run to that of the next
     runs_on: RunsOn = RunsOn()
+    after: tuple[str, ...] = ()  # workloads that move before it
     datasets: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     config: tuple[ConfigPath, ...] = ()  # files that its hosts have on both sides

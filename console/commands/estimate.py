@@ -201,6 +201,10 @@ def as_object(found: Estimate, failed: dict[str, str]) -> dict[str, Any]:
         "calendar": [
             {"phase": s.phase, "begins": s.begins.isoformat(), "ends": s.ends.isoformat(), "note": s.note} for s in found.calendar
         ],
+        "moves": [
+            {"workload": m.workload, "after": list(m.after), "begins": m.begins.isoformat(), "ends": m.ends.isoformat()}
+            for m in found.moves
+        ],
         "drivers": [asdict(d) for d in found.drivers],
         "notes": list(found.notes),
     }

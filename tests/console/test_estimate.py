@@ -91,6 +91,31 @@ def test_pages_are_whole_and_hold_no_script(plan: Path, tmp_path: Path) -> None:
     assert "| corpus | 12 TB |" in marked
 
 
+WORKS = """\
+workloads:
+  - {name: chat, class: realtime, after: [features]}
+  - {name: features, class: pipeline}
+"""
+
+
+def test_who_moves_after_whom_is_in_every_form(plan: Path, tmp_path: Path) -> None:
+    plan.write_text(PLAN + WORKS)
+    moves = asked(plan, "--no-listing", "--start", "2027-01-04")["moves"]
+    assert [(m["workload"], m["after"]) for m in moves] == [("features", []), ("chat", ["features"])]
+    assert moves[0]["ends"] < moves[1]["begins"]
+    text = run(plan, "--no-listing", "--start", "2027-01-04").output
+    assert f"chat      {moves[1]['begins']} to {moves[1]['ends']}  after features" in text
+    marked = run(plan, "--no-listing", "--start", "2027-01-04", "--format", "markdown").output
+    assert f"| chat | {moves[1]['begins']} | {moves[1]['ends']} | features |" in marked
+    out = tmp_path / "estimate.html"
+    run(plan, "--no-listing", "--format", "html", "-o", out)
+    page = out.read_text()
+    assert page.index('<div class="bar move"><span') < page.index(">features</span>") < page.index(">chat</span>")
+    plan.write_text(PLAN)
+    assert asked(plan, "--no-listing")["moves"] == []
+    assert "within the cutover" not in run(plan, "--no-listing").output
+
+
 def test_a_size_that_stays_unknown_exits_1(plan: Path) -> None:
     plan.write_text(PLAN.replace(", size: 1 TB, objects: 10", ""))
     result = run(plan, "--no-listing")

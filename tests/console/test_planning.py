@@ -177,6 +177,16 @@ async def test_a_what_if_is_asked_by_arrows_and_taken_back(plan: Path) -> None:
         assert plan.read_text() == PLAN
 
 
+async def test_who_moves_after_whom_stands_below_the_cutover(plan: Path) -> None:
+    plan.write_text(f"{PLAN}  - {{name: index, class: batch, after: [chat]}}\n")
+    async with room(plan).run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await shows(pilot, "  cutover ", "    chat ", "    index ", "  decommission")
+        lines = text_of(pilot).splitlines()
+        at = next(i for i, line in enumerate(lines) if line.strip().startswith("cutover "))
+        assert [line.split()[0] for line in lines[at : at + 4]] == ["cutover", "chat", "index", "decommission"]
+
+
 async def test_a_card_that_is_too_small_says_so_and_what_would_do(plan: Path) -> None:
     async with room(plan).run_test(size=(100, 30)) as pilot:
         await pilot.press("2")

@@ -14,6 +14,7 @@ from backends.plan.rules.judging import check_judging
 from backends.plan.rules.lease import check_lease
 from backends.plan.rules.load import check_load
 from backends.plan.rules.names import Names, check_names
+from backends.plan.rules.order import check_order
 from backends.plan.rules.quotas import check_quotas
 from backends.plan.rules.reaches import check_reaches
 from backends.plan.rules.reconfigure import check_reconfigure
@@ -34,6 +35,7 @@ def check_rules(plan: Plan, values: dict[str, Any], findings: Findings) -> None:
         check_names,
         check_hosts,
         check_requirements,
+        check_order,
         check_stores,
         check_secrets,
         check_routes,

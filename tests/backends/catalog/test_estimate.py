@@ -170,6 +170,69 @@ def test_periods_without_changes_move_the_dates(periods: list[dict[str, str]], m
     assert told in " ".join(s.note for s in spans)
 
 
+def works(**after: list[str]) -> list[dict[str, Any]]:
+    return [{"name": name, "class": "batch", "after": before} for name, before in after.items()]
+
+
+def test_a_workload_begins_to_move_when_those_it_waits_for_are_over() -> None:
+    found = of(plan(workloads=works(chat=["features", "embed"], features=[], embed=["features"], tune=[], report=["chat"])))
+    usual = of(plan())
+    moves = {m.workload: m for m in found.moves}
+    assert [m.workload for m in found.moves] == ["features", "tune", "embed", "chat", "report"]
+    cutover = found.calendar[3]
+    assert moves["features"].begins == moves["tune"].begins == cutover.begins
+    for name, move in moves.items():
+        assert all(moves[before].ends < move.begins for before in move.after), name
+        assert (move.ends - move.begins).days + 1 >= 7, name
+    assert moves["tune"].ends == moves["report"].ends == cutover.ends - timedelta(days=7), "the dual window follows the last"
+    # four in a row take a week each and the dual window: a week more than the guide has
+    assert (cutover.ends - usual.calendar[3].ends).days == 7
+    assert "4 workloads move one after the other" in cutover.note
+    assert found.calendar[4].begins == cutover.ends + timedelta(days=1)
+    assert usual.moves == (), "where nobody waits there is nothing to tell"
+
+
+def test_three_in_a_row_fit_into_the_guides_weeks() -> None:
+    found = of(plan(workloads=works(a=[], b=["a"], c=["b"])))
+    assert found.calendar == of(plan()).calendar
+    assert [(m.begins - found.calendar[3].begins).days for m in found.moves] == [0, 7, 14]
+
+
+def test_a_period_without_changes_pushes_those_that_wait() -> None:
+    free = of(plan(workloads=works(a=[], b=["a"])))
+    dated = {"from": "2027-01-27 00:00", "to": "2027-01-30 00:00"}
+    found = of(plan(workloads=works(a=[], b=["a"]), windows={"no_changes": dated}))
+    assert (found.moves[1].begins - free.moves[1].begins).days == 3
+    # b would begin on Thursday: where that is never a day for changes it begins on Friday
+    weekly = {"from": "Thu 00:00", "to": "Fri 00:00"}
+    assert free.moves[1].begins.strftime("%a") == "Thu"
+    found = of(plan(workloads=works(a=[], b=["a"]), windows={"no_changes": weekly}))
+    assert (found.moves[1].begins - free.moves[1].begins).days == 1
+    assert "1 day more: no workload begins to move" in found.calendar[3].note
+
+
+ORDERS = st.lists(st.lists(st.integers(0, 7), max_size=3), min_size=1, max_size=8)
+
+
+@given(
+    ORDERS,
+    st.integers(0, 40),
+    st.sampled_from([[], [{"from": "Fri 16:00", "to": "Mon 08:00"}], [{"from": "2027-02-01 00:00", "to": "2027-02-20 00:00"}]]),
+)
+def test_whatever_waits_for_whatever_nobody_moves_before_those_it_waits_for(
+    waits: list[list[int]], dual: int, periods: list[dict[str, str]]
+) -> None:
+    after = {f"w{i}": [f"w{j}" for j in before if j < i] for i, before in enumerate(waits)}
+    found = of(plan(workloads=works(**after), windows={"dual": f"{dual}d" if dual else "10s", "no_changes": periods}))
+    moves, cutover = {m.workload: m for m in found.moves}, found.calendar[3]
+    assert set(moves) == (set(after) if any(after.values()) else set())
+    for move in moves.values():
+        assert cutover.begins <= move.begins <= move.ends
+        assert move.ends + timedelta(days=max(1, dual)) <= cutover.ends
+        assert all(moves[before].ends < move.begins for before in move.after)
+    assert all(b.begins == a.ends + timedelta(days=1) for a, b in itertools.pairwise(found.calendar))
+
+
 def test_the_hub_and_what_is_listed_again_and_again_have_their_price() -> None:
     by_hub = plan(datasets=[{"name": "d", "from": "old", "to": "new", "hub": "hub", "compress": "auto", "follow": "60s"}])
     found = of(by_hub, TB, 3_000_000).datasets[0]
