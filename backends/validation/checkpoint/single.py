@@ -85,7 +85,9 @@ def wide_dot(x: Singles, y: Singles) -> float:
 
 
 def _dot(x: NDArray[Any], y: NDArray[Any]) -> float:
-    return sum(float(np.dot(x[at : at + DOT], y[at : at + DOT])) for at in range(0, len(x), DOT))
+    whole = len(x) // DOT * DOT
+    found = float(np.vecdot(x[:whole].reshape(-1, DOT), y[:whole].reshape(-1, DOT)).sum(dtype=np.float64))
+    return found + float(np.dot(x[whole:], y[whole:])) if whole < len(x) else found
 
 
 class Apart:

@@ -165,3 +165,14 @@ def test_weights_of_a_network_are_compared_in_single_precision() -> None:
         assert told is not None
         assert told.outside == 0
         assert difference._narrow(old, new, KINDS["F32"], Tolerance(1e-4, 0.0, True), Difference()) is None
+
+
+@pytest.mark.parametrize("kind", ["F16", "F32", "F64", "I64"])
+def test_numbers_behind_a_header_of_odd_length_are_compared_as_others_are(kind: str) -> None:
+    width = KINDS[kind].width
+    numbers = np.random.default_rng(5).standard_normal((2, difference.BLOCK + 9)) * 100
+    one, other = (row.astype(np.dtype(kind.lower().replace("f", "float").replace("i", "int"))) for row in numbers)
+    other[7] = one[7]
+    shifted = [memoryview(b"\0" + row.tobytes())[1:] for row in (one, other)]
+    assert np.frombuffer(shifted[0], dtype=f"u{width}").flags.aligned is False
+    assert compare_bytes(shifted[0], shifted[1], (KINDS[kind], KINDS[kind]), Tolerance()) == found(kind, one, other)
