@@ -57,7 +57,7 @@ T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 VIEWS = (("1", "findings"), ("2", "GPUs"), ("3", "estimate"), ("4", "live check"), ("5", "inventory"))
-LIVE, INVENTORY = 3, 4
+ESTIMATE, LIVE, INVENTORY = 2, 3, 4
 _DETAIL = 7
 
 
@@ -105,9 +105,10 @@ class PlanningApp(ThemedApp[int]):
         self.live = live or LiveView(look_by_ssh)
         self.today = today or datetime.now(UTC).date()
         self.checked: CheckedPlan = check_plan(path)
-        self.view = 0 if not self.checked.is_good or self.checked.plan is None else 2
+        self.view = 0 if not self.checked.is_good or self.checked.plan is None else ESTIMATE
         self.cursors = [0] * len(VIEWS)
         self.what_if = WhatIf()
+        self.top = self._pages = 0  # of the estimate below its factors: the first line shown, and the last one that may be first
         self._seen = _stamp(path)
         self._plan: Plan | None = self.checked.plan  # the last good one: a what-if survives a typing error
         self._mapped: tuple[Mapped, ...] = ()
@@ -169,7 +170,7 @@ class PlanningApp(ThemedApp[int]):
         keys = [("q", "leave"), ("r", "read again")]
         if self.view == LIVE:
             keys = [("q", "leave"), *KEYS]
-        if self.view == 2:
+        if self.view == ESTIMATE:
             keys = [
                 ("q", "leave"),
                 ("<- ->" if self.ascii_only else "← →", "what if"),
@@ -227,11 +228,19 @@ class PlanningApp(ThemedApp[int]):
             return self._without_plan(palette, width)
         blank = [Strip([])]
         width = min(width, WIDEST)
-        lines = [
-            factor_row(factor, i == self.cursors[2], palette, width) for i, factor in enumerate(self.what_if.factors(self._plan))
+        factors = [
+            factor_row(factor, i == self.cursors[ESTIMATE], palette, width) for i, factor in enumerate(self.what_if.factors(self._plan))
         ]
-        lines += [*blank, *estimate_lines(found, palette, width), *blank, *calendar_lines(found, palette, width)]
-        return [*lines, *blank, *driver_lines(found, palette, width)]
+        lines = [*blank, *estimate_lines(found, palette, width), *blank, *calendar_lines(found, palette, width)]
+        lines += [*blank, *driver_lines(found, palette, width)]
+        room = max(1, height - len(factors))
+        self._pages = max(0, len(lines) - room)
+        self.top = min(self.top, self._pages)
+        shown = lines[self.top : self.top + room]
+        if self._pages > self.top:  # the last line says that there are more
+            more = f"{palette.glyphs.ellipsis} {len(lines) - self.top - room + 1} more lines, page down shows them"
+            shown[-1] = Row(palette).gap(2).add(more, palette.muted).strip(width)
+        return [*factors, *shown]
 
     def _inventory(self, palette: Palette, width: int, height: int) -> list[Strip]:
         if not self._items:
@@ -277,13 +286,17 @@ class PlanningApp(ThemedApp[int]):
             self.live.move(step)
             self._redraw()
             return
-        many = {0: len(self.checked.problems), 1: len(self._mapped), 2: 4, INVENTORY: len(self._items)}[self.view]
+        if self.view == ESTIMATE and abs(step) > 1:  # four factors need no pages, what follows from them may
+            self.top = max(0, min(self.top + step, self._pages))
+            self._redraw()
+            return
+        many = {0: len(self.checked.problems), 1: len(self._mapped), ESTIMATE: 4, INVENTORY: len(self._items)}[self.view]
         self.cursors[self.view] = max(0, min(self.cursors[self.view] + step, many - 1))
         self._redraw()
 
     def action_change(self, step: int) -> None:
-        if self.view == 2 and self._plan is not None:
-            self.what_if = self.what_if.moved(self.cursors[2], step, self._plan)
+        if self.view == ESTIMATE and self._plan is not None:
+            self.what_if = self.what_if.moved(self.cursors[ESTIMATE], step, self._plan)
             self._redraw()
 
     def action_reset(self) -> None:

@@ -182,6 +182,12 @@ async def test_who_moves_after_whom_stands_below_the_cutover(plan: Path) -> None
     async with room(plan).run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
         await shows(pilot, "  cutover ", "    chat ", "    index ", "  decommission")
+        assert "more lines, page down" in text_of(pilot)
+        await pilot.press("pagedown", "pagedown")
+        await shows(pilot, "parallel run     ")
+        assert "more lines" not in text_of(pilot)
+        await pilot.press("pageup", "pageup", "pageup")
+        await shows(pilot, "more lines, page down")
         lines = text_of(pilot).splitlines()
         at = next(i for i, line in enumerate(lines) if line.strip().startswith("cutover "))
         assert [line.split()[0] for line in lines[at : at + 4]] == ["cutover", "chat", "index", "decommission"]
