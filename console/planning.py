@@ -229,7 +229,8 @@ class PlanningApp(ThemedApp[int]):
         blank = [Strip([])]
         width = min(width, WIDEST)
         factors = [
-            factor_row(factor, i == self.cursors[ESTIMATE], palette, width) for i, factor in enumerate(self.what_if.factors(self._plan))
+            factor_row(factor, i == self.cursors[ESTIMATE], palette, width)
+            for i, factor in enumerate(self.what_if.factors(self._plan))
         ]
         lines = [*blank, *estimate_lines(found, palette, width), *blank, *calendar_lines(found, palette, width)]
         lines += [*blank, *driver_lines(found, palette, width)]

@@ -56,8 +56,7 @@ def live_detail(item: Item, excerpt: str, palette: Palette, width: int, height: 
     room = max(1, (height - len(lines) - 2) // 2)
     if found.evidence:
         lines += wrapped(f"seen: {found.evidence}", width, room, palette, palette.text)
-    if problem.hint:
-        lines += wrapped(f"cure: {problem.hint}", width, room, palette, palette.good)
+    lines += wrapped(f"cure: {problem.hint}", width, room, palette, palette.good)
     if excerpt.strip():
         lines.append(Row(palette).add(f"{problem.line:>4} ", palette.muted).add(excerpt.strip(), palette.accent).strip(width))
     asked = f"last asked {clock(item.asked_at)}"

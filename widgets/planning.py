@@ -74,8 +74,7 @@ def finding_detail(problem: Problem, excerpt: str, palette: Palette, width: int,
     lines = wrapped(problem.message, width, max(1, height - 3), palette, palette.text)
     if excerpt:
         lines.append(Row(palette).add(f"{problem.line:>4} ", palette.muted).add(excerpt.strip(), palette.accent).strip(width))
-    if problem.hint:
-        lines += wrapped(f"cure: {problem.hint}", width, 2, palette, palette.good)
+    lines += wrapped(f"cure: {problem.hint}", width, 2, palette, palette.good)
     lines.append(Row(palette).add(f"{problem.where}  {problem.code}", palette.muted).strip(width))
     return lines[:height]
 

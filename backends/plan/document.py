@@ -45,6 +45,7 @@ _WORDS |= {w: True for w in ("true", "True", "TRUE")} | {w: False for w in ("fal
 _WORDS |= {f"{sign}.{w}": float(f"{sign}inf") for sign in ("", "+", "-") for w in ("inf", "Inf", "INF")}
 _WORDS |= {f".{w}": float("nan") for w in ("nan", "NaN", "NAN")}
 _BIDI = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_LOOK = "that line or the one above it: a colon, a quote or a bracket is missing or too many, or the indentation is off"
 _STR_TAGS = {None, "!", "tag:yaml.org,2002:str"}
 
 
@@ -88,7 +89,7 @@ class Trouble:
     message: str
     path: Path
     line: int
-    hint: str = ""
+    hint: str  # its cure
     is_fatal: bool = False
 
 
@@ -146,7 +147,7 @@ def read_document(text: str) -> Document:
     for number, line in enumerate(text.splitlines(), 1):
         if len(line) > MAX_LINE:
             found = f"found a line of {len(line)} characters, expected at most {MAX_LINE}"
-            document.troubles.append(Trouble("too_large", found, (), number, is_fatal=True))
+            document.troubles.append(Trouble("too_large", found, (), number, "break the line", is_fatal=True))
             return document
     try:
         _Reader(document).read(text.removeprefix("\ufeff"))
@@ -164,7 +165,7 @@ def read_document(text: str) -> Document:
     except (YAMLError, ValueError, OverflowError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError):
         # The parser itself stumbles over some malformed escapes and directives.
         document.root = None
-        document.troubles.append(Trouble("syntax", "this is not YAML that can be read", (), 0, is_fatal=True))
+        document.troubles.append(Trouble("syntax", "this is not YAML that can be read", (), 0, _LOOK, is_fatal=True))
     return document
 
 
@@ -177,7 +178,7 @@ def _syntax_trouble(error: MarkedYAMLError) -> Trouble:
     parts = [plain(str(part), 200) for part in (error.context, error.problem) if part]
     message = "not YAML: " + (", ".join(parts) or "it cannot be parsed")
     column = f" (column {mark.column + 1})" if mark is not None else ""
-    hint = "tabs may not indent: use spaces" if "'\\t'" in message else ""
+    hint = "tabs may not indent: use spaces" if "'\\t'" in message else _LOOK
     return Trouble("syntax", message + column, (), mark.line + 1 if mark is not None else 0, hint, is_fatal=True)
 
 
@@ -199,15 +200,17 @@ class _Reader:
         for event in self.events:
             if isinstance(event, DocumentStartEvent):
                 if self.document.root is not None:
-                    raise self.stop(event, "more_than_one_document", "found a second YAML document, expected one plan")
+                    raise self.stop(
+                        event, "more_than_one_document", "found a second YAML document, expected one plan", "a file for each plan"
+                    )
                 self.document.root = self.node(next(self.events), (), 0)
             elif isinstance(event, StreamEndEvent):
                 return
 
-    def stop(self, event: Event, code: str, message: str, hint: str = "") -> _Stop:
+    def stop(self, event: Event, code: str, message: str, hint: str) -> _Stop:
         return _Stop(Trouble(code, message, (), event.start_mark.line + 1, hint, is_fatal=True))
 
-    def trouble(self, event: Event, path: Path, code: str, message: str, hint: str = "") -> None:
+    def trouble(self, event: Event, path: Path, code: str, message: str, hint: str) -> None:
         self.document.troubles.append(Trouble(code, message, path, event.start_mark.line + 1, hint))
 
     def counted(self, event: Event, nodes: int = 1) -> None:
@@ -255,9 +258,13 @@ class _Reader:
     def alias(self, event: AliasEvent, depth: int) -> Node:
         name = str(event.anchor)
         if name in self.open_anchors:
-            raise self.stop(event, "alias_of_itself", f"found *{plain(name, 60)} inside the value that it stands for")
+            raise self.stop(
+                event, "alias_of_itself", f"found *{plain(name, 60)} inside the value that it stands for", "write the value out"
+            )
         if name not in self.anchors:
-            raise self.stop(event, "unknown_alias", f"found *{plain(name, 60)}, expected an anchor written before it")
+            raise self.stop(
+                event, "unknown_alias", f"found *{plain(name, 60)}, expected an anchor written before it", "write the value out"
+            )
         self.counted(event, self.sizes[name])
         self.deepest = max(self.deepest, depth + self.heights[name])
         if self.deepest > MAX_DEPTH:
@@ -265,7 +272,12 @@ class _Reader:
         return self.anchors[name]
 
     def too_deep(self, event: Event) -> _Stop:
-        return self.stop(event, "too_deep", f"found values nested deeper than {MAX_DEPTH} levels")
+        return self.stop(
+            event,
+            "too_deep",
+            f"found values nested deeper than {MAX_DEPTH} levels",
+            "no field of a plan lies so deep: see docs/plan.md",
+        )
 
     def sequence(self, start: Event, path: Path, depth: int) -> Node:
         items: list[Node] = []
@@ -273,7 +285,7 @@ class _Reader:
             if isinstance(event, SequenceEndEvent):
                 return Node(items, _span(start, event))
             items.append(self.node(event, (*path, len(items)), depth + 1))
-        raise self.stop(start, "syntax", "found a list that does not end")
+        raise self.stop(start, "syntax", "found a list that does not end", "close it with ]")
 
     def mapping(self, start: Event, path: Path, depth: int) -> Node:
         entries: dict[str, Entry] = {}
@@ -290,7 +302,7 @@ class _Reader:
                 self.trouble(event, here, "duplicate_key", found, "keep one of them")
             else:
                 entries[key] = Entry(line, node)
-        raise self.stop(start, "syntax", "found a mapping that does not end")
+        raise self.stop(start, "syntax", "found a mapping that does not end", "close it with }")
 
     def key(self, event: Event, path: Path) -> str:
         self.counted(event)
@@ -302,7 +314,12 @@ class _Reader:
             self.refuse_tag(event, path)
             self.refuse_odd(event, path)
             return str(event.value)
-        raise self.stop(event, "key_not_text", "found a list or mapping as a key, expected a name")
+        raise self.stop(
+            event,
+            "key_not_text",
+            "found a list or mapping as a key, expected a name",
+            "NAME: VALUE; text with { or [ in it is quoted",
+        )
 
     def scalar(self, event: ScalarEvent, path: Path) -> Node:
         self.refuse_tag(event, path)

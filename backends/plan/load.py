@@ -102,7 +102,7 @@ def _read(path: Path) -> bytes | Problem:
             return _unreadable(path, f"cannot read the plan: {error.strerror}")
     if len(data) > MAX_BYTES:
         found = f"found more than {MAX_BYTES >> 20} MiB, expected a plan that a person can read"
-        return make_problem("error", "too_large", found, Place(), path)
+        return make_problem("error", "too_large", found, Place(), path, "one file for each migration, without what is no plan")
     return data
 
 

@@ -27,7 +27,7 @@ def name_hint(name: str, known: Iterable[str], what: str) -> str:
     if near is not None:
         return f"did you mean {plain(near, 80)}?"
     if not names:
-        return f"the plan has no {what}"
+        return f"the plan has no {what} yet: add one, or leave this out"
     return f"the {what} are {listed([plain(n, 80) for n in names], _MOST)}"
 
 

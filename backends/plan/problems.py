@@ -1,4 +1,4 @@
-"""What is wrong with a plan: one problem each, all of them at once, each with a place that an editor can go to."""
+"""What is wrong with a plan: one problem each, all of them at once, each with a place that an editor can go to and with its cure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Problem:
     code: str
     message: str
     where: str
-    hint: str = ""
+    hint: str  # its cure: what to do about it
     line: int = 0  # from 1; 0: the whole file
     field: str = ""
 
@@ -44,7 +44,7 @@ def without_userinfo(text: str) -> str:
     return _USERINFO.sub(r"\1…@", text)
 
 
-def make_problem(severity: Severity, code: str, message: str, place: Place, file: FilePath | str, hint: str = "") -> Problem:
+def make_problem(severity: Severity, code: str, message: str, place: Place, file: FilePath | str, hint: str) -> Problem:
     """A problem at a place; credentials in URLs are left out of its words."""
     where = f"{file}:{place.line}:{place.field}" if place.line else str(file)
     return Problem(severity, code, without_userinfo(message), where, without_userinfo(hint), place.line, place.field)
@@ -58,17 +58,17 @@ class Findings:
     places: Places
     problems: list[Problem] = field(default_factory=list)
 
-    def add(self, severity: Severity, path: Path, code: str, message: str, hint: str = "") -> None:
+    def add(self, severity: Severity, path: Path, code: str, message: str, hint: str) -> None:
         place = self.places.find(path)
         self.problems.append(make_problem(severity, code, message, place, self.file, hint))
 
-    def error(self, path: Path, code: str, message: str, hint: str = "") -> None:
+    def error(self, path: Path, code: str, message: str, hint: str) -> None:
         self.add("error", path, code, message, hint)
 
-    def warning(self, path: Path, code: str, message: str, hint: str = "") -> None:
+    def warning(self, path: Path, code: str, message: str, hint: str) -> None:
         self.add("warning", path, code, message, hint)
 
-    def note(self, path: Path, code: str, message: str, hint: str = "") -> None:
+    def note(self, path: Path, code: str, message: str, hint: str) -> None:
         self.add("note", path, code, message, hint)
 
 

@@ -25,7 +25,7 @@ _HOST = re.compile(r"[A-Za-z0-9.-]+")
 class RecordForm(ValueError):
     """A name, an address or a list of them that no record can have. `hint` says how it may have been meant."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
         self.hint = hint
 
@@ -52,7 +52,7 @@ def parse_record(record: str, zone: str, legacy: Sequence[str], target: Sequence
     types = {side: [value_type(v) for v in values] for side, values in (("legacy", legacy), ("target", target))}
     kinds = dict.fromkeys(t for found in types.values() for t in found)
     if not (types["legacy"] and types["target"]):
-        raise RecordForm("found no address on one side, expected at least one on each")
+        raise RecordForm("found no address on one side, expected at least one on each", "legacy: ADDRESS and target: ADDRESS")
     if len(kinds) > 1:
         hint = "give each type a route of its own"
         raise RecordForm(f"found {' and '.join(kinds)} in one record, expected one type", hint)
@@ -62,14 +62,16 @@ def parse_record(record: str, zone: str, legacy: Sequence[str], target: Sequence
     both = [*ours, *theirs]
     if len(set(both)) < len(both):
         twice = next(v for v in both if both.count(v) > 1)
-        raise RecordForm(f"found `{twice}` twice, expected distinct addresses: equal ones collapse in an answer")
+        raise RecordForm(f"found `{twice}` twice, expected distinct addresses: equal ones collapse in an answer", "leave one out")
     if kind == "CNAME":
         if len(both) > 2:
-            raise RecordForm("found several names, expected one on each side: a CNAME has one value")
+            raise RecordForm(
+                "found several names, expected one on each side: a CNAME has one value", "give addresses, or one name a side"
+            )
         if name == origin:
             raise RecordForm("found a CNAME at the zone's apex, where none may be", "give addresses, or move another name")
         if name in both:
-            raise RecordForm(f"found `{name}` as its own alias")
+            raise RecordForm(f"found `{name}` as its own alias", "name the host that is meant")
     return Record(name, origin, kind, ours, theirs)
 
 
@@ -78,7 +80,7 @@ def full_record(record: str, legacy: Sequence[str], target: Sequence[str]) -> Re
     name = record.removesuffix(".")
     _, _, parent = name.partition(".")
     if not parent:
-        raise RecordForm(f"found `{plain(record, 80)}`, expected a full name such as chat.example.net")
+        raise RecordForm(f"found `{plain(record, 80)}`, expected a full name such as chat.example.net", f"{plain(name, 80)}.ZONE")
     return parse_record(f"{name}.", parent, legacy, target)
 
 
@@ -90,9 +92,12 @@ def full_name(text: str) -> str:
         if not label.isascii():
             raise RecordForm(f"found `{plain(text, 80)}`, expected a name in ASCII", "write it as xn--…")
         if not _LABEL.fullmatch(label):
-            raise RecordForm(f"found `{plain(text, 80)}`, expected a domain name")
+            raise RecordForm(
+                f"found `{plain(text, 80)}`, expected a domain name",
+                "letters, digits and -, its parts joined by dots, such as lb.example.net",
+            )
     if len(name) > _MAX_NAME:
-        raise RecordForm(f"found a name of {len(name)} signs, expected at most {_MAX_NAME}")
+        raise RecordForm(f"found a name of {len(name)} signs, expected at most {_MAX_NAME}", "a shorter name")
     return name.lower()
 
 
@@ -107,7 +112,7 @@ def _owner(record: str, origin: str) -> str:
     name = full_name(rest)
     if name != origin and not name.endswith(f".{origin}"):
         if record.endswith("."):
-            raise RecordForm(f"found `{plain(record, 80)}`, expected a name in the zone {origin}")
+            raise RecordForm(f"found `{plain(record, 80)}`, expected a name in the zone {origin}", f"such as chat.{origin}.")
         name = full_name(f"{name}.{origin}")
     return f"*.{name}" if wild else name
 
@@ -120,7 +125,9 @@ def value_type(value: str) -> RecordType:
         pass
     else:
         if getattr(address, "scope_id", None):
-            raise RecordForm(f"found `{plain(value, 60)}`, expected an address without a zone index")
+            raise RecordForm(
+                f"found `{plain(value, 60)}`, expected an address without a zone index", f"{plain(value.partition('%')[0], 60)}"
+            )
         return "A" if address.version == 4 else "AAAA"
     if "." not in value.removesuffix(".") or re.fullmatch(r"[\d.]+", value):
         hint = "an address such as 192.0.2.10, or a host's full name such as lb.example.net"
@@ -165,15 +172,19 @@ def split_server(text: str) -> tuple[str, int]:
     if text.startswith("["):
         host, closed, rest = text[1:].partition("]")
         if not closed or (rest and not rest.startswith(":")):
-            raise RecordForm(f"found `{plain(text, 80)}`, expected [address]:port")
+            raise RecordForm(f"found `{plain(text, 80)}`, expected [address]:port", "such as [2001:db8::53]:53")
         port = rest[1:] or port
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
     if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
-        raise RecordForm(f"found `{plain(text, 80)}`, expected a port from 1 to 65535")
+        raise RecordForm(
+            f"found `{plain(text, 80)}`, expected a port from 1 to 65535", "such as 10.0.0.53:53, or leave the port out"
+        )
     try:
         return ipaddress.ip_address(host).compressed, int(port)
     except ValueError:
         if ":" in host or not _HOST.fullmatch(host) or re.fullmatch(r"[\d.]+", host):
-            raise RecordForm(f"found `{plain(text, 80)}`, expected a name server's address or name") from None
+            raise RecordForm(
+                f"found `{plain(text, 80)}`, expected a name server's address or name", "such as 10.0.0.53 or ns1.example.net"
+            ) from None
         return full_name(host), int(port)

@@ -76,7 +76,7 @@ class VaultName:
 class ReferenceForm(ValueError):
     """A reference that is not written as one. `hint` says how it may have been meant."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
         self.hint = hint
 
@@ -105,9 +105,12 @@ def _reference(inner: str, start: int, end: int) -> Reference:
             name_hint(kind, KINDS, "kinds"),
         )
     if not what.strip():
-        raise ReferenceForm(f"found `${{{kind}:}}`, expected a name after the colon")
+        raise ReferenceForm(f"found `${{{kind}:}}`, expected a name after the colon", f"write ${{{kind}:NAME}}")
     if kind == "env" and not _ENV_NAME.fullmatch(what):
-        raise ReferenceForm(f"found `${{env:{plain(what, 60)}}}`, expected the name of a variable")
+        raise ReferenceForm(
+            f"found `${{env:{plain(what, 60)}}}`, expected the name of a variable",
+            "letters, digits and _, such as ${env:TGT_KEY}",
+        )
     reference = Reference(kind, what, start, end)
     if kind in CLOUD_KINDS:
         _check_name(reference)

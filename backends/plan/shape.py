@@ -50,6 +50,7 @@ _EXPECTED = {
     "model_type": "a mapping of fields",
     "model_attributes_type": "a mapping of fields",
 }
+_CURES = {"version": "add version: 1", "name": "add name: NAME", "class": "add class: batch, or another of them"}
 _PATTERNS = {
     "^[a-z0-9-]{1,40}$": "1 to 40 of a-z, 0-9 and -",
     "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$": "1 to 64 letters, digits, `.`, `_` or `-`, a letter or digit first",
@@ -123,7 +124,10 @@ def _report(detail: ErrorDetails, places: Places, findings: Findings) -> None:
     if detail["type"] == "missing":
         findings.places = places
         expected = _expected_of_missing(str(location[-1]))
-        findings.error(location, "missing_field", f"found no field `{location[-1]}`, expected {expected}")
+        name = plain(str(location[-1]), 80)
+        findings.error(
+            location, "missing_field", f"found no field `{name}`, expected {expected}", _CURES.get(name, f"add {name}: …")
+        )
     elif detail["type"] == "extra_forbidden":
         findings.places = places
         name = str(location[-1])
@@ -160,20 +164,20 @@ def _misfit(detail: ErrorDetails, path: Path, *, is_key: bool) -> tuple[str, str
     if isinstance(error, UnitError):
         return str(error), error.hint
     if isinstance(error, ValueError):
-        return f"found {found}, {error}", ""
+        return f"found {found}, {error}", f"write {str(error).removeprefix('expected ').partition(',')[0]}"
     if detail["type"] in ("literal_error", "enum"):
         choices = _choices(str(context.get("expected", "")))
         value = detail["input"] if isinstance(detail["input"], str) else ""
         near = nearest_name(value, choices)
-        return f"found {found}, expected {_one_of(choices)}", f"did you mean {near}?" if near else ""
+        return f"found {found}, expected {_one_of(choices)}", f"did you mean {near}?" if near else f"write {_one_of(choices)}"
     expected = _expectation(detail["type"], context)
     if is_key:
         expected = f"a name of {expected}"
-    hint = ""
+    hint = f"write {expected}" if expected else "see docs/plan.md"
     if detail["type"] == "string_type" and isinstance(detail["input"], int | float):
         hint = "write it in quotes: plain, YAML takes it for a number or a truth"
     elif detail["type"] in ("int_type", "float_type", "bool_type") and isinstance(detail["input"], str):
-        hint = _without_quotes(detail["input"])
+        hint = _without_quotes(detail["input"]) or hint
     return f"found {found}, expected {expected or detail['msg']}", hint
 
 

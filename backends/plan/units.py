@@ -36,28 +36,29 @@ _ALSO = {
 
 
 class UnitError(ValueError):
-    """Not a quantity with its unit. `hint` says how it may have been meant; empty where nothing is near."""
+    """Not a quantity with its unit. `hint` says how it may have been meant, or how one is written."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
         self.hint = hint
 
 
 def _parse(value: object, units: Mapping[str, int | Decimal], what: str, example: str) -> Decimal:
     expected = f"expected {what} with its unit, such as {example}"
+    such = f"such as {example.split(',')[0]}"
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise UnitError(f"found {_kind(value)}, {expected}")
+        raise UnitError(f"found {_kind(value)}, {expected}", such)
     text = str(value).strip()
     found = f"found `{plain(text, 60)}`, {expected}"
     match = _NUMBER.fullmatch(text)
     if match is None or not isinstance(value, str):
-        raise UnitError(found, _without_unit(text, units))
+        raise UnitError(found, _without_unit(text, units) or such)
     number, unit = match[1], match[2]
     if unit not in units:
-        raise UnitError(found, _nearest_unit(number, unit, units))
+        raise UnitError(found, _nearest_unit(number, unit, units) or such)
     amount = Decimal(number) * units[unit]
     if number.startswith("-") and amount != 0:
-        raise UnitError(f"found `{plain(text, 60)}`, expected {what} that is not negative")
+        raise UnitError(f"found `{plain(text, 60)}`, expected {what} that is not negative", such)
     return amount
 
 
@@ -112,7 +113,7 @@ def parse_limit(value: object) -> float:
     """An absolute limit: `0.1%` -> 0.001, a bare number stays as it is (in the unit of the measure's own log)."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
-            raise UnitError("found a number without end, expected a limit such as 0.1% or 100")
+            raise UnitError("found a number without end, expected a limit such as 0.1% or 100", "such as 0.1% or 100")
         return float(value)
     try:
         return parse_share(value)

@@ -132,9 +132,7 @@ def _block(problem: Problem, excerpts: Excerpts, live: LiveProblem | None = None
     block.append(f"  {plain(problem.message)}")
     if live is not None and live.evidence:
         block.append(f"  seen: {plain(live.evidence)}")
-    if problem.hint:
-        block.append(f"  {'hint' if live is None else 'cure'}: {plain(problem.hint)}")
-    return block
+    return [*block, f"  cure: {plain(problem.hint)}"]
 
 
 def _summary(checked: CheckedPlan, looked: Looked | None) -> str:

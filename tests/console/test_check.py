@@ -64,7 +64,7 @@ def test_people_see_the_line_the_place_and_the_hint(bad: Path) -> None:
     assert result.exit_code == 1
     assert "| windows: {dual: 7 days, retire: 30d, spacing: 30s}" in result.stdout
     assert ":windows.dual" in result.stdout
-    assert "hint: did you mean 7d?" in result.stdout
+    assert "cure: did you mean 7d?" in result.stdout
     assert result.stdout.splitlines()[-1] == f"{bad}: 1 error, 1 warning, 1 note"
 
 

@@ -21,10 +21,10 @@ def _check_operators(plan: Plan, findings: Findings) -> None:
     for i, name in enumerate(listed.observes):
         if name in listed.acts:
             message = f"found {plain(str(name), 60)} in acts and in observes, expected one of them"
-            findings.error(("operators", "observes", i), "two_roles", message)
+            findings.error(("operators", "observes", i), "two_roles", message, "leave it out of one: who acts observes as well")
     if plan.operators_group is not None and not listed.acts:
         message = "found no operators.acts: the group only observes, and the engine's owner alone acts"
-        findings.note(("operators_group",), "nobody_acts", message)
+        findings.note(("operators_group",), "nobody_acts", message, "operators: {acts: [NAME]}, or keep it where that is meant")
 
 
 def _check_two_person(plan: Plan, findings: Findings) -> None:

@@ -32,11 +32,16 @@ def _check(path: Path, spec: HaproxyRoute, findings: Findings) -> None:
                 findings.error((*path, field), "haproxy_name", message, "letters, digits, . : _ and -")
     for field, names in (("legacy", spec.legacy), ("target", spec.target)):
         if not names:
-            findings.error((*path, field), "haproxy_servers", f"found no server of {field}, expected one at least")
+            findings.error(
+                (*path, field),
+                "haproxy_servers",
+                f"found no server of {field}, expected one at least",
+                f"{field}: [SERVER] as its backend names it",
+            )
     both = sorted({*spec.legacy} & {*spec.target})
     if both:
         message = f"found {', '.join(both)} on both sides, expected a server on one"
-        findings.error((*path, "target"), "haproxy_both", message)
+        findings.error((*path, "target"), "haproxy_both", message, "leave it out of one side")
     if spec.state_file is None:
         message = "no state_file: a reload of HAProxy falls back to the weights of its configuration"
         findings.note(
@@ -47,5 +52,8 @@ def _check(path: Path, spec: HaproxyRoute, findings: Findings) -> None:
         )
     elif not spec.state_file.startswith("/"):
         findings.error(
-            (*path, "state_file"), "haproxy_state_file", "found no absolute path, expected HAProxy's `server-state-file`"
+            (*path, "state_file"),
+            "haproxy_state_file",
+            "found no absolute path, expected HAProxy's `server-state-file`",
+            "such as /var/lib/haproxy/server-state",
         )

@@ -41,17 +41,24 @@ def _check_measure(path: Path, measure: Measure, findings: Findings) -> None:
         findings.note(path, "direction", message, "write higher_is_better: true or false")
     if measure.quantile is not None and measure.kind != "latency":
         message = f"found a quantile for a measure of kind {measure.kind}, expected one only for latency"
-        findings.warning((*path, "quantile"), "not_used", message)
+        findings.warning((*path, "quantile"), "not_used", message, "leave it out, or kind: latency")
 
 
 def _check_gate(path: Path, gate: Gate, findings: Findings) -> None:
     if (gate.measure is None) == (gate.dataset is None):
         found = "both" if gate.measure is not None else "neither"
-        findings.error(path, "one_kind", f"found {found}, expected exactly one of measure, dataset")
+        findings.error(
+            path,
+            "one_kind",
+            f"found {found}, expected exactly one of measure, dataset",
+            "two gates, one for each" if found == "both" else "measure: NAME",
+        )
         return
     if gate.dataset is not None:
         if gate.verified is None and not findings.places.is_written((*path, "verified")):
-            findings.error(path, "missing_field", "found no field `verified`, expected `verified: all` for a dataset")
+            findings.error(
+                path, "missing_field", "found no field `verified`, expected `verified: all` for a dataset", "verified: all"
+            )
         for field, value in (("at", gate.at), ("within", gate.within), ("for", gate.for_)):
             if value:
                 findings.error(
@@ -60,7 +67,7 @@ def _check_gate(path: Path, gate: Gate, findings: Findings) -> None:
         return
     if gate.verified is not None:
         message = "found `verified` beside `measure`, expected it beside `dataset`"
-        findings.error((*path, "verified"), "not_used", message)
+        findings.error((*path, "verified"), "not_used", message, "leave it out, or give the dataset a gate of its own")
     _check_rising((*path, "at"), gate.at, findings)
 
 
@@ -84,7 +91,7 @@ def _check_trigger(path: Path, trigger: Trigger, plan: Plan, findings: Findings)
         findings.error((*path, "windows"), "windows_order", message, "such as windows: [2min, 10min]")
     if measure is not None and measure.kind == "error_rate" and trigger.above is not None and trigger.above > 1:
         message = f"found {trigger.above:g} as the limit of an error rate, expected a percentage such as 0.1%"
-        findings.error((*path, "above"), "unit", message)
+        findings.error((*path, "above"), "unit", message, f"did you mean {trigger.above:g}%?")
     writers = [plain(w.name, 80) for w in plan.workloads if w.writes]
     if trigger.action == "rollback" and trigger.mode == "emergency" and writers and trigger.emergency_gap is None:
         message = f"found an emergency that may leave behind what {listed(writers, 3)} wrote on target: while that may be, it goes the graceful way"

@@ -17,7 +17,9 @@ def check_load(plan: Plan, _names: Names, findings: Findings) -> None:
             parts = split_url(getattr(load, side))
             if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
                 message = "found no URL to load, expected http:// or https:// and a host"
-                findings.error(("workloads", i, "load", side), "load_url", message)
+                findings.error(
+                    ("workloads", i, "load", side), "load_url", message, "such as https://chat.old.example.net/v1/completions"
+                )
         if load.legacy == load.target:
             message = "found the same URL for both sides: nothing would be compared"
             findings.warning(("workloads", i, "load", "target"), "load_same", message, "give each side's own data plane")

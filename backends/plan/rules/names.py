@@ -128,7 +128,9 @@ def _check_ssh_host(path: Path, name: str, names: Names, findings: Findings) -> 
         return
     near = nearest_name(name, names.hosts)
     message = f"`{plain(name, 80)}` is no host of the plan: taken as an alias of the ssh_config"
-    findings.note(path, "ssh_alias", message, f"did you mean {near}?" if near else "offline, nothing can tell whether it is one")
+    findings.note(
+        path, "ssh_alias", message, f"did you mean {near}?" if near else "check --live tries it; or name a host of the plan"
+    )
 
 
 def _check_data(plan: Plan, names: Names, findings: Findings) -> None:

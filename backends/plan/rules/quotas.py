@@ -19,7 +19,12 @@ def check_quotas(plan: Plan, names: Names, findings: Findings) -> None:
     for i, quota in enumerate(plan.quotas):
         if len(quota.kinds) != 1:
             found = f"found {' and '.join(quota.kinds) or 'none'}, expected one of {', '.join(QUOTA_KINDS)}"
-            findings.error(("quotas", i), "quota_kind", found)
+            findings.error(
+                ("quotas", i),
+                "quota_kind",
+                found,
+                "one entry of quotas for each" if quota.kinds else "such as slurm: {partition: gpu}",
+            )
             continue
         if not quota.needs:
             findings.error(
@@ -34,7 +39,10 @@ def check_quotas(plan: Plan, names: Names, findings: Findings) -> None:
             parts = split_url(quota.aws.endpoint)
             if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
                 findings.error(
-                    ("quotas", i, "aws", "endpoint"), "quota_endpoint", "found no URL, expected http:// or https:// and a host"
+                    ("quotas", i, "aws", "endpoint"),
+                    "quota_endpoint",
+                    "found no URL, expected http:// or https:// and a host",
+                    "leave it out: the usual one of the region is asked",
                 )
         for thing in quota.needs:
             path = ("quotas", i, "needs", thing)

@@ -20,13 +20,18 @@ def check_reconfigure(plan: Plan, _names: Names, findings: Findings) -> None:
         if rule.replace is not None and rule.match is not None:
             findings.error(path, "rule_form", "found both replace and match, expected one", "write two rules")
         if rule.replace is None and rule.match is None and rule.key is None:
-            findings.error(path, "rule_form", "found none of replace, match and key, expected one")
+            findings.error(path, "rule_form", "found none of replace, match and key, expected one", "replace: TEXT, or key: NAME")
         if rule.match is not None:
             try:
                 re.sub(rule.match, rule.with_, "")
             except (re.error, IndexError) as error:
                 message = f"found a regular expression or a text for it that cannot be used: {plain(str(error), 120)}"
-                findings.error((*path, "match"), "rule_match", message)
+                findings.error(
+                    (*path, "match"),
+                    "rule_match",
+                    message,
+                    "replace: takes its text as it is; in match: a \\ goes before . ( [ + *",
+                )
     for i, tree in enumerate(spec.files):
         a, b = PurePosixPath(tree.from_), PurePosixPath(tree.to)
         if a == b or a in b.parents or b in a.parents:

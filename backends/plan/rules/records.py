@@ -73,7 +73,7 @@ def _check_powerdns(path: Path, route: Route, spec: PowerdnsRoute, findings: Fin
 def _check_url(path: Path, text: str, findings: Findings) -> None:
     parts = split_url(text)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        findings.error(path, "endpoint", "found no URL, expected https:// and a host")
+        findings.error(path, "endpoint", "found no URL, expected https:// and a host", "such as https://dns.example.net:8081")
     elif parts.scheme == "http" and not is_loopback(parts.hostname):
         findings.warning(path, "plain_http", "found plain http: the key can be read on its way", "use https://")
 
@@ -118,7 +118,7 @@ def check_servers(
 def check_ttl(path: Path, route: Route, ttl: float, findings: Findings) -> None:
     """Whole seconds, and short: it is how long clients stay where they are."""
     if not 1 <= ttl <= MOST_TTL or ttl != int(ttl):
-        findings.error((*path, "ttl"), "ttl", f"found a TTL of {ttl:g} s, expected whole seconds, at least 1")
+        findings.error((*path, "ttl"), "ttl", f"found a TTL of {ttl:g} s, expected whole seconds, at least 1", "ttl: 60s")
         return
     if ttl > LONG_TTL:
         message = (
@@ -127,5 +127,5 @@ def check_ttl(path: Path, route: Route, ttl: float, findings: Findings) -> None:
         findings.warning((*path, "ttl"), "long_ttl", message, "60s is usual for a cutover")
     if len(route.steps) > 1 and route.soak.at_least < ttl:
         message = f"found a soak of {seconds_text(route.soak.at_least)}, less than the TTL of {seconds_text(ttl)}"
-        hint = "a weight would be left before its clients have come"
+        hint = f"at_least: {seconds_text(ttl)} or more: a weight would be left before its clients have come"
         findings.warning((*path[:-1], "soak", "at_least"), "soak_below_ttl", message, hint)

@@ -118,4 +118,9 @@ def _spot(plan: Plan, findings: Findings) -> None:
             hint = "an on-demand or reserved host for the cutover; for tests keep it out of runs_on.target"
             findings.error(path, "spot_host", message, hint)
         else:
-            findings.note(path, "spot_for_tests", f"{host.name} is a spot host: for tests only, no workload runs on it")
+            findings.note(
+                path,
+                "spot_for_tests",
+                f"{host.name} is a spot host: for tests only, no workload runs on it",
+                "keep it out of runs_on.target",
+            )

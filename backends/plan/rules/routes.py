@@ -22,7 +22,12 @@ def check_routes(plan: Plan, names: Names, findings: Findings) -> None:
         if route.slurm is not None:
             _check_queue(path, route, route.slurm, names, findings)
         if route.gateway is not None and route.gateway.legacy == route.gateway.target:
-            findings.error((*path, "gateway", "target"), "same_backend", "found the same backend on both sides, expected two")
+            findings.error(
+                (*path, "gateway", "target"),
+                "same_backend",
+                "found the same backend on both sides, expected two",
+                "name target's own",
+            )
 
 
 def _check_queue(path: Path, route: Route, spec: SlurmRoute, names: Names, findings: Findings) -> None:
@@ -37,7 +42,9 @@ def _check_queue(path: Path, route: Route, spec: SlurmRoute, names: Names, findi
         host = getattr(spec.hosts, side)
         if host not in names.hosts:
             message = f"found `{host}`, which is no host of the plan: taken as an alias of the ssh_config"
-            findings.note((*path, "slurm", "hosts", side), "ssh_alias", message)
+            findings.note(
+                (*path, "slurm", "hosts", side), "ssh_alias", message, "check --live tries it; or name a host of the plan"
+            )
 
 
 def _check_kind(path: Path, route: Route, findings: Findings) -> None:
@@ -48,7 +55,12 @@ def _check_kind(path: Path, route: Route, findings: Findings) -> None:
     if not kinds and any(findings.places.is_written((*path, kind)) for kind in ROUTE_KINDS):
         return
     found = " and ".join(f"`{k}`" for k in kinds) if kinds else "none"
-    findings.error(path, "one_kind", f"found {found}, expected exactly one of {', '.join(ROUTE_KINDS)}")
+    findings.error(
+        path,
+        "one_kind",
+        f"found {found}, expected exactly one of {', '.join(ROUTE_KINDS)}",
+        "leave the others out" if kinds else "say who decides where clients go",
+    )
 
 
 def _check_steps(path: Path, route: Route, findings: Findings) -> None:
@@ -71,14 +83,21 @@ def _check_probe(path: Path, route: Route, findings: Findings) -> None:
         parts = split_url(text) if text is not None else None
         if text is not None and (parts is None or parts.scheme not in ("http", "https") or not parts.hostname):
             message = "found a probe that is no URL, expected http:// or https:// and a host"
-            findings.error((*path, "probe", field), "probe_url", message)
+            findings.error((*path, "probe", field), "probe_url", message, "such as https://chat.example.net/healthz")
     if route.haproxy is None and (probe is None or not (probe.legacy and probe.target)):
         message = f"nothing shows whether each side of route `{route.name}` serves"
         findings.note((*path, "probe"), "no_probe", message, "give probe.legacy and probe.target, each side's own URL")
     if route.sandbox is not None:
         parts = split_url(route.sandbox.admin)
         if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-            findings.error((*path, "sandbox", "admin"), "endpoint", "found no URL, expected http:// and a host")
+            findings.error(
+                (*path, "sandbox", "admin"),
+                "endpoint",
+                "found no URL, expected http:// and a host",
+                "admin: http://127.0.0.1:PORT, as cutover sandbox writes it",
+            )
         elif not is_loopback(parts.hostname):
             message = "found a sandbox's front door elsewhere, expected it on loopback"
-            findings.error((*path, "sandbox", "admin"), "endpoint", message)
+            findings.error(
+                (*path, "sandbox", "admin"), "endpoint", message, "admin: http://127.0.0.1:PORT, as cutover sandbox writes it"
+            )

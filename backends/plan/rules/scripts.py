@@ -69,10 +69,17 @@ def _check_script(path: Path, file: FilePath, written: str, findings: Findings) 
         found = file.stat()
         folder = file.parent.stat()
     except (OSError, ValueError):
-        findings.warning(path, "script_missing", f"there is no `{shown}` beside the plan", f"looked for {plain(str(file))}")
+        findings.warning(
+            path, "script_missing", f"there is no `{shown}` beside the plan", f"put it at {plain(str(file))}, or correct the name"
+        )
         return
     if not stat.S_ISREG(found.st_mode):
-        findings.error(path, "script", f"found `{shown}`, which is no file, expected a script")
+        findings.error(
+            path,
+            "script",
+            f"found `{shown}`, which is no file, expected a script",
+            "the script itself, with what it is given behind it",
+        )
         return
     if _may_others_write(found) or (_may_others_write(folder) and not folder.st_mode & stat.S_ISVTX):
         message = f"found `{shown}`, which others may write, expected a script that only its owner can change"
@@ -81,7 +88,7 @@ def _check_script(path: Path, file: FilePath, written: str, findings: Findings) 
         findings.warning(path, "script_mode", f"found `{shown}`, which is not executable", f"chmod +x {plain(str(file))}")
     elif found.st_uid not in (0, os.getuid()):
         message = f"found `{shown}`, which belongs to another user, expected a script of your own"
-        findings.error(path, "script_writable", message)
+        findings.error(path, "script_writable", message, f"chown it to who runs Cutover: {plain(str(file))}")
 
 
 def _may_others_write(found: os.stat_result) -> bool:

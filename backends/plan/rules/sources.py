@@ -13,6 +13,7 @@ from backends.plan.shares import is_share_name
 
 _FILES = ("", "file", "ssh")
 _NEEDED = {"file": ("value",), "prometheus": ("query",), "mlflow": ("run", "value")}
+_SUCH = {"value": "loss, the field's name", "query": "an expression of PromQL", "run": "the run's id"}
 _ONLY = {
     "value": ("file", "mlflow"),
     "pattern": ("file",),
@@ -40,15 +41,22 @@ def check_source(path: Path, source: Source, findings: Findings) -> None:
         kinds = [k for k in _NEEDED if getattr(source, k) is not None]
         if kinds or not any(is_written((*path, k)) for k in _NEEDED):
             found = " and ".join(kinds) if kinds else "none"
-            findings.error(path, "one_kind", f"found {found}, expected exactly one of {', '.join(_NEEDED)}")
+            findings.error(
+                path,
+                "one_kind",
+                f"found {found}, expected exactly one of {', '.join(_NEEDED)}",
+                "leave the others out" if kinds else "such as file: ssh://HOST/PATH",
+            )
         return
     for field in _NEEDED[kind]:
         if getattr(source, field) is None and not is_written((*path, field)):
-            findings.error(path, "missing_field", f"found no field `{field}`, expected one beside `{kind}`")
+            findings.error(
+                path, "missing_field", f"found no field `{field}`, expected one beside `{kind}`", f"{field}: {_SUCH[field]}"
+            )
     for field, only in _ONLY.items():
         if getattr(source, field) is not None and kind not in only:
             message = f"found `{field}` beside `{kind}`, expected it only with {' or '.join(only)}"
-            findings.error((*path, field), "not_used", message)
+            findings.error((*path, field), "not_used", message, "leave it out")
     if source.by not in _AXES.get(kind, (source.by,)):
         message = f"found by: {source.by} beside `{kind}`, whose figures are by {' or '.join(_AXES[kind])} only"
         findings.error((*path, "by"), "not_used", message, f"leave it out, or by: {_AXES[kind][0]}")
@@ -59,7 +67,7 @@ def check_source(path: Path, source: Source, findings: Findings) -> None:
     parts = split_url(source.file)
     if parts is None or parts.scheme not in _FILES or (parts.scheme == "ssh" and not parts.hostname):
         found = f"found `{plain(source.file, 80)}`, expected ssh://host/path, file:///path or a path"
-        findings.error((*path, "file"), "source", found)
+        findings.error((*path, "file"), "source", found, "such as ssh://HOST/var/log/train/metrics.jsonl")
 
 
 def _check_pattern(path: Path, source: Source, findings: Findings) -> None:
@@ -87,7 +95,7 @@ def _check_server(path: Path, kind: str, source: Source, findings: Findings) -> 
     parts = split_url(url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         found = f"found `{plain(url, 80)}`, expected http://host:{_PORTS[kind]} or https://host/prefix"
-        findings.error((*path, kind), "source", found)
+        findings.error((*path, kind), "source", found, f"such as http://127.0.0.1:{_PORTS[kind]}, its address without a query")
     elif source.token is not None and parts.scheme == "http" and not is_loopback(parts.hostname):
         message = "found plain http with a token: whoever is on the way reads it"
         findings.warning((*path, kind), "plain_http", message, "use https")
@@ -110,7 +118,10 @@ def _check_unit(path: Path, measure: Measure, source: Source, findings: Findings
         else "none: it is for latencies of Prometheus, for memory, and for errors of a file"
     )
     findings.error(
-        (*path, "unit"), "not_used", f"found `unit: {source.unit}` for a measure of kind {measure.kind}, expected {expected}"
+        (*path, "unit"),
+        "not_used",
+        f"found `unit: {source.unit}` for a measure of kind {measure.kind}, expected {expected}",
+        f"such as unit: {fitting[0]}" if fitting else "leave it out",
     )
 
 
@@ -130,7 +141,7 @@ def check_kind(path: Path, measure: Measure, findings: Findings) -> None:
         _check_unit((*path, side), measure, source, findings)
         if source.total is not None and measure.kind != "error_rate":
             message = f"found `total` for a measure of kind {measure.kind}, expected it only for error_rate"
-            findings.error((*path, side, "total"), "not_used", message)
+            findings.error((*path, side, "total"), "not_used", message, "leave it out, or kind: error_rate")
         if measure.kind == "error_rate" and source.value and source.unit is None and source.total is None and source.file:
             _note_share((*path, side), source, findings)
         if source.prometheus is None:

@@ -63,7 +63,7 @@ def _check_url(path: Path, url: str, findings: Findings) -> None:
         has_place = bool(parts.hostname) and parts.path.startswith("/")
     if not has_place or (is_file and parts.netloc not in ("", "localhost")):
         example = _EXAMPLES[parts.scheme]
-        findings.error(path, "store_url", f"found `{plain(url, 80)}`, expected the form {example}")
+        findings.error(path, "store_url", f"found `{plain(url, 80)}`, expected the form {example}", f"such as {example}")
     if parts.query or parts.fragment:
         message = f"found `{plain(url, 80)}`, expected no `?` or `#` in a store's URL"
         findings.error(path, "store_url", message, "write them percent-encoded, as %3F and %23, where a name has them")
@@ -95,7 +95,7 @@ def _check_endpoint(path: Path, store: Store, findings: Findings) -> None:
     parts = split_url(endpoint)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         found = f"found `{plain(endpoint, 80)}`, expected a URL such as https://objects.example.net"
-        findings.error(path, "endpoint", found)
+        findings.error(path, "endpoint", found, "http:// or https://, a host, and a port where it has its own")
     elif parts.scheme == "http" and not is_loopback(parts.hostname):
         message = f"found plain http to {plain(parts.hostname, 80)}: data and signatures cross the network in the clear"
         findings.warning(path, "plain_http", message, "use https")
@@ -141,7 +141,12 @@ def _check_dataset(i: int, dataset: Dataset, plan: Plan, findings: Findings) -> 
             findings.error((*path, "to"), "copied_onto_itself", message, "give target a place of its own")
     _check_hub(path, dataset, plan, findings)
     if dataset.objects == 0 and dataset.size:
-        findings.warning((*path, "objects"), "estimate", "found a size and 0 objects, expected at least one object")
+        findings.warning(
+            (*path, "objects"),
+            "estimate",
+            "found a size and 0 objects, expected at least one object",
+            "leave objects out: they are listed",
+        )
 
 
 def _check_hub(path: Path, dataset: Dataset, plan: Plan, findings: Findings) -> None:

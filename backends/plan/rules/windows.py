@@ -20,6 +20,9 @@ SOAK = 900.0
 _WEEKLY = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) ([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
+_BOTH = "a weekday on both for each week, a date on both for once"
+
+
 def check_windows(plan: Plan, _names: Names, findings: Findings) -> None:
     _check_usual(("windows", "dual"), "dual window", plan.windows.dual, 7 * DAY, findings)
     _check_usual(("windows", "retire"), "retire window", plan.windows.retire, 30 * DAY, findings)
@@ -28,14 +31,15 @@ def check_windows(plan: Plan, _names: Names, findings: Findings) -> None:
     for i, (first, second) in enumerate(itertools.pairwise(plan.retire.steps), 1):
         if second.to >= first.to or second.after < first.after:
             message = "found a step that does not fall below the one before it, or comes sooner, expected shares that fall"
-            findings.error(("retire", "steps", i), "steps_fall", message)
+            findings.error(("retire", "steps", i), "steps_fall", message, "such as to: 50% after: 7d, then to: 0% after: 14d")
     for i, step in enumerate(plan.retire.steps):
         if step.to >= 1:
             message = f"found a step to {step.to * 100:g} %, expected less than 100 %"
-            findings.error(("retire", "steps", i, "to"), "steps_fall", message)
+            findings.error(("retire", "steps", i, "to"), "steps_fall", message, "such as to: 50%")
         if step.after > plan.windows.retire:
             message = "found a step after the retire window, expected one within it"
-            findings.error(("retire", "steps", i, "after"), "steps_fall", message)
+            cure = f"at most {seconds_text(plan.windows.retire)}, or a longer windows.retire"
+            findings.error(("retire", "steps", i, "after"), "steps_fall", message, cure)
     if plan.retire.steps and plan.capacity is None:
         message = "legacy falls in steps, and nothing will say whether what is left carries the load: a rollback is blocked from then on"
         findings.warning(("retire", "steps"), "no_capacity", message, "give capacity.command")
@@ -83,7 +87,12 @@ def _check_soak(plan: Plan, findings: Findings) -> None:
                 f"found a soak of {seconds_text(soak)}, expected at least {seconds_text(window)}, "
                 f"the long window of the trigger on `{trigger_name}`"
             )
-            findings.warning(path, "soak_below_window", message, "a weight would be left before it has been judged")
+            findings.warning(
+                path,
+                "soak_below_window",
+                message,
+                f"at_least: {seconds_text(window)}: a weight would be left before it has been judged",
+            )
         if len(route.steps) > 1:
             _check_usual(path, f"soak for route `{route.name}`", soak, SOAK, findings)
 
@@ -92,16 +101,16 @@ def _check_no_changes(span: NoChanges, path: Path, findings: Findings) -> None:
     if not _is_zone(span.zone):
         near = nearest_name(span.zone, zoneinfo.available_timezones())
         message = f"found `{plain(span.zone, 60)}`, expected a time zone that this machine knows, such as Europe/Berlin"
-        findings.error((*path, "zone"), "zone", message, f"did you mean {near}?" if near else "")
+        findings.error((*path, "zone"), "zone", message, f"did you mean {near}?" if near else "such as Europe/Berlin or UTC")
     for field, text in (("from", span.from_), ("to", span.to)):
         if not _WEEKLY.fullmatch(text) and _instant(text) is None:
             message = f"found `{plain(text, 60)}`, expected an instant such as `Fri 16:00` or `2026-12-24 16:00`"
-            findings.error((*path, field), "instant", message)
+            findings.error((*path, field), "instant", message, f'such as {field}: "Fri 16:00"')
     start, end = _instant(span.from_), _instant(span.to)
     if (start is None) != (end is None) and (_WEEKLY.fullmatch(span.from_) or _WEEKLY.fullmatch(span.to)):
-        findings.error((*path, "to"), "instant", "found a weekday on one end and a date on the other, expected the same")
+        findings.error((*path, "to"), "instant", "found a weekday on one end and a date on the other, expected the same", _BOTH)
     elif start is not None and end is not None and end <= start:
-        findings.error((*path, "to"), "instant", "found an end that is not after its beginning")
+        findings.error((*path, "to"), "instant", "found an end that is not after its beginning", "exchange them, or correct one")
 
 
 def _is_zone(name: str) -> bool:

@@ -67,7 +67,7 @@ def _check_way(path: Path, way: Way, findings: Findings, *, may_be_none: bool = 
     if len(kinds) > 1 or not (kinds or may_be_none or has_misfit):
         found = " and ".join(f"`{k}`" for k in kinds) if kinds else "none"
         message = f"found {found}, expected exactly one of {', '.join(WAYS)} (or one for each side)"
-        findings.error(path, "one_kind", message)
+        findings.error(path, "one_kind", message, "leave the others out" if kinds else "such as systemd: UNIT")
     for field in ("resume", "status", "drain", "idle"):
         if getattr(way, field) is not None and way.kind not in ("command", "none"):
             message = f"found `{field}` beside `{way.kind}`, which needs none: nothing runs it"

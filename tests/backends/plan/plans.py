@@ -25,7 +25,10 @@ def changed(old: str, new: str) -> str:
 
 
 def judged(text: str) -> CheckedPlan:
-    return parse_plan(text, Path("plan.yaml"))
+    """As the plan is judged; whatever is found has its cure."""
+    checked = parse_plan(text, Path("plan.yaml"))
+    assert all(p.hint for p in checked.problems), [p for p in checked.problems if not p.hint]
+    return checked
 
 
 def errors(checked: CheckedPlan) -> list[Problem]:

@@ -31,6 +31,7 @@ def judged(text: str) -> CheckedPlan:
         assert 0 <= problem.line <= lines
         assert problem.line > 0 or problem.code in ("syntax", "empty", "too_large"), problem
         assert problem.message.isprintable(), problem
+        assert problem.hint, problem
         assert problem.hint.isprintable(), problem
     assert (checked.plan is None) == any(p.severity == "error" for p in checked.problems)
     return checked

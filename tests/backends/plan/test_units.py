@@ -69,8 +69,8 @@ def test_a_quantity_means_what_its_unit_says(parse: Callable[[object], float], t
         (parse_rate, "2 gbit/s", "`2 gbit/s`", "did you mean 2 Gbps?"),
         (parse_share, "0.5", "`0.5`", "did you mean 0.5%?"),
         (parse_share, "5 percent", "`5 percent`", "did you mean 5%?"),
-        (parse_limit, "lots", "`lots`", ""),
-        (parse_bound, "infinity", "`infinity`", ""),
+        (parse_limit, "lots", "`lots`", "such as 0.5%"),
+        (parse_bound, "infinity", "`infinity`", "such as 38 GB"),
     ],
 )
 def test_a_wrong_unit_is_shown_with_what_was_meant(parse: Callable[[object], float], text: object, found: str, hint: str) -> None:
