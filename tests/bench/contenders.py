@@ -112,6 +112,18 @@ def rclone(variant: str, *flags: str) -> Contender:
     return Contender("rclone", variant, command)
 
 
+def rclone_proven(variant: str, *flags: str) -> Contender:
+    """The same, and then every byte of both sides read again and compared, as who wants a proof of it does."""
+
+    def command(source: Place, target: Place, scratch: Path) -> Command:
+        env = {"HOME": str(scratch), "RCLONE_CONFIG": "/dev/null", "RCLONE": program("rclone")}
+        paths = [_remote(place, name, env) for place, name in ((source, "A"), (target, "B"))]
+        steps = '"$RCLONE" copy "$@" && "$RCLONE" check --download "$@"'
+        return Command(["/bin/sh", "-c", steps, "rclone", *paths, *flags], env, scratch)
+
+    return Contender("rclone and check", variant, command)
+
+
 def _remote(place: Place, name: str, env: dict[str, str]) -> str:
     """The place as rclone names it; its settings are added to `env`."""
     if isinstance(place, FolderPlace) and place.ssh is None:

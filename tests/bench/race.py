@@ -22,11 +22,12 @@ _HOPELESS = 4  # times the fastest's wall: such a peer runs no further turn
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Of the best peer's wall, and of that peer's CPU; None: no bar. `of_all` counts ours among those that may be best."""
+    """Of the best peer's wall, and of that peer's CPU; None: no bar. Families that are shown `beside` are nobody's peers."""
 
     wall: float
     cpu: float | None = None
     wall_text: str = "wall against the best peer's"
+    beside: frozenset[str] = frozenset()
 
 
 def number() -> int:
@@ -105,7 +106,7 @@ def judge(outcome: Outcome, bars: Bars) -> None:
     """Add the verdicts of ours against the best peer."""
     names = outcome.contenders()
     ours = next(name for name in names if name.startswith(OURS))
-    peers = [name for name in names if name != ours]
+    peers = [name for name in names if name != ours and not name.startswith(tuple(bars.beside))]
     if not peers:
         outcome.notes.append("no peer is here: nothing to be held against")
         return

@@ -149,6 +149,14 @@ def test_the_page_marks_what_was_missed_and_survives_its_own_json() -> None:
     assert len(table(outcome)) == 3
 
 
+def test_who_is_shown_beside_the_peers_sets_no_bar() -> None:
+    outcome = Outcome("tree", "5 objects", "fasts3")
+    runs = [("cutover", 2.0), ("rclone t4", 4.0), ("rclone and check t4", 1.0)]
+    outcome.runs = [Run(name, wall, 1.0, 1) for name, wall in runs]
+    judge(outcome, Bars(1.0, beside=frozenset({"rclone and check"})))
+    assert [(v.measured, v.text) for v in outcome.verdicts] == [(0.5, "wall against the best peer's (rclone t4)")]
+
+
 def test_all_that_was_expected_and_nothing_else_is_right() -> None:
     held = {"a": Held(1, 2)}
     compare(held, dict(held), "here")
