@@ -100,10 +100,12 @@ class _Latency:
         self.target, self.now = _Now(q, q.target), _Now(q, q.legacy)
         self.rule = LatencyRule(q.short, q.long, q.measure.quantile or 0.99)
         self.absolute = q.spec.above if q.spec.above is not None else q.absolute
-        self.held = self._held()
+        self.held = self._held(q.long)
 
-    def _held(self) -> _Held:
-        if self.now.count(self.q.long) >= LEAST_REQUESTS:
+    def _held(self, seconds: float) -> _Held:
+        """Legacy as it is now where it had requests enough in the last `seconds`: one that has just given the last of them away is
+        remembered."""
+        if self.now.count(seconds) >= LEAST_REQUESTS:
             return _Held(self.now, LEGACY_NOW)
         if self.q.baseline is not None and self.q.baseline > 0:
             return _Held(float(self.q.baseline), BASELINE)
@@ -145,7 +147,7 @@ class _Latency:
         q = self.q
         if self.target.count(q.short) < LEAST_REQUESTS:
             return None
-        held = _Held(self.now, LEGACY_NOW) if self.now.count(q.short) >= LEAST_REQUESTS else self.held
+        held = self._held(q.short)
         if relative and held.legacy is not None:
             found = self._slower(held, 1 + FAST_LATENCY * worse_by(q), fast=True)
             if found.call is Call.FAST:

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any, Literal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from backends.plan.models import Measure, MeasureKind, Source, Trigger
 from backends.validation.series import Sample, Series
@@ -247,6 +250,60 @@ def test_latency_without_legacy_is_held_against_its_last_requests() -> None:
     nothing = ask("latency", Series("time"), times(1), worse_by=0.25)
     assert nothing.verdict is Verdict.INCONCLUSIVE
     assert "nothing to compare with" in nothing.reason
+
+
+def test_a_legacy_that_has_just_lost_its_last_client_is_held_against_as_it_was() -> None:
+    """Requests in the long window and none in the short one: at the step to 100 %, or where legacy has died."""
+    gone = times(1, count=300, end=NOW - 20)
+    assert ask("latency", gone, times(1, seed=2), worse_by=0.25).verdict is Verdict.PASS
+    slow = ask("latency", gone, times(3, seed=2), worse_by=0.25, since=NOW - 59)
+    assert (slow.verdict, slow.fast, slow.compared_with) == (Verdict.BREACH, True, "baseline")
+
+
+KINDS: tuple[MeasureKind, ...] = ("error_rate", "latency", "loss", "step_time", "throughput", "memory", "value")
+STRETCHES = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 15.0, 4.0, 100.0, 20.0, 5000.0]),  # seconds before now at which it ends
+        st.sampled_from([100, 12, 30, 1]),
+        st.sampled_from([0.1, 0.01, 0.05, 5.0, 60.0]),  # seconds between two
+        st.sampled_from([1.0, 50.0, 1.0, 50.0, 1.0, 50.0, 0.0, 1e-9, 1e300, -1.0, math.inf, math.nan]),
+        st.sampled_from([0.0, 0.2]),
+    ),
+    min_size=1,
+    max_size=2,
+)
+
+
+def streamed(stretches: list[tuple[float, int, float, float, float]], by: Literal["time", "epoch"], seed: int) -> Series:
+    """A side whose figures came in stretches, with pauses, jumps and rubbish between."""
+    dice, series = random.Random(seed), Series(by)
+    for place, (ago, count, every, level, noise) in enumerate(sorted(stretches, reverse=True)):
+        for i in range(count):
+            at = NOW - ago - (count - 1 - i) * every
+            value = level * (1 + noise * dice.gauss(0, 1)) if math.isfinite(level) else level
+            series.add(Sample(at if by == "time" else float(place * 100 + i), at, value))
+    return series
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(
+    legacy=STRETCHES, target=STRETCHES, seed=st.integers(0, 5), by_epoch=st.booleans(),
+    since=st.sampled_from([4000.0, 61.0, 700.0, 5.0, 0.0]), windows=st.sampled_from([(10.0, 60.0), (60.0, 600.0), (10.0, 10.0)]),
+    spec=st.sampled_from([{}, {"worse_by": 0.1}, {"above": 0.5}, {"above": 0.5, "worse_by": 0.1}]),
+    baseline=st.sampled_from([None, 0.0, 1.0]),
+)  # fmt: skip
+@settings(max_examples=150, deadline=None)
+def test_whatever_the_sides_send_is_judged(
+    kind: MeasureKind, legacy: Any, target: Any, seed: int, by_epoch: bool, since: float, windows: tuple[float, float],
+    spec: dict[str, float], baseline: float | None,
+) -> None:  # fmt: skip
+    by: Literal["time", "epoch"] = "epoch" if by_epoch and kind in ("loss", "step_time") else "time"
+    ours = streamed(target, by, seed)
+    result = ask(kind, streamed(legacy, by, seed + 1), ours, windows=windows, since=NOW - since, baseline=baseline, **spec)
+    assert result.reason
+    if ours.newest() is None:
+        assert result.verdict is not Verdict.BREACH, result.reason
+        assert result.verdict is not Verdict.PASS, result.reason
 
 
 def steps(scale: float, seed: int = 1, count: int = 80, noise: float = 0.02) -> Series:
