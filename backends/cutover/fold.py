@@ -317,8 +317,9 @@ def _run_ended(m: Migration, event: Event, data: dict[str, Any]) -> None:
 def _verdict(into: str) -> Any:
     def handler(m: Migration, event: Event, data: dict[str, Any]) -> None:
         getattr(m, into)[data["name"]] = VerdictFold(
-            data["verdict"], data.get("value"), data.get("limit"), data.get("reason", ""), event.at, data.get("phase", "")
-        )
+            data["verdict"], data.get("value"), data.get("limit"), data.get("reason", ""), event.at, data.get("phase", ""),
+            data.get("unit", ""),
+        )  # fmt: skip
 
     return handler
 

@@ -168,6 +168,7 @@ class VerdictFold:
     reason: str
     at: datetime
     phase: str = ""
+    unit: str = ""  # of value and limit: fraction, seconds, count, value; empty where it was not told
 
 
 @dataclass(slots=True)

@@ -71,7 +71,7 @@ def _verdicts(m: Migration) -> Iterator[str]:
     yield "| check | last verdict | value | limit | reason |\n| --- | --- | --- | --- | --- |"
     for word, checks in (("gate", m.gates), ("trigger", m.triggers)):
         for name, v in checks.items():
-            yield f"| {word} {markdown(name)} | {v.verdict} | {_figure(v.value)} | {_figure(v.limit)} | {markdown(v.reason)} |"
+            yield f"| {word} {markdown(name)} | {v.verdict} | {_figure(v.value, v.unit)} | {_figure(v.limit, v.unit)} | {markdown(v.reason)} |"
 
 
 def _data(m: Migration, events: list[Event]) -> Iterator[str]:
@@ -150,5 +150,7 @@ def _span(seconds: float) -> str:
     return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
 
 
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+def _figure(value: float | None, unit: str = "") -> str:
+    if value is None:
+        return "-"
+    return f"{value * 100:.3g} %" if unit == "fraction" else f"{value:.4g}"

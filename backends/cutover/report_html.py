@@ -23,6 +23,7 @@ from backends.escape import plain
 
 WIDTH, HEIGHT = 720, 150
 LEFT, RIGHT, TOP, BOTTOM = 66, 12, 10, 22
+DOTTED = 60  # points of a line up to which each is marked
 Series = Sequence[tuple[datetime, float]]
 
 
@@ -72,8 +73,10 @@ def _plots(events: list[Event]) -> list[Plot]:
     out = [Plot("weight on target", weights, "%", top=100.0, steps=True)] if weights else []
     out += [Plot("lag", lags, "objects")] if any(v for line in lags.values() for _, v in line) else []
     for name, seen in triggers.items():
-        limit = seen[-1].data.get("limit")
-        out.append(Plot(f"trigger {name}", {name: [(e.at, float(e.data["value"])) for e in seen]}, limit=limit))
+        last = seen[-1].data
+        unit, scale = ("%", 100.0) if last.get("unit") == "fraction" else ("", 1.0)
+        limit = None if last.get("limit") is None else last["limit"] * scale
+        out.append(Plot(f"trigger {name}", {name: [(e.at, float(e.data["value"]) * scale) for e in seen]}, unit, limit))
     return out
 
 
@@ -98,10 +101,14 @@ def drawing(plot: Plot, span: tuple[datetime, datetime], number: int = 0) -> Mar
     for index, (name, line) in enumerate(plot.lines.items()):
         path = _path([(x(at), y(v)) for at, v in line], plot.steps, x(span[1]))
         out.append(f'<path class="line c{index % 4}" d="{path}"><title>{html.escape(name)}</title></path>')
+        if not plot.steps and len(line) <= DOTTED:  # one alone draws no line
+            out += [f'<circle class="dot c{index % 4}" cx="{x(at):.1f}" cy="{y(v):.1f}" r="2.5"/>' for at, v in line]
     for at, anchor in ((span[0], "start"), (span[1], "end")):
         text = f"{at:%m-%d %H:%M:%S}"
         out.append(f'<text class="axis" x="{x(at):.1f}" y="{HEIGHT - 5}" text-anchor="{anchor}">{text}</text>')
     names = "".join(f'<span class="key c{i % 4}">{html.escape(n)}</span>' for i, n in enumerate(plot.lines))
+    if plot.limit is not None:
+        names += f'<span class="allowed">limit {plot.limit:.3g}{" " + html.escape(plot.unit) if plot.unit else ""}</span>'
     unit = f'<span class="unit">{html.escape(plot.unit)}</span>' if plot.unit else ""
     return Markup("".join(out) + f'</svg><p class="keys">{names}{unit}</p>')
 

@@ -102,7 +102,7 @@ class Judge:
             self._results[trigger.name] = result
             self._history[trigger.name].append(result.value)
             told = (trigger.name, result.verdict, result.value, result.limit, result.reason)
-            await self._tell(Kind.TRIGGER, *told, measure=self._measures[trigger.measure])
+            await self._tell(Kind.TRIGGER, *told, measure=self._measures[trigger.measure], unit=result.unit)
             await self._act(trigger, result)
         await self._judge_gates(now)
 
@@ -146,7 +146,7 @@ class Judge:
 
     async def _tell(
         self, kind: Kind, name: str, verdict: Verdict, value: float | None, limit: float | None, reason: str, phase: str = "",
-        *, measure: Measure | None = None,
+        *, measure: Measure | None = None, unit: str = "",
     ) -> None:  # fmt: skip
         """Into the journal where the verdict has changed."""
         m = self._engine.migration
@@ -160,6 +160,8 @@ class Judge:
             "limit": finite_or_none(limit),
             "reason": reason,
         }
+        if unit:
+            data["unit"] = unit
         if measure is not None:
             data |= await asyncio.to_thread(self._rests_on, measure, verdict)
         await self._engine.record(kind, data | {"phase": phase})

@@ -145,3 +145,13 @@ def test_a_page_of_a_whole_migration_has_its_plots_its_rollback_and_its_lessons(
     assert "dataset ckpt: writer legacy, epoch 2" in told
     assert "watch the loss at epoch 5" in told
     assert "watch the loss at epoch 5" in report([*WALK, lesson])
+
+
+def test_shares_are_told_as_percent_and_a_trigger_that_was_judged_once_is_a_dot() -> None:
+    data = {"name": "errors", "verdict": "PASS", "value": 0.0125, "limit": 0.02, "unit": "fraction", "reason": "few", "phase": ""}
+    events = [*WALK, replace(WALK[-1], seq=WALK[-1].seq + 1, kind=Kind.TRIGGER.value, data=data)]
+    told = report_html(events)
+    assert '<td class="figure">1.25 %</td><td class="figure">2 %</td>' in told
+    assert told.count("<circle") == 1
+    assert "limit 2 %" in told
+    assert "| 1.25 % | 2 % |" in report(events)
