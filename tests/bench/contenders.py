@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.bench.processes import Command
@@ -92,6 +92,12 @@ def sync_command(
     return Command(argv, env, scratch)
 
 
+def verify_command(synced: Command) -> Command:
+    """`cutover verify --re-read` of what that `cutover sync` was of."""
+    at = synced.argv.index("sync")
+    return replace(synced, argv=[*synced.argv[:at], "verify", *synced.argv[at + 1 :], "--re-read"])
+
+
 def told(out: bytes) -> dict[str, object]:
     """The dataset's object of `cutover sync --json`."""
     found: dict[str, object] = json.loads(out)["datasets"][0]
@@ -122,6 +128,13 @@ def rclone_proven(variant: str, *flags: str) -> Contender:
         return Command(["/bin/sh", "-c", steps, "rclone", *paths, *flags], env, scratch)
 
     return Contender("rclone and check", variant, command)
+
+
+def rclone_check(source: Place, target: Place, scratch: Path) -> Command:
+    """Reads both sides and compares their bytes; ends with 1 where they differ."""
+    env = {"HOME": str(scratch), "RCLONE_CONFIG": "/dev/null"}
+    paths = [_remote(place, name, env) for place, name in ((source, "A"), (target, "B"))]
+    return Command([program("rclone"), "check", "--download", *paths], env, scratch)
 
 
 def _remote(place: Place, name: str, env: dict[str, str]) -> str:

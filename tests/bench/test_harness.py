@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -11,12 +12,12 @@ from pathlib import Path
 import obstore
 import pytest
 
-from tests.bench.contenders import Contender, cutover
+from tests.bench.contenders import Contender, cutover, rclone_check, verify_command
 from tests.bench.contents import Blob, Held, WrongCopy, compare, small_blobs
 from tests.bench.loader import load_tiny
 from tests.bench.outcome import Outcome, Run, Verdict, table
 from tests.bench.page import render
-from tests.bench.processes import Command, ProgramFailed, run_to_end
+from tests.bench.processes import Command, ProgramFailed, measure, run_to_end
 from tests.bench.race import Bars, judge, race
 from tests.bench.servers import Endpoint, FolderPlace, Missing, Place, S3Place, parse_endpoint, two_endpoints
 from tests.bench.setting import Setting, Sizes
@@ -92,7 +93,9 @@ async def test_a_program_that_fails_is_told_with_what_it_said(tmp_path: Path) ->
         await raced(tmp_path, [plain_copy("print('no'); sys.exit(3)")])
 
 
-async def test_copying_between_two_servers_is_measured_and_a_corrupt_bucket_is_caught(setting: Setting) -> None:
+async def test_what_was_copied_between_two_servers_is_right_by_us_by_verify_and_by_rclone_until_a_bit_flips(
+    setting: Setting,
+) -> None:
     blobs = [*small_blobs(5), Blob("large", 17 << 20, 3)]
     async with setting.bucket(setting.a) as source, setting.bucket(setting.b, "new") as target:
         expected = await source.fill(blobs)
@@ -100,11 +103,16 @@ async def test_copying_between_two_servers_is_measured_and_a_corrupt_bucket_is_c
         cost = run_to_end(command)
         assert cost.code == 0
         compare(expected, await target.contents(), "the copy")
+        checks = [verify_command(command)]
+        with contextlib.suppress(Missing):
+            checks.append(rclone_check(source, target, setting.memory))
+        assert [measure(check).code for check in checks] == [0] * len(checks)
         body = bytearray(bytes(await (await obstore.get_async(target.store(), blobs[0].key)).bytes_async()))
         body[0] ^= 1
         await obstore.put_async(target.store(), blobs[0].key, bytes(body))
         with pytest.raises(WrongCopy, match="differs"):
             compare(expected, await target.contents(), "the copy")
+        assert [measure(check).code for check in checks] == [1] * len(checks)
 
 
 async def test_the_loader_puts_every_key(setting: Setting) -> None:
