@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backends.escape import plain
-from console.commands.transfer_bar import Bar, Interrupted, Watch, nothing_collected, open_pool, run, watching, with_ssh
+from console.commands.transfer_bar import (
+    Bar,
+    Interrupted,
+    Watch,
+    connecting,
+    nothing_collected,
+    open_pool,
+    run,
+    watching,
+    with_ssh,
+)
 from console.output import command_body, emit_json, fail, json_option, say, state_option, tell
 from console.sync_text import as_object, result_lines, unfinished_object
 
@@ -107,8 +117,9 @@ def sync(
 
     async def main(barred: Callable[[str], str]) -> None:
         async with (
-            no_engine_elsewhere(folder, checked, request, ssh),
             open_pool(plan, checked.base, *ssh) as pool,
+            connecting(pool, plan, watch.datasets.values()),
+            no_engine_elsewhere(folder, checked, request, ssh),
             watching(bar, watch),
         ):
             shown: dict[str, Any] = {"progress": watch.progress, "done": done, "failed": failed}

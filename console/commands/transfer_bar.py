@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +94,27 @@ async def open_pool(plan: Plan, base: Path, ssh_config: str | None, known_hosts:
         return
     async with plan_pool(plan, base, ssh_config, known_hosts) as pool:
         yield pool
+
+
+@contextlib.asynccontextmanager
+async def connecting(pool: SshPool | None, plan: Plan, datasets: Iterable[Dataset]) -> AsyncIterator[None]:
+    """SFTP to the hosts of these datasets' stores is opened beside what has to be done first. Where that fails, who needs it tries again,
+    and tells."""
+    hosts = dict.fromkeys(host for d in datasets for name in (d.from_, d.to, d.hub) if name and (host := _host_of(plan, name)))
+    ahead = [asyncio.create_task(pool.sftp(host), name=f"ahead to {host}") for host in hosts] if pool is not None else []
+    try:
+        yield
+    finally:
+        for task in ahead:
+            task.cancel()
+        await asyncio.gather(*ahead, return_exceptions=True)
+
+
+def _host_of(plan: Plan, store: str) -> str | None:
+    from backends.stores.open import parse_url
+
+    url = parse_url(store, plan.stores[store].url)
+    return url.place if url.scheme == "ssh" else None
 
 
 def plan_pool(plan: Plan, base: Path, ssh_config: str | None, known_hosts: str | None) -> SshPool:
