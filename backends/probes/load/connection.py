@@ -15,7 +15,7 @@ _END = b"\r\n\r\n"
 
 
 class Exchange:
-    """One request on its way. Instants are the loop's time; `due` is when it should have left, by which its latency counts."""
+    """One request on its way. Instants are `time.monotonic`'s, since a loop's own clock has whole milliseconds; `due` is when it should have left, by which its latency counts."""
 
     __slots__ = ("body", "connection", "done", "due", "error", "events", "first", "index", "keep", "sent", "status", "stream")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
@@ -80,28 +81,28 @@ class LoadRun:
             async for done in self._go(sides, pace):
                 yield done
         finally:
-            await pace.close()
+            pace.close()
             for side in sides:
                 await side.close()
 
     async def _go(self, sides: list[Side], pace: Pace) -> AsyncIterator[SliceDone]:
-        plan, loop = self._plan, asyncio.get_running_loop()
-        start = loop.time() + 0.05 - plan.skip
-        slice_at, swept = plan.skip, loop.time()
+        plan, clock = self._plan, time.monotonic
+        start = clock() + 0.05 - plan.skip
+        slice_at, swept = plan.skip, clock()
         index = 0
         upcoming = next(self._schedule, None)
         while upcoming is not None and upcoming.at < plan.skip:
             upcoming = next(self._schedule, None)
         while True:
-            now = loop.time() - start
+            now = clock() - start
             while upcoming is not None and upcoming.at <= now and not self._is_over(upcoming, index):
                 self._send(sides, index, start + upcoming.at, upcoming)
                 index += 1
                 upcoming = next(self._schedule, None)
                 if index % 64 == 0:  # a burst must not keep answers from being seen
                     await asyncio.sleep(0)
-            if loop.time() - swept >= SWEEP:
-                swept = loop.time()
+            if clock() - swept >= SWEEP:
+                swept = clock()
                 for side in sides:
                     side.sweep()
             if now - slice_at >= plan.slice_seconds:
@@ -111,7 +112,7 @@ class LoadRun:
             if over and not any(side.under_way for side in sides):
                 break
             target = upcoming.at if upcoming is not None and not over else now + 0.02
-            await pace.wait(min(target - (loop.time() - start), SWEEP))
+            await pace.wait(min(target - (clock() - start), SWEEP))
         yield self._cut(sides, slice_at)
 
     def _is_over(self, upcoming: Planned, index: int) -> bool:

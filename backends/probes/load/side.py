@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -162,7 +163,7 @@ class Side:
 
     def sweep(self) -> None:
         """Give up what takes longer than the time limit. Call it a few times a second."""
-        over = self._loop.time() - self._timeout
+        over = time.monotonic() - self._timeout
         queue = self._queue
         while queue and (queue[0].done or queue[0].due < over):
             exchange = queue.popleft()
@@ -182,7 +183,7 @@ class Side:
 
     async def _connect(self) -> Connection:
         def make() -> Connection:
-            return Connection(self._finished, self._lost, self._loop.time)
+            return Connection(self._finished, self._lost, time.monotonic)
 
         name = self.wire.host if self._tls is not None else None
         _, connection = await self._loop.create_connection(
@@ -220,7 +221,7 @@ class Side:
     def _finish(self, exchange: Exchange, error: str) -> None:
         if exchange.done:
             return
-        exchange.done, exchange.error = self._loop.time(), error
+        exchange.done, exchange.error = time.monotonic(), error
         self._count(exchange)
 
     def _count(self, exchange: Exchange) -> None:

@@ -9,23 +9,28 @@ import math
 import random
 import signal
 import sys
+import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.errors import CouldNot, UsageError
 from backends.histogram import Histogram
+from backends.probes.load import pace
 from backends.probes.load.answers import MOST_WAITING, Answers, Sameness, difference
 from backends.probes.load.connection import Connection, Exchange
 from backends.probes.load.course import Course
 from backends.probes.load.kept import Kept
+from backends.probes.load.pace import Pace
 from backends.probes.load.run import LoadPlan, LoadRun, SliceDone
 from backends.probes.load.schedule import constant, poisson, recorded
-from backends.probes.load.side import Request, Slice, Wire
+from backends.probes.load.side import Request, Side, Slice, Wire
+from backends.vocabulary import SideName
 from tests.peers.certificate import make_certificate
 from tests.peers.delay_server import DelayServer, delay_server
 from tests.peers.process import free_ports
@@ -84,6 +89,49 @@ async def test_latencies_are_the_servers_own_and_lateness_is_told(server: DelayS
     median, true = found.latency.quantile(0.5), server.quantile(0.5)
     assert median is not None
     assert true * 0.95 < median < true * 1.25, "above by what a busy machine adds, never below"
+
+
+def test_instants_are_finer_than_the_whole_milliseconds_of_a_loops_own_clock(tmp_path: Path) -> None:
+    answered: list[Exchange] = []
+
+    async def ask() -> None:
+        all_there = asyncio.Event()
+
+        def take(_: SideName, exchange: Exchange) -> None:
+            answered.append(exchange)
+            if len(answered) == 20:
+                all_there.set()
+
+        async with delay_server(tmp_path) as server:
+            wire = Wire(Request(server.url + "/now"))
+            side = Side("legacy", wire, timeout=5, connections=20, stream=False, answered=take)
+            await side.warm(1)
+            for index in range(20):
+                side.send(index, time.monotonic(), wire.bytes_of(None, None, None), keep=False)
+            async with asyncio.timeout(10):
+                await all_there.wait()
+            await side.close()
+
+    uvloop.run(ask())  # what the command runs on
+    assert any(abs(instant * 1000 - round(instant * 1000)) > 1e-3 for one in answered for instant in (one.sent, one.done))
+
+
+async def test_a_pace_wakes_at_its_instant_and_never_before_however_often_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_missing in (False, True):  # as on a system without such timers
+        if is_missing:
+            monkeypatch.setattr(pace, "_timerfd", lambda: None)
+        waker = Pace()
+        for seconds in (0.0, 0.0007, 0.02, -1.0):
+            began = time.monotonic()
+            async with asyncio.timeout(5):
+                await waker.wait(seconds)
+            assert time.monotonic() - began >= max(pace.LEAST, seconds) - 1e-4
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await waker.wait(60)
+        async with asyncio.timeout(5):
+            await waker.wait(0.001)  # what was asked for before is forgotten
+        waker.close()
 
 
 async def test_what_is_due_leaves_also_while_nobody_answers(server: DelayServer) -> None:
