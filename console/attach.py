@@ -15,6 +15,7 @@ from console.terminal import check_can_draw, read_terminal
 if TYPE_CHECKING:
     from console.app import StartEngine
 
+FRAMES = "1000"  # a second, at most: from one to the next Textual waits for up to twice its share of a second, at its own 60 a key 33 ms
 RARELY = (
     10_000,
     20,
@@ -43,6 +44,7 @@ def run_console(
     stdin_tty = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
     check_can_draw(os.environ, is_tty=stdin_tty)
     terminal = read_terminal(os.environ, theme=theme, mouse=mouse, plain=plain)
+    os.environ.setdefault("TEXTUAL_FPS", FRAMES)  # read when Textual is imported
     gc.disable()  # nothing that is imported is garbage: a tenth of the time to the first frame
     from console import spans, strips
     from console.app import CutoverApp

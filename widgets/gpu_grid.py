@@ -256,7 +256,8 @@ class GpuGrid(ListPanel[HostView]):
         """Of a large fleet the map comes some lines at a time: a key waits neither until all of it is drawn nor, on a slow link, behind it."""
         waited = [i for i in self._waiting if i in self._map]
         waiting = [*waited, *(i for i in self._map if i not in waited)]
-        self._waiting = waiting[AT_ONCE:] if waiting and self._is_seen() and self.stale is None else []
+        with_the_sums = len(waiting) % AT_ONCE or AT_ONCE  # as few as may be: their frame is the longest
+        self._waiting = waiting[with_the_sums:] if waiting and self._is_seen() and self.stale is None else []
         super().watch_snapshot()
         self._next_turn()
 

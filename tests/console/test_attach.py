@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,3 +41,19 @@ def test_the_console_imports_no_engine_library_before_its_first_frame() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)
     assert out.stdout.strip() == "[]"
+
+
+def test_a_key_waits_for_no_frame_but_its_own() -> None:
+    """Textual draws at set instants, and skips one where the last frame was late: of sixty a second a key waited for up to 33 ms."""
+    code = (
+        "import sys; from pathlib import Path; from console import attach; attach.check_can_draw = lambda environ, *, is_tty: None; "
+        "assert 'textual' not in sys.modules; code = attach.run_console(Path('/nowhere/none'), farewell=False); "
+        "import textual.screen; print(code, textual.screen.UPDATE_PERIOD)"
+    )
+    env = os.environ | {"TEXTUAL_DRIVER": "textual.drivers.headless_driver:HeadlessDriver", "TEXTUAL_PRESS": "q"}
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50, env=env, stdin=subprocess.DEVNULL
+    )
+    code_of, period = out.stdout.split()[-2:]
+    assert int(code_of) == 0
+    assert float(period) <= 0.002
