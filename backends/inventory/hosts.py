@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from backends.inventory.around import Cloud, Growth, Schedule
+from backends.inventory.containers import Container, container_text, framework_of_container
 from backends.inventory.cron import Rhythm
 from backends.inventory.environment import environment_text
 from backends.inventory.look import HostSeen, Process
@@ -22,6 +23,7 @@ class _Group:
 
     name: str
     processes: tuple[tuple[str, Process], ...]  # host, process
+    containers: tuple[tuple[str, Container], ...] = ()  # host, container that some of them run in
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -54,11 +56,22 @@ def legacy_of_hosts(seen: Sequence[HostSeen]) -> Legacy:
 
 
 def _groups(seen: Sequence[HostSeen]) -> list[_Group]:
-    groups: dict[str, list[tuple[str, Process]]] = {}
+    groups: dict[str, list[tuple[str, Process, Container | None]]] = {}
     for host in seen:
+        known = {one.id: one for one in host.running.containers}
         for process in host.processes:
-            groups.setdefault(_label(process), []).append((host.host.name, process))
-    return [_Group(plan_name(label), tuple(processes)) for label, processes in groups.items()]
+            within = known.get(process.container or "")
+            groups.setdefault(_label(process, within), []).append((host.host.name, process, within))
+    return [
+        _Group(
+            plan_name(label),
+            tuple((host_name, process) for host_name, process, _ in members),
+            tuple(
+                {(host_name, within.id): (host_name, within) for host_name, _, within in members if within is not None}.values()
+            ),
+        )
+        for label, members in groups.items()
+    ]
 
 
 def _class(group: _Group) -> Told:
@@ -111,6 +124,8 @@ def _host_notes(seen: HostSeen, names: Sequence[str]) -> Iterator[str]:
             yield f"DNS name: {', '.join(seen.around.own_names)} (hostname -f)"
         for port, told in seen.around.certificates:
             yield f"names in the certificate on port {port}: {', '.join(told) or 'none'}"
+    yield from (container_text(one) for one in seen.running.containers)
+    yield from (f"containers: {told}: not told" for told in seen.running.untold)
     yield from seen.notes
     if seen.unread:
         yield f"{seen.unread} processes belong to others: look as root, or as who runs the work, to see all"
@@ -184,7 +199,8 @@ def _growth(told: Growth | None) -> str:
 
 def _work(group: _Group, hosts: dict[str, HostSeen]) -> Work:
     seen = ", ".join(dict.fromkeys(_what(p) for _, p in group.processes))
-    framework, missing = _framework([hosts[name] for name in group.hosts])
+    framework, missing = _framework(group, hosts)
+    kind = _class(group)
     gpus = None
     if group.gpus:
         peaks = [p.memory for _, p in group.processes if p.memory is not None]
@@ -194,29 +210,56 @@ def _work(group: _Group, hosts: dict[str, HostSeen]) -> Work:
     return Work(
         name=group.name,
         source=f"seen: {seen}, user {group.processes[0][1].user}",
-        kind=_class(group),
+        kind=kind,
         gpus=gpus,
-        fields=((("framework", framework),) if framework is not None else ()) + tuple(_every(group, hosts)),
+        fields=((("framework", framework),) if framework is not None else ()) + tuple(_times(group, hosts, kind.value)),
         hosts=group.hosts,
-        notes=(*missing, *_notes(group)),
+        notes=(*missing, *_notes(group, hosts)),
     )
 
 
-def _every(group: _Group, hosts: dict[str, HostSeen]) -> Iterator[tuple[str, Told]]:
-    """Where cron or a timer starts one of its processes."""
+def _times(group: _Group, hosts: dict[str, HostSeen], kind: str) -> Iterator[tuple[str, Told]]:
+    """What is a run's so far, where it is one that ends, and how often it is started."""
+    every = dict(_every(group, hosts))
+    found = _so_far(group, hosts)
+    if found is not None and kind != "realtime" and ("every" not in every or found[0] * 3600 <= every["every"][0]):
+        yield "duration", Told(duration(found[0] * 3600), f"seen: {found[1]} by now; it is not over: at least this")
+    yield from ((name, told) for name, (_, told) in every.items())
+
+
+def _so_far(group: _Group, hosts: dict[str, HostSeen]) -> tuple[float, str] | None:
+    """The most hours that one of its processes or its unit has run, and which told."""
+    found = [
+        (p.hours, f"its process {p.pid} on {name} has run for that long (/proc)")
+        for name, p in group.processes
+        if p.hours is not None
+    ]
+    for name, process in group.processes:
+        unit = (
+            process.job[5:] if process.job is not None and process.job.startswith("unit ") and process.container is None else ""
+        )
+        hours = (hosts[name].running.units or {}).get(unit)
+        if hours is not None:
+            found.append((hours, f"its unit {unit} on {name} has been active for that long (systemctl show)"))
+    return max(found, default=None)
+
+
+def _every(group: _Group, hosts: dict[str, HostSeen]) -> Iterator[tuple[str, tuple[float, Told]]]:
+    """Seconds, where cron or a timer starts one of its processes."""
     for name, process in group.processes:
         around = hosts[name].around
         for one in around.schedules if around is not None else ():
             if one.rhythm is not None and _is_started_by(one, process):
                 how = _rhythm(one.rhythm)
-                yield "every", Told(duration(one.rhythm.most), f"seen: {one.schedule}, {how} ({one.source} on {name})")
+                told = Told(duration(one.rhythm.most), f"seen: {one.schedule}, {how} ({one.source} on {name})")
+                yield "every", (one.rhythm.most, told)
                 return
 
 
-def _notes(group: _Group) -> Iterator[str]:
+def _notes(group: _Group, hosts: dict[str, HostSeen]) -> Iterator[str]:
     if not group.gpus:
         yield "gpus: it holds one, and no tool says which"
-    units = {p.job[5:] for _, p in group.processes if p.job is not None and p.job.startswith("unit ")}
+    units = {p.job[5:] for _, p in group.processes if p.job is not None and p.job.startswith("unit ") and p.container is None}
     if len(units) == 1:
         yield f"quiesce: {{systemd: {quoted(units.pop())}}}  # inferred: the unit of its process; where it writes, this stops it"
     ports = sorted({port for _, p in group.processes for port in p.ports})
@@ -227,20 +270,25 @@ def _notes(group: _Group) -> Iterator[str]:
         yield f"environment, names only: {environment_text(variables, 200)}"
     elif not all(p.has_environment for _, p in group.processes):
         yield "environment: not ours to read"
-    hours = [p.hours for _, p in group.processes if p.hours is not None]
-    if hours:
-        yield f"running for {max(hours):.1f} h"
+    if (found := _so_far(group, hosts)) is not None:
+        yield f"running for {duration(found[0] * 3600)}: {found[1]}"
 
 
-def _framework(hosts: Sequence[HostSeen]) -> tuple[Told | None, tuple[str, ...]]:
-    """Only where all of its hosts have one version of one framework installed; else it would be a guess, and a note says so."""
+def _framework(group: _Group, hosts: dict[str, HostSeen]) -> tuple[Told | None, tuple[str, ...]]:
+    """Of a container the one of its image. Else only where all of its hosts have one version of one framework installed; anything else would be a
+    guess, and a note says so."""
+    if group.containers:
+        return _of_containers(group)
+    within = {name for name, p in group.processes if p.container is not None}
+    if within:
+        return None, (f"framework: it runs in a container that no tool on {', '.join(sorted(within))} tells of: say which",)
     found = {
         (ours, p.version.partition("+")[0], p.cuda, p.folder)
-        for host in hosts
-        if host.facts is not None
-        for p in host.facts.packages
-        for name, ours in _FRAMEWORKS
-        if p.name == name
+        for name in group.hosts
+        if (facts := hosts[name].facts) is not None
+        for p in facts.packages
+        for package, ours in _FRAMEWORKS
+        if p.name == package
     }
     if len({f[:3] for f in found}) != 1:
         return None, ("framework: " + ("several are installed" if found else "none seen outside of images") + ": say which",)
@@ -250,7 +298,22 @@ def _framework(hosts: Sequence[HostSeen]) -> tuple[Told | None, tuple[str, ...]]
     return Told(value, f"inferred: the only one installed, {folder}"), ()
 
 
-def _label(process: Process) -> str:
+def _of_containers(group: _Group) -> tuple[Told | None, tuple[str, ...]]:
+    """Where its containers run one image; of others a note."""
+    images = {(one.digest or one.image, one.image) for _, one in group.containers}
+    if len(images) > 1:
+        return None, (f"framework: its containers run several images ({', '.join(sorted(i for _, i in images))}): say which",)
+    host, one = group.containers[0]
+    told = framework_of_container(one, host)
+    if told is not None:
+        return told, ()
+    seen = ", ".join(f"{p.name} {p.version}" for p in one.packages) or "none of it may be read, and its name says none"
+    return None, (f"framework: say which; image {one.image or 'without a name'}, seen in it: {seen}",)
+
+
+def _label(process: Process, within: Container | None) -> str:
+    if within is not None and within.name:
+        return within.name
     if process.job is not None:
         return process.job.partition(" ")[2].removesuffix(".service") if process.job.startswith("unit ") else process.job
     return f"{process.script.rpartition('/')[2] if process.script else process.program}-{process.user}"

@@ -8,6 +8,8 @@ from backends.inventory.seen import Told
 from backends.inventory.written import quoted
 from backends.live.image_name import image_name
 
+# Packages of Python, and what a plan calls the framework.
+FRAMEWORKS = {"vllm": "vllm", "torch": "pytorch", "tensorflow": "tensorflow", "jax": "jax"}
 _WORDS = ("vllm", "pytorch", "tensorflow", "jax", "tritonserver", "sglang", "text-generation-inference")
 # Their tags begin with the framework's version; NVIDIA's (24.05-py3) are months.
 _BY_VERSION = ("pytorch/pytorch", "tensorflow/tensorflow", "vllm/vllm-openai", "lmsysorg/sglang")
@@ -20,8 +22,7 @@ def framework_of_image(image: str, where: str) -> Told | None:
     name = image_name(image.replace("#", "/"))  # enroot writes REGISTRY#IMAGE
     if name is None:
         return None
-    words = [*re.split(r"[/._-]", name.repository), name.repository.rpartition("/")[2]]
-    framework = next((word for word in _WORDS if word in words), None)
+    framework = framework_word(image)
     if framework is None:
         return None
     fields = [f"name: {framework}"]
@@ -31,3 +32,12 @@ def framework_of_image(image: str, where: str) -> Told | None:
     fields += [f"cuda: {quoted(cuda[1])}"] if cuda else []
     fields.append(f"image: {quoted(image)}")
     return Told(f"{{{', '.join(fields)}}}", f"image seen: {where}; inferred: the rest from its name")
+
+
+def framework_word(image: str) -> str | None:
+    """The framework that a part of the image's name is."""
+    name = image_name(image.replace("#", "/"))
+    if name is None:
+        return None
+    words = [*re.split(r"[/._-]", name.repository), name.repository.rpartition("/")[2]]
+    return next((word for word in _WORDS if word in words), None)

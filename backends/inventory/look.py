@@ -15,6 +15,7 @@ import orjson
 from backends.errors import CutoverError
 from backends.escape import plain
 from backends.inventory.around import TLS_PORTS, Around, Growth, parse_around, parse_growth
+from backends.inventory.containers import Running, parse_running
 from backends.inventory.untyped import part
 from backends.live.facts import HostFacts, NoFacts, ask_facts
 from backends.probes.agent_link import BOOT, program
@@ -43,6 +44,7 @@ class Process:
     stores: tuple[str, ...]
     hashes: Mapping[str, str]  # of what is secret-like in its environment, by name
     ports: tuple[int, ...]
+    container: str | None = None  # its id
     gpus: tuple[int, ...] = ()
     memory: int | None = None
 
@@ -67,6 +69,7 @@ class HostSeen:
     unread: int = 0
     error: str = ""
     around: Around | None = None
+    running: Running = field(default_factory=Running)
     growth: Mapping[str, Growth] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -104,6 +107,13 @@ async def _surroundings(pool: SshPool, seen: HostSeen) -> dict[str, Any]:
     except CutoverError as error:
         notes.append(f"cloud, schedules and names: not told: {error.message}")
     try:
+        units = sorted({p.job[5:] for p in seen.processes if p.job is not None and p.job.startswith("unit ")})
+        wanted = sorted({p.container for p in seen.processes if p.container is not None})
+        told = await _ask(pool, seen.host.name, "running", {"wanted": wanted, "units": units}, needs=("packages",))
+        out["running"] = parse_running(told)
+    except CutoverError as error:
+        notes.append(f"containers and their images: not told: {error.message}")
+    try:
         paths = [mount.path for mount in seen.mounts][:MOST_MEASURED]
         value = await _ask(pool, seen.host.name, "growth", {"paths": paths}) if paths else {}
         out["growth"] = parse_growth(value)
@@ -112,10 +122,12 @@ async def _surroundings(pool: SshPool, seen: HostSeen) -> dict[str, Any]:
     return out | {"notes": tuple(notes)}
 
 
-async def _ask(pool: SshPool, host: str, what: str, asked: dict[str, Any], more: bytes = b"") -> dict[str, Any]:
-    """What the program `what` prints there. Raises `NoFacts`, and what the connection raises."""
+async def _ask(
+    pool: SshPool, host: str, what: str, asked: dict[str, Any], more: bytes = b"", needs: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """What the program `what` prints there, with the parts that it needs. Raises `NoFacts`, and what the connection raises."""
     argv = ["python3", "-BISuc", BOOT, json.dumps(asked)]
-    result = await pool.run(host, argv, input=program("host", what) + more, timeout=LIMIT)
+    result = await pool.run(host, argv, input=program("host", *needs, what) + more, timeout=LIMIT)
     for line in result.stdout.splitlines():
         try:
             value = orjson.loads(line)
@@ -150,7 +162,7 @@ def _process(one: dict[str, Any], held: dict[int, list[tuple[int, int | None]]])
     pid, name, hours = one.get("pid"), one.get("program"), one.get("hours")
     if not isinstance(pid, int) or not isinstance(name, str) or not name:
         return None
-    mine = held.get(pid, [])
+    mine, container = held.get(pid, []), one.get("container")
     return Process(
         pid=pid,
         user=plain(str(one.get("user") or "?"), 60),
@@ -163,6 +175,7 @@ def _process(one: dict[str, Any], held: dict[int, list[tuple[int, int | None]]])
         stores=_texts(one.get("stores"), 220),
         hashes={k: v for k, v in part(one, "hashes").items() if isinstance(v, str) and re.fullmatch(r"[0-9a-f]{1,64}", v)},
         ports=tuple(p for p in _list(one.get("ports")) if isinstance(p, int) and 0 < p < 65536),
+        container=container if isinstance(container, str) and re.fullmatch(r"[0-9a-f]{64}", container) else None,
         gpus=tuple(sorted({index for index, _ in mine})),
         memory=max((m for _, m in mine if m is not None), default=None),
     )

@@ -94,7 +94,7 @@ async def ask_facts(
 ) -> HostFacts:
     """`paths` are folders that stores lie in, `files` configuration. Raises `NoFacts`, and what the connection raises."""
     asked = json.dumps({"salt": salt.hex(), "images": list(images), "paths": list(paths), "files": list(files)})
-    result = await pool.run(host, ["python3", "-BISuc", BOOT, asked], input=program("host", "facts"), timeout=LIMIT)
+    result = await pool.run(host, ["python3", "-BISuc", BOOT, asked], input=program("host", "packages", "facts"), timeout=LIMIT)
     for line in result.stdout.splitlines():
         try:
             value = orjson.loads(line)

@@ -180,8 +180,13 @@ def _object(seen: HostSeen) -> dict[str, Any]:
         "gpus": [g.name for g in seen.view.gpus] if seen.view is not None else [],
         "processes": [
             {"pid": p.pid, "user": p.user, "program": p.program, "script": p.script, "job": p.job, "gpus": list(p.gpus),
-             "memory": p.memory, "ports": list(p.ports), "stores": list(p.stores), "environment": list(p.environment)}
+             "memory": p.memory, "hours": p.hours, "container": p.container, "ports": list(p.ports), "stores": list(p.stores), "environment": list(p.environment)}
             for p in seen.processes
+        ],
+        "containers": [
+            {"id": c.id, "name": c.name, "pod": c.pod or None, "image": c.image, "digests": list(c.digests), "by": c.by,
+             "packages": {p.name: p.version for p in c.packages}}
+            for c in seen.running.containers
         ],
         "mounts": [{"path": m.path, "kind": m.kind, "size": m.size, "used": m.used} for m in seen.mounts],
     }  # fmt: skip

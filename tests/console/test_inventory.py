@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from backends.plan.load import check_plan
+from tests.peers.container import contained, docker_says, install, tool
 from tests.peers.fake_nvml import GIB, fake_nvml
 from tests.peers.kubernetes import DEPLOYMENTS, kubernetes
 from tests.peers.openssh import openssh
@@ -84,6 +85,43 @@ async def test_what_holds_a_gpu_is_in_the_draft_and_no_value_of_its_environment(
     assert checked.plan.legacy.hosts[0].spot is True
     assert "API_TOKEN (hash " in told["plan"]
     assert again[0] == 2, "a draft is never written over a file"
+
+
+async def test_what_runs_in_a_container_is_in_the_draft_with_its_image_digest_and_framework(tmp_path: Path) -> None:
+    nvml = fake_nvml(tmp_path / "nvml")
+    digest = f"registry.example.net/corp/chat@sha256:{'d' * 64}"
+    install(tmp_path / "root", "torch", "2.4.1+cu124", "12.4")
+    async with contained(tmp_path / "root", 0xC4A7) as one:
+        nvml.set(g0_compute=f"{one.pid}:{30 * GIB}")
+        tool(
+            tmp_path / "bin",
+            "docker",
+            docker_says(one.id, one.pid, "registry.example.net/corp/chat:v3", [digest], "HF_TOKEN=hunter2"),
+        )
+        path = f"{tmp_path / 'bin'}:{nvml.env.get('PATH', os.environ['PATH'])}"
+        async with openssh(tmp_path / "sshd", env=nvml.env | {"PATH": path, "AWS_EC2_METADATA_DISABLED": "true"}) as server:
+            where = f"{server.user}@127.0.0.1:{server.port}"
+            argv = (where, "-F", str(server.config), "--known-hosts", str(server.known_hosts), "-o", str(tmp_path / "draft.yaml"))
+            code, out, err = await inventory(*argv, "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    [host] = told["hosts"]
+    assert [(c["name"], c["digests"], c["packages"]) for c in host["containers"]] == [
+        ("chat", [digest], {"torch": "2.4.1+cu124"})
+    ]
+    assert [(p["pid"], p["container"]) for p in host["processes"]] == [(one.pid, one.id)]
+    checked = check_plan(tmp_path / "draft.yaml")
+    assert checked.plan is not None
+    [work] = checked.plan.workloads
+    assert work.framework is not None
+    framework = work.framework
+    assert (work.name, framework.name, framework.version, framework.cuda) == ("chat", "pytorch", "2.4.1", "12.4")
+    assert framework.image == "registry.example.net/corp/chat:v3"
+    assert (
+        "version seen: torch in /usr/local/lib/python3.11/site-packages of its files; image seen: in container chat"
+        in told["plan"]
+    )
+    assert "hunter2" not in out
 
 
 async def test_a_host_that_is_not_there_is_1_and_named(tmp_path: Path) -> None:

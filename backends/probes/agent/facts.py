@@ -15,14 +15,9 @@ import sys
 import time
 
 from backends.probes.agent.host import Host, read, which
+from backends.probes.agent.packages import PLACES, folders_of, packages_in
 
-PACKAGES = (
-    "torch", "tensorflow", "jax", "jaxlib", "vllm", "transformers", "deepspeed", "flash_attn", "xformers", "triton", "accelerate",
-    "onnxruntime_gpu", "tensorrt", "cupy_cuda11x", "cupy_cuda12x", "numpy", "nvidia_nccl_cu11", "nvidia_nccl_cu12", "nvidia_nccl_cu13",
-)  # fmt: skip
-PLACES = (
-    "/usr/lib/python3/dist-packages", "/usr/lib/python3*/site-packages", "/usr/local/lib/python3*/*-packages", "/opt/*/lib/python3*/site-packages",
-    "/opt/*/envs/*/lib/python3*/site-packages", "/opt/*/*/lib/python3*/site-packages", "/venv/lib/python3*/site-packages",
+OWN_PLACES = (
     "~/.local/lib/python3*/site-packages", "~/*/lib/python3*/site-packages", "~/.*/lib/python3*/site-packages", "~/*/envs/*/lib/python3*/site-packages",
 )  # fmt: skip
 SETTINGS = (
@@ -80,41 +75,11 @@ def statvfs(path: str) -> "int | None":
 
 def packages() -> "list[list[object]]":
     """[name, version, CUDA that it was built for, folder]."""
-    out = []  # type: list[list[object]]
-    for folder in folders():
-        try:
-            names = os.listdir(folder)
-        except OSError:
-            continue
-        for name in names:
-            stem, _, ending = name.rpartition(".")
-            package, _, version = stem.partition("-")
-            package = package.lower().replace("-", "_").replace(".", "_")
-            if ending == "dist-info" and package in PACKAGES and version and len(out) < MOST:
-                out.append([package, version, built_for(folder, package, version), folder])
-    return sorted(out, key=str)
-
-
-def folders() -> "list[str]":
-    places = list(PLACES)
+    places = [*PLACES, *OWN_PLACES]
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         if os.environ.get(name):
             places.append(glob.escape(os.environ[name]) + "/lib/python3*/site-packages")
-    found = set()  # type: set[str]
-    for place in places:
-        found.update(os.path.realpath(path) for path in glob.glob(os.path.expanduser(place)))
-    return sorted(found)[:MOST]
-
-
-def built_for(folder: str, package: str, version: str) -> "str | None":
-    if package == "torch":
-        found = re.search(
-            r"^cuda\s*(?::[^=\n]*)?=\s*['\"]([0-9.]+)['\"]", read(os.path.join(folder, "torch", "version.py")), re.M
-        )
-        if found:
-            return found.group(1)
-    local = re.search(r"\+cu(\d\d)(\d+)", version)
-    return local.group(1) + "." + local.group(2) if local else None
+    return packages_in(folders_of(places))
 
 
 def image(name: str) -> "dict[str, object]":

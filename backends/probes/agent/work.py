@@ -25,6 +25,7 @@ SECRET_NAME = re.compile(
 USERINFO = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 HASH_SHOWN = 12  # hexadecimal digits: enough to tell the secrets of one draft apart
 SCRIPT = re.compile(r"^[A-Za-z0-9_./-]{1,200}$")
+CONTAINER = re.compile(r"(?:^|[/:-])([0-9a-f]{64})(?=[./]|$)", re.M)
 MOST = 200
 
 
@@ -63,6 +64,7 @@ def of_process(pid: int, ports: "dict[str, int]", key: bytes) -> "dict[str, obje
         "program": os.path.basename(words[0]),
         "script": script_of(words),
         "job": job_of(read(base + "/cgroup", 4000)),
+        "container": container_of(read(base + "/cgroup", 4000)),
         "hours": round((float(up[0]) - int(started[19]) / hertz) / 3600, 2) if len(started) > 19 and up else None,
         "environment": sorted(name for name in variables if re.match(r"^[A-Za-z_][A-Za-z0-9_]*$", name))[:MOST],
         "hashes": {
@@ -74,6 +76,12 @@ def of_process(pid: int, ports: "dict[str, int]", key: bytes) -> "dict[str, obje
         "ports": sorted({ports[link] for link in sockets(base) if link in ports})[:MOST],
         "has_environment": bool(raw),
     }
+
+
+def container_of(cgroup: str) -> "str | None":
+    """The container that a cgroup names, however its runtime writes it: `docker-ID.scope`, `libpod-ID.scope`, `cri-containerd-ID.scope`, `/docker/ID`."""
+    found = CONTAINER.findall(cgroup)
+    return found[-1] if found else None
 
 
 def hash_of(value: str, key: bytes) -> str:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.inventory.around import parse_around, parse_growth
+from backends.inventory.containers import parse_running
 from backends.inventory.draft import draft
 from backends.inventory.hosts import legacy_of_hosts
 from backends.inventory.look import HostSeen, parse_work
@@ -30,8 +31,11 @@ def host(name: str, *processes: dict[str, object], **facts: object) -> HostSeen:
     held: dict[int, list[tuple[int, int | None]]] = {7: [(0, 30 << 30), (1, 31 << 30)]}
     work = parse_work({"processes": list(processes), "mounts": [["/data", "nfs4", 10**13, 4 * 10**12]], "unread": 2}, held)
     around = parse_around(facts.pop("around", {"cloud": {"error": "no metadata service answers"}}))
+    running = parse_running(facts.pop("running", {}))
     growth = parse_growth({"paths": {"/data": [120, 7 * 10**9, 7, True]}})
-    return HostSeen(SshHost(name, "10.0.0.1", "ops", 2222), view, parse_facts(facts), *work, around=around, growth=growth)
+    return HostSeen(
+        SshHost(name, "10.0.0.1", "ops", 2222), view, parse_facts(facts), *work, around=around, running=running, growth=growth
+    )
 
 
 def drafted(*seen: HostSeen, provider: str | None = None) -> str:
