@@ -59,6 +59,7 @@ LOOK_SECONDS = 1.0
 VIEWS = (("1", "findings"), ("2", "GPUs"), ("3", "estimate"), ("4", "live check"), ("5", "inventory"))
 ESTIMATE, LIVE, INVENTORY = 2, 3, 4
 _DETAIL = 7
+_PAGES = 99  # of what is told of one thing
 
 
 class PlanningApp(ThemedApp[int]):
@@ -108,6 +109,7 @@ class PlanningApp(ThemedApp[int]):
         self.view = 0 if not self.checked.is_good or self.checked.plan is None else ESTIMATE
         self.cursors = [0] * len(VIEWS)
         self.what_if = WhatIf()
+        self.page = 0  # of what is told of the thing under the cursor
         self.top = self._pages = 0  # of the estimate below its factors: the first line shown, and the last one that may be first
         self._seen = _stamp(path)
         self._plan: Plan | None = self.checked.plan  # the last good one: a what-if survives a typing error
@@ -254,7 +256,8 @@ class PlanningApp(ThemedApp[int]):
             for item, here in self._shown(self._items, room)
         ]
         lines.append(Row(palette).add(palette.glyphs.rule * width, palette.track).strip(width))
-        return [*lines, *inventory_detail(self._items[self.cursors[INVENTORY]], palette, width, height - len(lines))]
+        item = self._items[self.cursors[INVENTORY]]
+        return [*lines, *inventory_detail(item, palette, width, height - len(lines), self.page)]
 
     def _live(self, palette: Palette, width: int, height: int) -> list[Strip]:
         return self.live.lines(palette, width, height, self._excerpts, is_good=self.checked.is_good)
@@ -291,6 +294,7 @@ class PlanningApp(ThemedApp[int]):
             self.top = max(0, min(self.top + step, self._pages))
             self._redraw()
             return
+        self.page = 0
         many = {0: len(self.checked.problems), 1: len(self._mapped), ESTIMATE: 4, INVENTORY: len(self._items)}[self.view]
         self.cursors[self.view] = max(0, min(self.cursors[self.view] + step, many - 1))
         self._redraw()
@@ -298,6 +302,9 @@ class PlanningApp(ThemedApp[int]):
     def action_change(self, step: int) -> None:
         if self.view == ESTIMATE and self._plan is not None:
             self.what_if = self.what_if.moved(self.cursors[ESTIMATE], step, self._plan)
+            self._redraw()
+        elif self.view == INVENTORY:
+            self.page = max(0, min(self.page + step, _PAGES))
             self._redraw()
 
     def action_reset(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from textual.strip import Strip
 
-from backends.plan.standing import NOT_KNOWN, Item
+from backends.plan.standing import NOT_KNOWN, Item, is_open, told_once
 from themes.palette import Palette
 from widgets.columns import Cell, Column, cells_row, head_row
 from widgets.figures import NOTHING
@@ -22,6 +22,7 @@ _COLUMNS = (
     Column("to find out", 11, "right"),
 )
 _FIELD = 20
+_LINES = 4  # of one remark
 
 
 def inventory_head(palette: Palette, width: int) -> Strip:
@@ -44,7 +45,7 @@ def inventory_counts(items: Sequence[Item], palette: Palette, width: int) -> Str
 
 def inventory_row(item: Item, palette: Palette, width: int) -> Row:
     """`host  a1  8 x A100-SXM4-40GB, spot  5  2`."""
-    unknown, seen = len(item.unknown), sum(bool(f.remark) and not f.remark.startswith(NOT_KNOWN) for f in item.facts)
+    unknown, seen = len(item.unknown), sum(bool(f.remark) and not f.remark.startswith(NOT_KNOWN) for f in told_once(item.facts))
     name = palette.strong if item.side is None else palette.side(item.side)
     cells = {
         "what": Cell(item.kind, palette.muted),
@@ -56,36 +57,44 @@ def inventory_row(item: Item, palette: Palette, width: int) -> Row:
     return cells_row(_COLUMNS, cells, palette, width)
 
 
-def inventory_detail(item: Item, palette: Palette, width: int, height: int) -> list[Strip]:
-    """What is to be found out first, then each field with what it is known from."""
+def inventory_detail(item: Item, palette: Palette, width: int, height: int, page: int = 0) -> list[Strip]:
+    """What is to be found out first, then each field with what it is known from; where that is longer than `height`, one page of it."""
     lines: list[Strip] = []
     for text in item.unknown:
-        lines += wrapped(f"{palette.glyphs.waiting} {text}", width, 2, palette, palette.waiting)
-    longest = max((cell_len(fact.value) for fact in item.facts), default=0)
-    value = min(longest, (width - _FIELD) // 2)
-    for fact in item.facts:
-        if not fact.remark.startswith(NOT_KNOWN):
-            row = Row(palette).gap(2).add(fact.field, palette.muted, _FIELD).gap().add(fact.value, palette.text, value).gap(2)
-            lines.append(row.add(fact.remark, palette.muted, max(1, row.room(width))).strip(width))
+        lines += wrapped(f"{palette.glyphs.waiting} {text}", width, _LINES, palette, palette.waiting, indent=2)
+    facts = [fact for fact in told_once(item.facts) if not fact.remark.startswith(NOT_KNOWN)]
+    value = max((cell_len(fact.value) for fact in facts if fact.remark), default=0)
+    for fact in facts:
+        row = Row(palette).gap(2).add(fact.field, palette.muted, _FIELD).gap()
+        if row.used + value + 2 + cell_len(fact.remark) <= width:
+            lines.append(row.add(fact.value, palette.text, value).gap(2).add(fact.remark, palette.muted).strip(width))
+        else:  # from what it is known is what is asked here: it is never cut
+            lines.append(row.add(fact.value, palette.text).strip(width))
+            lines += wrapped(fact.remark, width, _LINES, palette, palette.muted, indent=4)
     for note in item.notes:
-        if NOT_KNOWN not in note:
-            lines += wrapped(note, width, 2, palette, palette.muted)
-    if len(lines) > height:
-        more = Row(palette).add(
-            f"{palette.glyphs.ellipsis} {len(lines) - height + 1} more, from line {item.line} of the plan", palette.muted
-        )
-        lines = [*lines[: height - 1], more.strip(width)]
-    return lines
+        if not is_open(note):
+            lines += wrapped(note, width, _LINES, palette, palette.muted, indent=2)
+    if len(lines) <= height:
+        return lines
+    room = max(1, height - 1)
+    pages = -(-len(lines) // room)
+    page = min(page, pages - 1)
+    keys = "<- ->" if palette.glyphs.ascii else "← →"
+    more = Row(palette).gap(2).add(f"{page + 1} of {pages} pages, {keys}; line {item.line} of the plan", palette.accent)
+    shown = lines[page * room : (page + 1) * room]
+    return [*shown, *[Strip([])] * (room - len(shown)), more.strip(width)][:height]
 
 
 def _is(item: Item) -> str:
     """What it is, in a few words."""
+    if item.kind == "plan":
+        return f"{len(item.notes)} remark{'s' if len(item.notes) > 1 else ''} on all of it"
     if item.kind in ("side", "store"):
         return item.value("provider" if item.kind == "side" else "url")
     if item.kind == "dataset":
         return ", ".join(part for part in (f"{item.value('from')} to {item.value('to')}", item.value("size")) if part)
     count, gpu = item.value("gpus.count"), item.value("gpus.type")
-    gpus = " x ".join(part for part in (count, gpu) if part) + ("" if gpu or not count else " GPUs")
+    gpus = " x ".join(part for part in (count, gpu) if part) + ("" if gpu or not count else " GPU" if count == "1" else " GPUs")
     is_spot = "spot" if item.value("spot") == "true" else ""
     memory = f"{item.value('gpus.memory_gb')} GB each" if item.value("gpus.memory_gb") else ""
     parts = (gpus, is_spot, item.value("region")) if item.kind == "host" else (item.value("class"), gpus, memory)

@@ -142,8 +142,9 @@ def restyle(strip: Strip, style: Style) -> Strip:
     return Strip([Segment(segment.text, style) for segment in strip], strip.cell_length)
 
 
-def wrapped(text: str, width: int, height: int, palette: Palette, style: Style | None = None) -> list[Strip]:
+def wrapped(text: str, width: int, height: int, palette: Palette, style: Style | None = None, indent: int = 0) -> list[Strip]:
     """A sentence over several lines, broken at blanks; what does not fit ends in an ellipsis."""
+    whole, width = width, max(1, width - indent)
     lines: list[str] = []
     current = ""
     for word in clean(text, palette.glyphs.ascii).split():
@@ -156,4 +157,4 @@ def wrapped(text: str, width: int, height: int, palette: Palette, style: Style |
         lines.append(current)
     if len(lines) > height > 0:
         lines = [*lines[: height - 1], " ".join(lines[height - 1 :])]
-    return [Row(palette).add(line, style).strip(width) for line in lines[: max(0, height)]]
+    return [Row(palette).gap(indent).add(line, style).strip(whole) for line in lines[: max(0, height)]]

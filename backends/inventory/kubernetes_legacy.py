@@ -9,7 +9,7 @@ from backends.inventory.kubernetes_node import node_of, provider_of
 from backends.inventory.kubernetes_ways import Ways, claims_of, gateways_of
 from backends.inventory.kubernetes_work import Group, groups_of, work_of
 from backends.inventory.seen import Legacy, Node, Told
-from backends.inventory.written import quoted
+from backends.inventory.written import counted, quoted
 
 MOST = 500  # workloads of a draft
 _NAMED = 20
@@ -48,14 +48,14 @@ def _heads(seen: KubernetesSeen, context: str, groups: Sequence[Group], left: in
     without = [group.full_name for group in groups if not group.has_gpus]
     if without:
         more = ", …" if len(without) > _NAMED else ""
-        yield f"{len(without)} workloads without GPUs are left out: {', '.join(without[:_NAMED])}{more}"
+        yield f"{counted(len(without), 'workload')} without GPUs left out: {', '.join(without[:_NAMED])}{more}"
     over = sum(1 for group in groups if group.has_gpus and group.is_over)
     if over:
         yield f"{over} Jobs or pods with GPUs that have ended are left out"
     if len(groups) - len(without) - over > MOST:
         yield f"{len(groups) - len(without) - over - MOST} more workloads with GPUs are left out"
     if left > 0:
-        yield f"{left} nodes without GPUs are left out"
+        yield f"{counted(left, 'node')} without GPUs left out"
 
 
 def _stores(groups: Sequence[Group]) -> Iterator[Told]:

@@ -85,11 +85,10 @@ def _notes(found: Any, own: Mapping[str, str]) -> Iterator[str]:
     capacity = part(found, "status", "capacity")
     memory = quantity(capacity.get("memory"))
     info = part(found, "status", "nodeInfo")
-    machine = own.get("node.kubernetes.io/instance-type", "instance type unknown")
-    yield (
-        f"{text(info, 'osImage') or 'system unknown'}, {text(info, 'architecture') or '?'}, {capacity.get('cpu', '?')} cores, "
-        f"{size(memory) if memory else 'memory unknown'}, {text(info, 'containerRuntimeVersion') or 'runtime unknown'}, {machine}"
-    )
+    machine = own.get("node.kubernetes.io/instance-type", "")
+    cores = f"{capacity['cpu']} cores" if "cpu" in capacity else ""
+    told = (text(info, "osImage"), text(info, "architecture"), cores, size(memory) if memory else "")
+    yield ", ".join(filter(None, (*told, text(info, "containerRuntimeVersion"), machine))) or "what machine it is: not told"
     if own.get("nvidia.com/mig.strategy") and any(name.startswith("nvidia.com/mig-") for name in capacity):
         yield f"MIG: strategy {own['nvidia.com/mig.strategy']}: its GPUs are given out in slices"
     if (shared := quantity(own.get("nvidia.com/gpu.replicas"))) and shared > 1:

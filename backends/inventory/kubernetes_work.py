@@ -17,7 +17,7 @@ from backends.inventory.kubernetes_ways import Ways
 from backends.inventory.pods import PodSpec, parse_pod
 from backends.inventory.seen import Told, Work
 from backends.inventory.untyped import part, parts, quantity, text, whole
-from backends.inventory.written import class_by_words, duration, size
+from backends.inventory.written import class_by_words, counted, duration, size
 
 _TRAINS = ("PyTorchJob", "MPIJob", "TFJob", "XGBoostJob", "PaddleJob", "JAXJob", "TrainJob", "RayJob")
 _SERVES = ("InferenceService", "RayService", "SeldonDeployment")
@@ -130,8 +130,8 @@ def _specs(group: Group, key: bytes) -> Iterator[tuple[PodSpec, int]]:
 def work_of(group: Group, seen: KubernetesSeen, ways: Ways) -> Work:
     spec = next(spec for spec, _ in group.specs if spec.gpus or spec.slices)
     count = sum(one.gpus * copies for one, copies in group.specs)
-    counted = " + ".join(f"{copies} x {one.gpus}" for one, copies in group.specs if one.gpus)
-    gpus = Told(f"{{count: {count}}}", f"seen: {counted} by its specification; memory: not told by Kubernetes") if count else None
+    sums = " + ".join(f"{copies} x {one.gpus}" for one, copies in group.specs if one.gpus)
+    gpus = Told(f"{{count: {count}}}", f"seen: {sums} by its specification; memory: not told by Kubernetes") if count else None
     services = ways.services(group.root[0], _labels(group))
     framework = framework_of_image(spec.image, "in its specification")
     fields = [("framework", framework)] if framework is not None else []
@@ -143,7 +143,7 @@ def work_of(group: Group, seen: KubernetesSeen, ways: Ways) -> Work:
     fields += _times(group)
     return Work(
         name=group.name,
-        source=f"seen: {group.full_name}, {len(group.running)} pods now",
+        source=f"seen: {group.full_name}, {counted(len(group.running), 'pod')} now",
         kind=_class(group, bool(services)),
         gpus=gpus,
         fields=tuple(fields),

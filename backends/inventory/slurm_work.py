@@ -12,7 +12,7 @@ from backends.inventory.image import framework_of_image
 from backends.inventory.seen import Legacy, Node, Told, Work
 from backends.inventory.slurm import Kind, SlurmSeen
 from backends.inventory.slurm_text import Job, NodeTold, Run
-from backends.inventory.written import card_name, class_by_words, duration, quoted, size
+from backends.inventory.written import card_name, class_by_words, counted, duration, quoted, size
 
 MOST = 200  # workloads of a draft
 _SPOT = re.compile(r"(?i)(?:^|[-_.])(?:spot|preempt(?:ible|able)?)(?:$|[-_.])")
@@ -57,7 +57,7 @@ def _node(node: NodeTold) -> Node:
         gpus = Told(f"{{{card}count: {node.count}}}", f"seen: Gres={node.gres} (scontrol); {named}")
     spot = next((f for f in node.features if _SPOT.search(f)), None)
     kept = next((f for f in node.features if _ON_DEMAND.search(f)), None)
-    notes = [f"{node.cores} cores, {node.memory_mib} MiB, {node.state}"]
+    notes = [f"{node.cores} core{'' if node.cores == '1' else 's'}, {node.memory_mib} MiB, {node.state}"]
     if node.features:
         notes.append(f"features {', '.join(node.features)}")
     if len(node.cards) > 1:
@@ -80,14 +80,14 @@ def _heads(seen: SlurmSeen, with_gpus: int, kept: int) -> Iterator[str]:
     if seen.login is not None:
         yield f"looked at from {seen.login.name}: where nodes are reached through it only, give each `via: {seen.login.name}`"
     if with_gpus > MOST:
-        yield f"{with_gpus - MOST} more kinds of jobs with GPUs are left out, those with the fewest GPU hours"
+        yield f"{counted(with_gpus - MOST, 'kind of jobs')} with GPUs left out, those with the fewest GPU hours"
     if with_gpus < len(seen.kinds):
-        yield f"{len(seen.kinds) - with_gpus} kinds of jobs without GPUs are left out"
+        yield f"{counted(len(seen.kinds) - with_gpus, 'kind of jobs')} without GPUs left out"
     untold = sum(1 for kind in seen.kinds if not kind.runs and all(job.gpus is None for job in kind.jobs))
     if untold:
         yield f"of {untold} of these it is not told whether they have GPUs"
     if kept < len(seen.nodes):
-        yield f"{len(seen.nodes) - kept} nodes without GPUs are left out"
+        yield f"{counted(len(seen.nodes) - kept, 'node')} without GPUs left out"
 
 
 def _stores(seen: SlurmSeen, kinds: Sequence[Kind]) -> Iterator[Told]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from backends.escape import plain
@@ -14,9 +15,10 @@ from backends.plan.excerpt import Excerpts
 from backends.plan.literals import HIDDEN
 from backends.vocabulary import SideName
 
-Kind = Literal["side", "host", "workload", "store", "dataset"]
+Kind = Literal["plan", "side", "host", "workload", "store", "dataset"]
 
 NOT_KNOWN = "not known"
+_OPEN = (NOT_KNOWN, "not told")  # words of a remark about what somebody has still to find out
 _REMARK = re.compile(r"[\s,\]}]*(?<=[\s,\]}])#\s*(.*)")
 _WHOLE = re.compile(r"\s*#\s*(.*)")
 _LONGEST = 300
@@ -34,7 +36,8 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One side, host, workload, store or dataset. `notes` are its remarks on lines of their own; `side` is a host's."""
+    """One side, host, workload, store or dataset, or the plan itself with what no other is told of. `notes` are its remarks on lines of their own;
+    `side` is a host's."""
 
     kind: Kind
     name: str
@@ -46,23 +49,47 @@ class Item:
     @property
     def unknown(self) -> tuple[str, ...]:
         """What somebody has still to find out, in the draft's words."""
-        fields = [f"{fact.field}: {fact.remark}" for fact in self.facts if fact.remark.startswith(NOT_KNOWN)]
-        return (*fields, *(note for note in self.notes if NOT_KNOWN in note))
+        fields = [
+            f"{fact.field}: {piece}" for fact in told_once(self.facts) for piece in fact.remark.split("; ") if is_open(piece)
+        ]
+        return (*fields, *(note for note in self.notes if is_open(note)))
 
     def value(self, field: str) -> str:
         """A field's value, "" where it is not written."""
         return next((fact.value for fact in self.facts if fact.field == field), "")
 
 
+def is_open(remark: str) -> bool:
+    """Does it tell of something that is still to be found out?"""
+    return any(word in remark for word in _OPEN)
+
+
+def told_once(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
+    """Fields of one mapping with one remark as one: `gpus`, `type A100-SXM4-80GB, count 8`."""
+    out: list[Fact] = []
+    for field, together in groupby(facts, lambda fact: (fact.field.rpartition(".")[0] or fact.field, fact.remark)):
+        members = list(together)
+        if len(members) == 1 or not field[1]:
+            out += members
+        else:
+            parts = (f"{fact.field.rpartition('.')[2]} {fact.value}" for fact in members)
+            out.append(Fact(field[0], ", ".join(parts), field[1]))
+    return tuple(out)
+
+
 def standing(text: str) -> tuple[Item, ...]:
-    """What the plan holds, legacy's hosts first; nothing where it is no YAML. Secrets are hidden as in its excerpts."""
+    """What the plan holds, what is told of all of it first, then legacy's hosts; nothing where it is no YAML. Secrets are hidden as in its excerpts."""
     root = read_document(text).root
     if root is None:
         return ()
     lines = _Lines(text)
     found = [*_side(root, "legacy", lines), *_listed(root, "workloads", "workload", lines)]
     found += [*_named(root, "stores", "store", lines), *_listed(root, "datasets", "dataset", lines)]
-    return (*found, *_side(root, "target", lines))
+    found += _side(root, "target", lines)
+    rest = lines.rest()
+    name = _child(root, "name")
+    whole = [Item("plan", lines.value(name) if name is not None else "", None, 1, (), rest)] if rest else []
+    return (*whole, *found)
 
 
 class _Lines:
@@ -71,6 +98,7 @@ class _Lines:
     def __init__(self, text: str) -> None:
         self.written = text.removeprefix("\ufeff").splitlines()
         self._shown = Excerpts(text)
+        self._given: set[int] = set()  # lines whose remark belongs to something
 
     def value(self, node: Node) -> str:
         """A scalar as it may be shown: what its line hides stays hidden."""
@@ -96,9 +124,18 @@ class _Lines:
         top = first
         while top > 0 and _WHOLE.fullmatch(self.written[top - 1]) and _indent(self.written[top - 1]) == base:
             top -= 1
-        below = [line for line in self.written[first + 1 : end] if _indent(line) > base]
-        found = (_WHOLE.fullmatch(line) for line in (*self.written[top:first], *below))
-        return tuple(plain(note[1], _LONGEST) for note in found if note is not None)
+        below = [i for i in range(first + 1, end) if _indent(self.written[i]) > base]
+        return tuple(self._taken([*range(top, first), *below]))
+
+    def rest(self) -> tuple[str, ...]:
+        """Remarks on lines of their own that were given to nothing so far."""
+        return tuple(self._taken([i for i in range(len(self.written)) if i not in self._given]))
+
+    def _taken(self, numbers: list[int]) -> Iterator[str]:
+        for i in numbers:
+            if (note := _WHOLE.fullmatch(self.written[i])) is not None and note[1]:
+                self._given.add(i)
+                yield plain(note[1], _LONGEST)
 
 
 def _indent(line: str) -> int:
@@ -117,7 +154,8 @@ def _child(node: Node, key: str) -> Node | None:
 def _side(root: Node, side: SideName, lines: _Lines) -> Iterator[Item]:
     entry = _entries(root).get(side)
     if entry is not None:
-        yield replace(_item("side", side, side, entry.node, lines, entry.key_line), notes=())  # those below it are its hosts'
+        facts = tuple(_facts(entry.node, lines))
+        yield Item("side", side, side, entry.key_line, facts, ())  # the remarks below it are its hosts'
         yield from _listed(entry.node, "hosts", "host", lines, side)
 
 

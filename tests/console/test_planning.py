@@ -144,6 +144,25 @@ async def test_what_is_found_out_leaves_the_list_of_what_is_to_find_out(plan: Pa
         await shows(pilot, "names no host")
 
 
+async def test_what_is_told_of_one_thing_is_read_whole_on_the_smallest_screen(plan: Path) -> None:
+    words = [f"remark-{i:02d}" for i in range(20)]
+    notes = "".join(f"      # {word} {'and what else the host says of it ' * 2}\n" for word in words)
+    plan.write_text(
+        DRAFT.replace("      spot: true", f"{notes}      spot: true").replace("name: draft", "name: draft  # seen: here")
+    )
+    async with room(plan).run_test(size=(80, 24)) as pilot:
+        await pilot.press("5", "down")
+        await shows(pilot, "seen: nvidia-smi", "1 of ", "← →")
+        seen = set()
+        for _ in range(9):
+            seen |= {word for word in words if word in text_of(pilot)}
+            await pilot.press("right")
+        assert seen == set(words)
+        await shows(pilot, words[-1])
+        await pilot.press("down")
+        await shows(pilot, "inferred: vllm serves")
+
+
 @given(st.integers(20, 220), st.sampled_from([PALETTE, ASCII_PALETTE]), st.text(max_size=40), st.text(max_size=40))
 def test_whatever_an_inventory_says_is_drawn_in_its_place(width: int, palette: Any, name: str, text: str) -> None:
     facts = (Fact("class", text, name), Fact(name, text, f"not known {text}"), Fact("gpus.type", name))

@@ -146,7 +146,7 @@ async def test_a_served_deployment_is_in_the_draft_with_all_that_belongs_to_it(c
         "driver 550.54.14, CUDA 12.4",
         "seen: the label cloud.google.com/gke-spot=true of the node",
         "seen: 3 x 2 by its specification",
-        "1 workloads without GPUs are left out: ml/Deployment/web",
+        "1 workload without GPUs left out: ml/Deployment/web",
         "# quiesce: {kubernetes: {kind: deployment, name: chat, namespace: ml, replicas: 3}}",
         "Service ml/chat (LoadBalancer, port 80); Ingress ml/front (chat.example.net/v1); HTTPRoute ml/api of Gateway edge (api.example.net)",
         "load balancer 192.0.2.7",

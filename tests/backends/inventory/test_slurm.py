@@ -85,7 +85,7 @@ async def test_what_runs_and_what_waits_is_in_the_draft_with_its_source(cluster:
         "modules: cuda/12.4, nccl",
         "HF_TOKEN (hash ",
         "1 waiting (an array counts once)",
-        "1 kinds of jobs without GPUs are left out",
+        "1 kind of jobs without GPUs left out",
         "durations and frequency: not known, no accounting tells",
         "seen: WorkDir of jobs `nightly`; its file system ",
         r"jobs `x\ny # }` of root",

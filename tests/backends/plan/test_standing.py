@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.plan.standing import standing
+from backends.plan.standing import standing, told_once
 from tests.backends.inventory.test_draft import drafted, host, process
 from tests.backends.plan.plans import documented_plan
 
@@ -38,7 +38,7 @@ target: {provider: unknown}  # not known: where it goes
 def test_each_field_has_the_remark_of_its_line_and_each_thing_its_notes() -> None:
     found = {(item.kind, item.name): item for item in standing(PLAN)}
     assert list(found) == [
-        ("side", "legacy"), ("host", "a1"), ("host", "a2"), ("workload", "chat"),
+        ("plan", ""), ("side", "legacy"), ("host", "a1"), ("host", "a2"), ("workload", "chat"),
         ("store", "old"), ("store", "new"), ("dataset", "corpus"), ("side", "target"),
     ]  # fmt: skip
     first = found["host", "a1"]
@@ -52,8 +52,24 @@ def test_each_field_has_the_remark_of_its_line_and_each_thing_its_notes() -> Non
     assert found["host", "a2"].notes == ("one card",)
     assert found["host", "a2"].value("gpus.type") == "L4"
     assert found["store", "new"].unknown == ("growth: not known",)
+    assert found["plan", ""].notes == ("which of these move",), "what belongs to nothing is not lost"
     assert found["workload", "chat"].value("runs_on.legacy") == "a1, a2"
     assert found["side", "target"].unknown == ("provider: not known: where it goes",)
+
+
+def test_a_remark_on_a_line_of_its_own_is_told_once_and_none_is_lost() -> None:
+    text = drafted(host("a-1", process()), host("a-2", process(user="ann")), provider="gcp")
+    told = [note for item in standing(text) for note in item.notes]
+    written = [line.strip().removeprefix("# ") for line in text.splitlines() if line.strip().startswith("#")]
+    assert sorted(told) == sorted(note[:300] for note in written)
+
+
+def test_one_remark_on_several_fields_is_one_thing_to_find_out() -> None:
+    fields = "  - name: w\n    gpus: {count: 4, memory_gb: 2}  # seen: squeue; memory: not told by Slurm\n"
+    [item] = standing(f"workloads:\n{fields}")
+    assert item.unknown == ("gpus: memory: not told by Slurm",)
+    [whole] = [fact for fact in told_once(item.facts) if fact.field == "gpus"]
+    assert whole.value == "count 4, memory_gb 2"
 
 
 def test_what_is_hidden_in_the_plans_lines_is_hidden_here() -> None:
@@ -67,7 +83,7 @@ def test_a_draft_tells_the_same_here_as_in_the_file() -> None:
     text = drafted(host("a-1", process()), host("a-2", process(user="ann")), provider="gcp")
     found = standing(text)
     assert [item.name for item in found if item.kind == "host"] == ["a-1", "a-2"]
-    asked = [line for line in text.splitlines() if "not known" in line and not line.startswith("#")]
+    asked = [line for line in text.splitlines() if "not known" in line]
     assert sum(len(item.unknown) for item in found) == len(asked)
     assert all(fact.remark for item in found if item.kind == "store" for fact in item.facts)
 
