@@ -156,8 +156,9 @@ def _lost(like: Gpu, gpu: Gpu, need: Need) -> list[str]:
     if need.count >= SEVERAL and like.nvlink_gb_s:
         if not gpu.nvlink_gb_s:
             lost.append(f"no NVLink: {need.count} cards talk over PCIe {gpu.pcie_gen or ''}".rstrip())
-        elif need.count > SEVERAL and "bridge" in gpu.note and "bridge" not in like.note:
-            lost.append(f"NVLink by bridge joins two cards: {need.count} talk over PCIe as well")
+        elif need.count > SEVERAL and gpu.is_bridged and not like.is_bridged:
+            joined = "two or four" if "four" in gpu.note else "two"
+            lost.append(f"NVLink by bridge joins {joined} cards: {need.count} talk over PCIe as well")
     return lost
 
 

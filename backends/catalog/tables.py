@@ -56,6 +56,14 @@ class Gpu(_Row):
         return "Intel" if self.name.startswith("Gaudi") else "NVIDIA"
 
     @property
+    def is_bridged(self) -> bool:
+        """Are cards joined by bridges, two or four at most, and not all of a board? Of every card in a PCIe slot whose sheet gives a link."""
+        if self.nvlink_gb_s is None or "bridge" in self.note:
+            return self.nvlink_gb_s is not None
+        on_board = ("SXM", "GB2", "GB3", "GH200", "Gaudi", "MI250", "MI3")
+        return not any(form in self.name for form in on_board)
+
+    @property
     def has_bf16(self) -> bool:
         """By the chip, since sheets leave the figure out: NVIDIA from compute capability 8.0, AMD from CDNA, Gaudi."""
         return self.bf16_tflops is not None or self._capability >= 8.0

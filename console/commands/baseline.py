@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,12 @@ from console.output import command_body, emit_json, json_option, say, state_opti
     metavar="MEASURE=RUN",
     help="A further run of legacy, a file or an id of MLflow's: how far two runs of it differ is its noise.",
 )
+@click.option(
+    "--benchmarks",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Add legacy's speed a card to it: `cutover gpus --benchmarks FILE` believes it before any sheet.",
+)
 @json_option
 @state_option
 @with_ssh
@@ -37,6 +44,7 @@ def command(
     plan: Path,
     workload: str | None,
     runs: tuple[str, ...],
+    benchmarks: Path | None,
     as_json: bool,
     state_dir: str | None,
     ssh_config: str | None,
@@ -45,6 +53,7 @@ def command(
     """Record legacy's figures from the sources of the plan's measures, with their spread. An engine that runs reads them itself; otherwise
     it is done here, under the migration's lock.
     """
+    from backends.catalog.benchmarks import add_benchmark, benchmark_of
     from backends.engine.ssh_choice import keep_choice
     from backends.plan.load import load_plan
     from backends.statedir import make_state_dir
@@ -62,10 +71,15 @@ def command(
         measures = give(folder, "baseline", {"workload": workload, "runs": further})["measures"]
     else:
         measures = asyncio.run(_here(folder, plan, workload, further))
+    found = benchmark_of(checked.plan, measures) if benchmarks is not None else None
+    if benchmarks is not None and found is not None:
+        add_benchmark(benchmarks, found)
     if as_json:
-        emit_json({"measures": measures})
+        emit_json({"measures": measures, "benchmark": asdict(found) if found is not None else None})
     else:
         _print(measures)
+        if found is not None:
+            say(f"{plain(found.gpu)}: {found.value:.4g} a card by {plain(found.measure, 60)}, in {plain(str(benchmarks), 200)}")
     recorded = sum(1 for m in measures if m["recorded"])
     return 0 if recorded == len(measures) else 1 if recorded else 4
 

@@ -89,6 +89,25 @@ async def test_what_legacy_does_is_recorded_with_no_engine_and_with_one(tmp_path
             assert (await cutover("down", "--state", state))[0] == 0
 
 
+async def test_the_speed_of_legacys_card_is_believed_before_the_sheets(tmp_path: Path) -> None:
+    file, state = tmp_path / "own.csv", tmp_path / "state"
+    async with openssh(tmp_path / "sshd") as sshd:
+        plan = write_world(tmp_path, sshd)
+        argv = ("baseline", plan, "--state", state, "--workload", "train", "--benchmarks", file)
+        nowhere = await cutover(*argv)
+        assert (nowhere[0], file.exists()) == (2, False), "the plan does not say on which card"
+        gpus = "gpus: {type: A100-SXM4-40GB, count: 4},"
+        plan.write_text(plan.read_text().replace("name: old, address: 127.0.0.1,", f"name: old, address: 127.0.0.1, {gpus}"))
+        file.write_text("gpu,value\nH100-SXM5,0.3\nA100-SXM4-40GB,9\n")
+        code, body = await cutover(*argv)
+    assert code == 0, body
+    assert (body["benchmark"]["gpu"], body["benchmark"]["measure"]) == ("A100-SXM4-40GB", "step")
+    assert body["benchmark"]["value"] == pytest.approx(1 / 2 / 4, rel=0.01), "steps a second, of each of four cards"
+    found = (await cutover("gpus", "--like", "A100-SXM4-40GB", "--benchmarks", file))[1]["gpus"]
+    h100 = next(g for g in found if g["name"] == "H100-SXM5")
+    assert (h100["measured"], h100["ratio"]) == (True, pytest.approx(0.3 * 8, rel=0.01))
+
+
 async def test_names_that_the_plan_does_not_have_are_usage_errors(tmp_path: Path) -> None:
     async with openssh(tmp_path / "sshd") as sshd:
         plan = write_world(tmp_path, sshd)

@@ -63,12 +63,23 @@ def test_what_does_not_fit_comes_last_with_what_to_do() -> None:
         ("A100-SXM4-40GB", "L40S", "no MIG"),
         ("A100-SXM4-40GB", "L40S", "no NVLink: 8 cards talk over PCIe 4"),
         ("A100-SXM4-40GB", "A100-PCIe-80GB", "bridge joins two cards"),
+        ("A100-SXM4-80GB", "A800-PCIe-80GB", "bridge joins two cards: 8 talk over PCIe as well"),
+        ("H100-SXM5", "H100-NVL", "bridge joins two cards"),
+        ("H100-SXM5", "H200-NVL", "bridge joins two or four cards"),
         ("H100-SXM5", "MI300X", "AMD, not NVIDIA"),
         ("A100-SXM4-40GB", "P100-SXM2-16GB", "CUDA 13 has dropped it"),
     ],
 )
 def test_what_is_lost_is_told(like: str, other: str, words: str) -> None:
     assert any(words in w for w in compare(find_gpu(like), find_gpu(other), Need(count=8)).warnings)
+
+
+def test_every_card_of_a_slot_that_has_a_link_has_it_by_bridges_and_none_of_a_board() -> None:
+    for card in gpus():
+        if "PCIe" in card.name or card.name.startswith(("RTX", "Quadro")) or "bridge" in card.note:
+            assert card.is_bridged == (card.nvlink_gb_s is not None), card.name
+        if any(form in card.name for form in ("SXM", "GB200", "GB300", "GH200")):
+            assert not card.is_bridged, card.name
 
 
 def test_a_precision_that_a_sheet_leaves_out_is_not_taken_for_missing() -> None:
