@@ -9,7 +9,7 @@ import hashlib
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from operator import lt
 
@@ -107,6 +107,9 @@ class Curve(Series):
             chosen = {part.index(min(part)), part.index(max(part))} if odd is None else {odd}
             out.extend((xs[start + i], part[i]) for i in sorted(chosen))
         return out
+
+    def _rising(self) -> Sequence[float]:
+        return self.xs
 
     def places(self) -> set[float]:
         """Every place that has a value."""

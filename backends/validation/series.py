@@ -13,7 +13,7 @@ import math
 import statistics
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from backends.plan.models import Axis
@@ -212,6 +212,19 @@ class Series:
         if self.by == "time":
             return list(zip(self._times[-count:], self._values[-count:], strict=True))
         return sorted(self._places.items())[-count:]
+
+    def latest_common(self, other: Series, count: int) -> list[float]:
+        """The highest places, at most `count`, that the other series has too; rising."""
+        found: list[float] = []
+        for x in reversed(self._rising()):
+            if len(found) == count:
+                break
+            if other.at(x) is not None:
+                found.append(x)
+        return found[::-1]
+
+    def _rising(self) -> Sequence[float]:
+        return self._times if self.by == "time" else sorted(self._places)
 
     def places(self) -> set[float]:
         """Every place that has a value."""

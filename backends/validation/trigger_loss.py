@@ -1,22 +1,21 @@
-"""Triggers on a loss (or another curve over epochs, steps, samples): the latest common places of both sides.
+"""Triggers on a loss (or another curve over epochs, steps, samples): the latest common places of both sides. The rule is in loss_rule.py.
 
-The short window is the latest common place, the long one the median of the last five. NaN or infinity is a breach at once.
+NaN, infinity and an explosion are a breach at once.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
+from itertools import accumulate
 
 from backends.validation.compare import Rule, compare_points, number, percent, relative
+from backends.validation.loss_rule import LATELY, MOST, TWICE, LossRule, Told, apart, exploded, of_plain, plain
 from backends.validation.measured import direction_of, silence_of
 from backends.validation.question import BASELINE, LEGACY_NOW, Question, TriggerResult, waiting, worse_by
 from backends.validation.stats import median
 from backends.verdict import Verdict
 
-PLACES = 5
-LEAST_PLACES = 3
-FAST = 10.0  # times the limit, at the last two common places
+PLACES = 5  # of the newest ones: a single odd one says nothing
 
 
 def diverged(q: Question) -> TriggerResult | None:
@@ -51,32 +50,68 @@ def judge_loss(q: Question) -> TriggerResult:
     compared_with = BASELINE if ended else LEGACY_NOW
     if q.spec.at:
         return _judge_at(q, compared_with)
-    common = sorted(heapq.nlargest(PLACES, ours.places() & theirs.places()))
-    pairs = [(theirs.at(x), ours.at(x)) for x in common]
-    deltas = [relative(a, b) for a, b in pairs if a is not None and b is not None and math.isfinite(a + b)]
-    if not deltas:
+    common = ours.latest_common(theirs, MOST)
+    pairs = [(a, b) for x in common if (a := theirs.at(x)) is not None and (b := ours.at(x)) is not None and math.isfinite(a + b)]
+    if not pairs:
         return _no_common(q, compared_with)
-    last, middle = deltas[-1], median(deltas)
+    latest = [relative(a, b) for a, b in pairs[-PLACES:]]
+    last, middle = latest[-1], median(latest)
     words = f"{percent(last, signed=True)} at {ours.by} {number(common[-1])}, {percent(rule.tolerance)} allowed"
-    if len(deltas) > 1 and min(rule.worse(d) for d in deltas[-2:]) > FAST * rule.tolerance:
+    if exploded([a for a, _ in pairs[-LATELY:]], [b for _, b in pairs[-TWICE:]], higher_is_better=bool(higher)):
         return TriggerResult(Verdict.BREACH, last, rule.tolerance, "fraction", words, compared_with, fast=True)
-    if len(deltas) < LEAST_PLACES:
-        return waiting(q, last, compared_with, f"{len(deltas)} of {LEAST_PLACES} common points; {words}")
-    return _by_rule(rule, last, middle, words, compared_with)
+    if len(pairs) < PLACES:
+        return waiting(q, last, compared_with, f"{len(pairs)} of {PLACES} common points; {words}")
+    return _Look(q, rule, pairs, compared_with).judged(last, middle, words)
 
 
-def _by_rule(rule: Rule, last: float, middle: float, words: str, compared_with: str) -> TriggerResult:
-    (now, good_now, noisy_now), (lately, good_lately, noisy) = rule.judge(last), rule.judge(middle)
-    limit = rule.tolerance
-    if now is Verdict.BREACH and lately is Verdict.BREACH:
-        return TriggerResult(Verdict.BREACH, last, limit, "fraction", words, compared_with)
-    if (noisy or noisy_now) and Verdict.PASS not in (now, lately):
-        words = f"{words}, but inside the known noise of {percent(rule.noise or 0.0)}"
-        return TriggerResult(Verdict.INCONCLUSIVE, last, limit, "fraction", words, compared_with)
-    if good_now and good_lately:
-        words = f"target is better than legacy by more than the limit: {words}; often a data bug"
-        return TriggerResult(Verdict.INCONCLUSIVE, last, limit, "fraction", words, compared_with, too_good=True)
-    return TriggerResult(Verdict.PASS, last, limit, "fraction", words, compared_with)
+class _Look:
+    """The latest places, held against how far these curves differ by themselves."""
+
+    def __init__(self, q: Question, rule: Rule, pairs: list[tuple[float, float]], compared_with: str) -> None:
+        self.by, self.rule, self.compared_with = q.target.series.by, rule, compared_with
+        periods = [side.series.period for side in (q.legacy, q.target) if side.series.period]
+        self.loss_rule = LossRule(rule.tolerance + (rule.noise or 0.0), min(periods, default=None), self.by == "epoch")
+        sign = -1.0 if rule.higher_is_better else 1.0
+        self.sums = [0.0, *accumulate(sign * apart(a, b) for a, b in pairs)]
+        self.end = len(pairs)
+
+    def judged(self, last: float, middle: float, words: str) -> TriggerResult:
+        rule, limit = self.rule, self.rule.tolerance
+        told = self.loss_rule.proven(self.sums, self.end)
+        if told is not None:
+            change = self._change(told)
+            over = (
+                f"{percent(change, signed=True)} over the last {told.places} {self.by}s, now {words}"
+                if told.places > PLACES
+                else words
+            )
+            return TriggerResult(Verdict.BREACH, change, limit, "fraction", over, self.compared_with)
+        (now, good_now, noisy_now), (lately, good_lately, noisy) = rule.judge(last), rule.judge(middle)
+        if (noisy or noisy_now) and Verdict.PASS not in (now, lately):
+            words = f"{words}, but inside the known noise of {percent(rule.noise or 0.0)}"
+            return TriggerResult(Verdict.INCONCLUSIVE, last, limit, "fraction", words, self.compared_with)
+        if now is Verdict.BREACH and lately is Verdict.BREACH:
+            return self._not_proven(last, words)
+        if good_now and good_lately and self.loss_rule.proven([-s for s in self.sums], self.end) is not None:
+            words = f"target is better than legacy by more than the limit: {words}; often a data bug"
+            return TriggerResult(Verdict.INCONCLUSIVE, last, limit, "fraction", words, self.compared_with, too_good=True)
+        return TriggerResult(Verdict.PASS, last, limit, "fraction", words, self.compared_with)
+
+    def _not_proven(self, last: float, words: str) -> TriggerResult:
+        """Worse at the latest places, but by no more than these curves differ from place to place."""
+        limit, told = self.rule.tolerance, self.loss_rule.most_telling(self.sums, self.end)
+        if told is None:
+            few = f"{words}; noise unknown: {self.end} common points are too few to tell it (`noise` in the plan does)"
+            return TriggerResult(Verdict.INCONCLUSIVE, last, limit, "fraction", few, self.compared_with)
+        mean = f"{percent(self._change(told), signed=True)} over the last {told.places} {self.by}s"
+        words = f"{words}; {mean}, which may be off by {percent(told.margin)}: more, but not proven"
+        within = told.mean <= of_plain(limit) and told.margin <= of_plain(limit)
+        verdict = Verdict.PASS if within else Verdict.INCONCLUSIVE
+        return TriggerResult(verdict, last, limit, "fraction", words, self.compared_with)
+
+    def _change(self, told: Told) -> float:
+        """As (target - legacy) / |legacy|."""
+        return plain(-told.mean if self.rule.higher_is_better else told.mean)
 
 
 def _judge_at(q: Question, compared_with: str) -> TriggerResult:
@@ -97,7 +132,7 @@ def _judge_at(q: Question, compared_with: str) -> TriggerResult:
 
 
 def _no_common(q: Question, compared_with: str) -> TriggerResult:
-    few = min(len(q.target.series), len(q.legacy.series)) < LEAST_PLACES
+    few = min(len(q.target.series), len(q.legacy.series)) < PLACES
     found = compare_points(q.legacy.series, q.target.series, tolerance=worse_by(q), higher_is_better=False)
     reason = found.reason if not found.judged else "no common points with figures on both sides"
     return TriggerResult(Verdict.INCONCLUSIVE, None, worse_by(q), "fraction", reason, compared_with, waiting=few)

@@ -28,6 +28,7 @@ from tests.bench.latencies import bench_latencies, write_latencies
 from tests.bench.levels import bench_levels
 from tests.bench.live import bench_live
 from tests.bench.load import bench_load
+from tests.bench.losses import bench_losses, write_losses
 from tests.bench.million import million, million_changed
 from tests.bench.outcome import Outcome, row_of, table
 from tests.bench.processes import ProgramFailed
@@ -69,13 +70,19 @@ ALONE = {  # with servers of their own or none, no peers
     "triggers": bench_triggers,
     "latencies": bench_latencies,
     "levels": bench_levels,
+    "losses": bench_losses,
     "checkpoints": bench_checkpoints,
     "curves": bench_curves,
     "compare": bench_compare,
     "tails": bench_tails,
     "screen": bench_screen,
 }
-WRITTEN = {"triggers": write_triggers, "latencies": write_latencies, "curves": write_curves}  # with a page of their own
+WRITTEN = {
+    "triggers": write_triggers,
+    "latencies": write_latencies,
+    "losses": write_losses,
+    "curves": write_curves,
+}  # with a page of their own
 TMPFS = Path("/dev/shm")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import heapq
 import math
 import random
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from backends.plan.models import Measure, MeasureKind, Source, Trigger
 from backends.validation.series import Sample, Series
 from backends.validation.trigger import TriggerResult, judge_trigger
 from backends.verdict import Verdict
-from tests.bench.levels import run_slow, run_week
+from tests.bench.levels import run_fast_week, run_slow, run_week
 
 NOW = 1_000_000.0
 SOURCE = Source(file="x", value="v")
@@ -370,6 +371,34 @@ def test_memory_above_its_limit_breaches() -> None:
     assert ask("memory", curve([70.0] * 80), curve([71.0] * 80), above=78.0).verdict is Verdict.PASS
 
 
+@pytest.mark.parametrize("odd", [140.0, 1e12, math.nan, math.inf, -1.0, 0.0])
+def test_two_odd_readings_of_memory_are_no_peak(odd: float) -> None:
+    legacy, steady = requests([70.0] * 900, every=1.0), [70.0] * 900
+    for place in (-1, -2, -7, -100):
+        readings = list(steady)
+        readings[place] = readings[place - 1] = odd
+        assert ask("memory", legacy, requests(readings, every=1.0), windows=(10.0, 60.0)).verdict is Verdict.PASS
+        assert ask("memory", legacy, requests(readings, every=1.0), windows=(10.0, 60.0), above=78.0).verdict is Verdict.PASS
+    assert ask("memory", legacy, requests([70.0] * 880 + [80.0] * 20, every=1.0)).verdict is Verdict.BREACH
+
+
+def test_what_legacy_needed_yesterday_is_no_reason_to_go_back() -> None:
+    legacy = requests([70.0] * 800 + [79.0] * 10 + [70.0] * 90, every=1.0)
+    target = requests([70.0] * 880 + [79.0] * 20, every=1.0)
+    assert ask("memory", legacy, target).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.03, 0.05])
+def test_a_memory_that_varies_alike_on_both_sides_does_not_roll_back_in_a_week(spread: float) -> None:
+    """Readings each 30 s. Only where the newest four hold three above the limit can the trigger breach."""
+    chance = random.Random(4)
+    legacy, target = ([70.0 * math.exp(chance.gauss(0, spread)) for _ in range(20_160)] for _ in range(2))
+    highest = heapq.nlargest(3, legacy[:20])[::-1]
+    for i in range(20, 20_160):
+        heapq.heappushpop(highest, legacy[i])
+        assert heapq.nlargest(3, target[i - 3 : i + 1])[-1] <= 1.1 * highest[0]
+
+
 def test_lines_from_a_host_whose_clock_is_off_are_told() -> None:
     series = Series("time")
     for i in range(600):
@@ -394,6 +423,10 @@ def test_step_times_that_wander_do_not_roll_back_and_slower_ones_do() -> None:
     assert not run_week(1, 0.05, 0.9)
     assert run_slow(1, 1.2, 0.01, 0.0) <= 660
     assert run_slow(1, 1.5, 0.02, 0.9) <= 660
+
+
+def test_the_fast_path_of_levels_does_not_fire_where_they_wander() -> None:
+    assert run_fast_week(0, 0.2, 0.9) == (False, True)
 
 
 def test_a_level_above_its_limit_on_both_sides_is_a_common_cause() -> None:
