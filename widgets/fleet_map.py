@@ -180,6 +180,8 @@ def _gpus_of(host: HostView, palette: Palette, width: int, *, here: bool) -> lis
     sums, level = host.together(), level_of(host)
     head = _name(host, palette, min(len(host.name), max(4, width - 12)), here=here).gap(2)
     trouble = trouble_words(host)
+    if not sums.count and host.error and trouble.endswith(host.error):  # it stands below
+        trouble = host.health
     words = trouble or " ".join(
         part for part in (f"{sums.count} × {sums.name or 'unnamed'}", host.driver and f"driver {host.driver}") if part
     )

@@ -49,6 +49,8 @@ def test_at_the_least_size_each_trouble_is_in_words() -> None:
     lines = [strip.text for strip in frame(few(), palette_of({}), 80, 23, "10:00:00", has_sides=True)]
     assert any(("long-name" in line or "lam-b1" in line) and "GPU 3: lost: drain the host" in line for line in lines)
     assert any(line.startswith("✗ lam-b2 refused") for line in lines)
+    wide = [strip.text for strip in frame(few(), palette_of({}), 200, 59, "10:00:00", has_sides=True)]
+    assert sum("connection refused" in line for line in wide) == 2, "under the host's name, and where all troubles stand"
 
 
 @pytest.mark.parametrize(("width", "columns"), [(80, 7), (119, 7), (120, 10), (400, 10)])

@@ -266,6 +266,27 @@ def test_the_agent_costs_little(nvml: FakeNvml) -> None:
     assert len(quiet) >= 8, "a GPU that has not changed costs no bytes"
 
 
+def test_the_agent_writes_nothing_to_the_hosts_disk(nvml: FakeNvml, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    env = nvml.env | {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home)}
+    with subprocess.Popen(
+        agent_argv(0.05, ["/"]), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=home,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),  # not a byte into any file
+    ) as child:  # fmt: skip
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(program())
+        child.stdin.flush()
+        lines = [json.loads(child.stdout.readline()) for _ in range(4)]
+        child.stdin.close()
+        child.wait(10)
+    assert lines[0]["cutover"] == 1
+    assert "g0" in lines[1]["p"]
+    assert child.returncode == 0
+    assert list(home.rglob("*")) == []
+
+
 def test_a_line_that_was_cut_is_not_taken_for_figures() -> None:
     reading = AgentReading()
     assert reading.take("Welcome to Ubuntu", 0) == "noise"

@@ -17,6 +17,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends.probes import other_sources
 from backends.probes.amd import BadAnswer as NoAmdAnswer
 from backends.probes.amd import gpus_of, rows_of
 from backends.probes.dcgm import parse_dcgm
@@ -438,3 +439,23 @@ async def test_this_machines_links_are_told_by_their_rate_and_a_lost_gpu_comes_b
     finally:
         process.terminate()
         await process.communicate()
+
+
+async def test_a_host_that_fails_is_tried_ever_less_often_and_not_with_the_others_at_one_instant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("backends.probes.other_sources.asyncio.sleep", sleep)
+    waits = [wait := other_sources.RETRY_FIRST]
+    for _ in range(8):
+        waits.append(wait := await other_sources.pause(wait, held=0.0))
+    assert waits[:4] == [0.5, 1.0, 2.0, 4.0]
+    assert waits[-1] == other_sources.RETRY_MOST
+    assert all(wait / 2 <= slept_for <= wait for wait, slept_for in zip(waits[1:], slept, strict=True))
+    assert await other_sources.pause(waits[-1], held=60.0) == other_sources.RETRY_FIRST, "what held is tried again at once"
+    await asyncio.gather(*(other_sources.pause(7.5, held=0.0) for _ in range(50)))
+    assert len(set(slept[-50:])) > 40
