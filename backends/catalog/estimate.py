@@ -147,6 +147,9 @@ def _dataset(
     saved = None
     if spec.hub is not None and spec.compress != "never":
         saved = measured.saved if measured is not None and measured.saved is not None else Range(_OTHER[0], _TEXT[1])
+    legs = (
+        2 if spec.hub is not None else 1
+    )  # at best both are under way at once, at worst one follows the other over the same line
     if measured is not None:
         expected, single = measured.seconds, Range(measured.single, measured.single) if measured.single is not None else None
     else:
@@ -157,6 +160,8 @@ def _dataset(
         expected = Range(max(low, line), high)
         trips = Range(size.objects * 2 * _ROUND_TRIP[0], size.objects * 2 * _ROUND_TRIP[1])
         single = Range(line / _EFFICIENCY[1], line / _EFFICIENCY[0]) + trips
+    expected = Range(expected.low, expected.high * legs)
+    single = Range(single.low, single.high * legs) if single is not None else None
     return DatasetEstimate(
         spec.name,
         size.bytes,
@@ -283,6 +288,8 @@ def _drivers(plan: Plan, egress: Egress, measured: bool, assumed: bool) -> list[
         drivers.append(Driver("round trip", "20 to 100 ms", "assumed between two providers; --measure finds it"))
         at_once = str(plan.transfer.parallel) if plan.transfer.parallel else "16 to 256, by latency"
         drivers.append(Driver("objects at once", at_once, "transfer.parallel"))
+    if any(d.hub is not None for d in plan.datasets):
+        drivers.append(Driver("legs over the hub", "at once, or one after the other", "each byte goes to the hub and from it"))
     if any(d.hub is not None and d.compress != "never" for d in plan.datasets):
         drivers.append(
             Driver("compression on the hub's leg", "text 30 to 50 %, images up to 20 %", "the guide; --measure samples it")

@@ -242,6 +242,21 @@ def test_the_hub_and_what_is_listed_again_and_again_have_their_price() -> None:
     assert found.requests_usd.low < 100 < found.requests_usd.high
 
 
+def test_over_a_hub_each_byte_has_two_legs_that_overlap_at_best() -> None:
+    straight, by_hub = of(plan()), of(plan(datasets=[{"name": "d", "from": "old", "to": "new", "hub": "hub"}]))
+    for way in ("seconds_expected", "seconds_single"):
+        one, two = getattr(straight.total, way), getattr(by_hub.total, way)
+        assert (two.low, two.high) == (one.low, pytest.approx(2 * one.high)), way
+    assert by_hub.total.seconds == straight.total.seconds, "the arithmetic at the line rate stays what it is"
+    assert any("legs" in d.what for d in by_hub.drivers)
+    assert not any("legs" in d.what for d in straight.drivers)
+    measured = of(
+        plan(datasets=[{"name": "d", "from": "old", "to": "new", "hub": "hub"}]),
+        measured={"d": Measured(Range(100, 200), 900.0, 10, 1, 1.0)},
+    )
+    assert measured.total.seconds_expected == Range(100, 400)
+
+
 def test_what_a_dataset_gains_until_the_cutover_is_in_its_egress_and_told() -> None:
     def of(**more: Any) -> Estimate:
         spec = plan(datasets=[{"name": "d", "from": "old", "to": "new", **more}])
