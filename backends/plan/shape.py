@@ -50,6 +50,20 @@ _EXPECTED = {
     "model_type": "a mapping of fields",
     "model_attributes_type": "a mapping of fields",
 }
+# How a value of a kind is written.
+_WRITTEN = {
+    "int_type": "in digits, such as 8",
+    "int_from_float": "without a fraction, such as 8",
+    "int_parsing": "in digits, such as 8",
+    "float_type": "in digits, such as 1.5",
+    "float_parsing": "in digits, such as 1.5",
+    "bool_type": "true or false, as it is meant",
+    "tuple_type": "in brackets: [ONE, OTHER]",
+    "list_type": "in brackets: [ONE, OTHER]",
+    "dict_type": "in braces: {NAME: …}, or below it, further in",
+    "model_type": "in braces: {FIELD: …}, or below it, further in",
+    "model_attributes_type": "in braces: {FIELD: …}, or below it, further in",
+}
 _CURES = {"version": "add version: 1", "name": "add name: NAME", "class": "add class: batch, or another of them"}
 _PATTERNS = {
     "^[a-z0-9-]{1,40}$": "1 to 40 of a-z, 0-9 and -",
@@ -173,7 +187,7 @@ def _misfit(detail: ErrorDetails, path: Path, *, is_key: bool) -> tuple[str, str
     expected = _expectation(detail["type"], context)
     if is_key:
         expected = f"a name of {expected}"
-    hint = f"write {expected}" if expected else "see docs/plan.md"
+    hint = _WRITTEN.get(detail["type"]) or (f"write {expected}" if expected else "see docs/plan.md")
     if detail["type"] == "string_type" and isinstance(detail["input"], int | float):
         hint = "write it in quotes: plain, YAML takes it for a number or a truth"
     elif detail["type"] in ("int_type", "float_type", "bool_type") and isinstance(detail["input"], str):
