@@ -337,10 +337,10 @@ class Source(Part):
     prometheus: str | None = None
     query: str | None = None
     total: str | None = (
-        None  # error rates: all requests. Of Prometheus a counter, beside `query` of failed ones; of a file a field of the line
+        None  # error rates: all requests. Of Prometheus a counter, beside `query` of failed ones; a field of a file's line, a metric of MLflow
     )
     unit: Literal["s", "ms", "us", "B", "MB", "MiB", "GB", "GiB", "share"] | None = (
-        None  # of a latency of Prometheus (taken as ms), of memory; `share`: of a file's errors, a share of requests that failed
+        None  # of a latency of Prometheus (taken as ms), of memory; `share`: of errors of a file or of MLflow, a share of requests that failed
     )
     mlflow: str | None = None  # the tracking server's address
     run: str | None = None  # of MLflow: the run's id

@@ -1,7 +1,8 @@
 """Sources that are asked for by an address: `prometheus+http://host:9090?query=…`, `mlflow+http://host:5000?run=ID`.
 
 What stands behind the `?` is `name=value` joined by `&`, percent-encoded where it must be (`%26` for an `&`); a `+` stays a `+`, since
-queries hold it. A token is a reference: `token=${env:NAME}`.
+queries hold it. A token is a reference: `token=${env:NAME}`. Errors: `total` is what a plan's source has under this name (a counter, a metric), and
+with `unit=share` the metric is a share of it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from backends.plan.nearest import name_hint
 from backends.plan.references import is_literal
 from backends.secrets.resolve import resolve
 
-KINDS = {"prometheus": ("query", "start", "end", "last", "step", "token"), "mlflow": ("run", "token")}
+KINDS = {"prometheus": ("query", "total", "start", "end", "last", "step", "token"), "mlflow": ("run", "total", "unit", "token")}
 NEEDED = {"prometheus": "query", "mlflow": "run"}
 
 
@@ -69,6 +70,8 @@ def address_of(source: str) -> Address | None:
         if name not in KINDS[kind]:
             raise UsageError(f"found `{plain(name, 60)}`, which {kind} sources do not have", where=shown, hint=_hint(kind, name))
         params[name] = unquote(value)
+    if "unit" in params and (params["unit"] != "share" or not params.get("total")):
+        raise UsageError(f"found unit={plain(params['unit'], 40)}", where=shown, hint="unit=share, beside total=METRIC")
     if not params.get(NEEDED[kind]):
         raise UsageError(f"found no `{NEEDED[kind]}`", where=shown, hint=f"such as {shown}?{NEEDED[kind]}=…")
     return Address(kind, url, shown + _shown(params), params)
@@ -79,5 +82,5 @@ def _hint(kind: str, name: str) -> str:
 
 
 def _shown(params: Mapping[str, str]) -> str:
-    told = [f"{n}={plain(v, 120)}" for n, v in params.items() if n in ("query", "run")]
+    told = [f"{n}={plain(v, 120)}" for n, v in params.items() if n in ("query", "run", "total")]
     return f"?{'&'.join(told)}" if told else ""

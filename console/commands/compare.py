@@ -139,12 +139,13 @@ def command(
     at, allowed = _places(at_text), share_of_option("--tolerance", tolerance or "0.5%")
     expression = compile_pattern(pattern) if pattern is not None else None
     far = partial(_far, (*legacy, *target), plan, ssh_config, known_hosts)
+    is_share = tells_shares((*legacy, *target), kind)
     if runs_needed:
         return _say_runs(legacy, target, metric, by, expression, at, allowed, far, as_json=as_json)
     if not target:
         raise UsageError("nothing to compare with: no --target", hint="give --target SOURCE, or --runs-needed for legacy alone")
     if kind is not None:
-        asked = asked_of(given, higher == "higher" if higher is not None else None, is_share=tells_shares((*legacy, *target)))
+        asked = asked_of(given, higher == "higher" if higher is not None else None, is_share=is_share)
         with far() as files:
             sides, axis = load_sides(legacy, target, metric, by, expression, files, kind)
         return _tell_levels(compare_levels(asked, *sides), asked, metric, axis, sides, (svg, html), as_json=as_json)

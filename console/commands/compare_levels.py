@@ -67,11 +67,18 @@ def asked_of(given: Given, higher: bool | None, *, is_share: bool) -> Asked:
     )
 
 
-def tells_shares(sources: Sequence[str]) -> bool:
-    """Errors: is every figure of a server, which is a share and no request?"""
+def tells_shares(sources: Sequence[str], kind: Kind | None) -> bool:
+    """Errors: is every figure of a server, which without `total` is a share and no request? Raises `UsageError` where only some have it, or where
+    no errors are compared."""
     from backends.validation.addresses import address_of
 
-    return all(address_of(source) is not None for source in sources)
+    addresses = [address_of(source) for source in sources]
+    counted = [a is not None and "total" in a.params for a in addresses]
+    if any(counted) and kind != "error_rate":
+        raise UsageError("`total` counts requests that failed", hint="--as error_rate, or leave total=… out")
+    if any(counted) and any(a is not None and not has for a, has in zip(addresses, counted, strict=True)):
+        raise UsageError("one server's source has `total` and another has not", hint="give total=… on both sides")
+    return not any(counted) and all(a is not None for a in addresses)
 
 
 def share_of_option(option: str, text: str) -> float:

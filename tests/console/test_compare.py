@@ -157,6 +157,29 @@ def test_runs_that_servers_keep_are_compared_with_files_and_a_silent_server_is_e
     assert gone.exit_code == 4
 
 
+def test_errors_that_servers_keep_are_judged_by_counts_where_total_tells_them_and_as_shares_elsewhere() -> None:
+    async def ask(*args: str) -> list[Result]:
+        errors = [(s, s * 1000, 4.0) for s in range(20)]
+        runs = {"abc": {"errors": errors, "requests": [(s, at, 1000.0) for s, at, _ in errors]}}
+        async with mlflow(Mlflow(runs)) as server:
+            source = f"mlflow+{server.url}?run=abc"
+            sides = [("&total=requests", "&total=requests"), ("&total=requests", ""), ("", "")]
+            return [
+                await asyncio.to_thread(
+                    run, "--legacy", source + a, "--target", source + b, "--metric", "errors", *args, "--json"
+                )
+                for a, b in sides
+            ]
+
+    counted, mixed, shares = asyncio.run(ask("--as", "error_rate", "--tolerance", "0.1%"))
+    assert "80 of 20000 requests failed" in json.loads(counted.stdout)["reason"]
+    assert "one server's source has `total`" in json.loads(mixed.stdout)["error"]["message"]
+    assert "median share of errors" in json.loads(shares.stdout)["reason"]
+    by_place = asyncio.run(ask())[0]
+    assert by_place.exit_code == 2
+    assert json.loads(by_place.stdout)["error"]["hint"].startswith("--as error_rate")
+
+
 def test_eval_accuracy_must_be_told_which_way_is_better(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"epoch": 1, "eval_accuracy": 0.9}\n')

@@ -18,7 +18,7 @@ _ONLY = {
     "value": ("file", "mlflow"),
     "pattern": ("file",),
     "query": ("prometheus",),
-    "total": ("prometheus", "file"),
+    "total": ("prometheus", "file", "mlflow"),
     "run": ("mlflow",),
     "token": ("prometheus", "mlflow"),
 }
@@ -108,14 +108,14 @@ def _check_unit(path: Path, measure: Measure, source: Source, findings: Findings
         fitting = _BYTES
     elif measure.kind == "latency" and source.prometheus is not None:
         fitting = _TIMES
-    elif measure.kind == "error_rate" and source.file is not None:
+    elif measure.kind == "error_rate" and source.prometheus is None:
         fitting = ("share",)
     if source.unit is None or source.unit in fitting:
         return
     expected = (
         f"one of {', '.join(fitting)}"
         if fitting
-        else "none: it is for latencies of Prometheus, for memory, and for errors of a file"
+        else "none: it is for latencies of Prometheus, for memory, and for errors of a file or of MLflow"
     )
     findings.error(
         (*path, "unit"),
@@ -142,6 +142,9 @@ def check_kind(path: Path, measure: Measure, findings: Findings) -> None:
         if source.total is not None and measure.kind != "error_rate":
             message = f"found `total` for a measure of kind {measure.kind}, expected it only for error_rate"
             findings.error((*path, side, "total"), "not_used", message, "leave it out, or kind: error_rate")
+        elif source.total is not None and source.by != "time":
+            message = f"found by: {source.by} beside `total`, whose requests stand at their times"
+            findings.error((*path, side, "by"), "not_used", message, "leave it out")
         if measure.kind == "error_rate" and source.value and source.unit is None and source.total is None and source.file:
             _note_share((*path, side), source, findings)
         if source.prometheus is None:

@@ -112,6 +112,7 @@ CASES = [
     ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {file: a, value: x, by: epoch, unit: s}", "error", "not_used", "measures[0].target.unit"),
     ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {file: a, value: x, by: epoch, total: n}", "error", "not_used", "measures[0].target.total"),
     ("target: {file: \"ssh://lam-b1/var/log/pretrain/metrics.jsonl\", value: loss, by: epoch}", "target: {file: a, value: x, by: epoch, unit: share}", "error", "not_used", "measures[0].target.unit"),
+    ("chat/requests.jsonl\", value: error}\n    target: {file: \"ssh://lam-b1/var/log/chat/requests.jsonl\", value: error}", "chat/requests.jsonl\", value: errors, total: n, by: step}\n    target: {file: \"ssh://lam-b1/var/log/chat/requests.jsonl\", value: errors, total: n, by: step}", "error", "not_used", "measures[2].target.by"),
     ("chat/requests.jsonl\", value: error}\n    target", "chat/requests.jsonl\", value: error_rate}\n    target", "note", "share", "measures[2].legacy.value"),
     (LOSS_FILES, MLFLOW + "    target: {mlflow: \"http://m:5000\", value: x, by: step}", "error", "missing_field", "measures[0].target"),
     (LOSS_FILES, MLFLOW + "    target: {mlflow: \"http://m:5000\", run: a, by: step}", "error", "missing_field", "measures[0].target"),

@@ -276,3 +276,69 @@ async def test_a_loss_of_two_runs_is_judged_as_one_of_two_files_is() -> None:
         found = judge_gate(gate, measure, legacy, target, now=NOW)
     assert found.verdict is Verdict.BREACH
     assert [p.delta for p in found.points] == [pytest.approx(0.02), pytest.approx(0.02)]
+
+
+def errors_of(count: int, failed: float, *, apart: int = 0, share: bool = False) -> dict[str, list[tuple[int, int, float | str]]]:
+    """So many steps of 1,000 requests each, `failed` of them; the two figures logged `apart` milliseconds from each other."""
+    start = 1_700_000_000_000
+    return {
+        "errors": [(s, start + s * 1000, failed / 1000 if share else failed) for s in range(count)],
+        "requests": [(s, start + s * 1000 + apart, 1000.0) for s in range(count)],
+    }
+
+
+@pytest.mark.parametrize(("apart", "share"), [(0, False), (7, False), (0, True)])
+async def test_errors_with_their_number_of_requests_are_judged_by_exact_counts(apart: int, share: bool) -> None:
+    runs = {"abc": errors_of(8, 1, apart=apart, share=share), "new": errors_of(8, 4, apart=apart, share=share)}
+    clock, more = Clock(NOW), {"value": "errors", "total": "requests", "by": "time"} | ({"unit": "share"} if share else {})
+    async with (
+        mlflow(Mlflow(runs, page=3)) as server,
+        following(server.url, clock, **more) as legacy,
+        following(server.url, clock, run="new", **more) as target,
+    ):
+        await legacy.poll()
+        await target.poll()
+    assert (legacy.error, target.error) == (None, None)
+    measure = Measure(name="e", workload="w", kind="error_rate", legacy=legacy.source, target=target.source)
+    gate = Gate.model_validate({"measure": "e", "within": "0.1%"})
+    found = judge_gate(gate, measure, legacy, target, now=1_700_000_009.0)
+    assert found.reason == "32 of 8000 requests failed, 0.1 % allowed"
+    assert found.verdict is Verdict.BREACH
+
+
+async def test_requests_that_come_in_later_are_counted_once() -> None:
+    run, clock = errors_of(3, 2), Clock(NOW)
+    async with (
+        mlflow(Mlflow({"abc": run}, page=2)) as server,
+        following(server.url, clock, value="errors", total="requests", by="time") as feed,
+    ):
+        await feed.poll()
+        assert len(feed.series) == 3000
+        run["errors"].append((3, 1_700_000_101_000, 5.0))
+        clock.now += 6
+        await feed.poll()
+        assert len(feed.series) == 3000
+        run["requests"].append((3, 1_700_000_101_009, 1000.0))
+        clock.now += 6
+        await feed.poll()
+    assert len(feed.series) == 4000
+    assert sum(feed.series.window(0, float("inf"))) == 11
+
+
+async def test_of_a_step_that_was_logged_twice_only_figures_of_one_instant_belong_together() -> None:
+    run = errors_of(2, 1)
+    run["errors"] += [(0, 1_700_000_050_000, 3.0)]
+    run["requests"] += [(0, 1_700_000_050_000, 1000.0), (0, 1_700_000_060_000, 500.0)]
+    async with mlflow(Mlflow({"abc": run})) as server:
+        found = await fetch(server.url, "errors", more="&total=requests")
+    curve = found.load("time", every=True)
+    assert (len(curve), sum(curve.ys)) == (3000, 5.0)
+
+
+async def test_a_total_that_is_not_there_lists_the_metrics_that_are() -> None:
+    async with mlflow(Mlflow({"abc": errors_of(2, 1)})) as server:
+        with pytest.raises(MetricAbsent, match="`request` is not there; there are requests, errors"):
+            await fetch(server.url, "errors", more="&total=request")
+        async with following(server.url, Clock(NOW), value="errors", total="request") as feed:
+            await feed.poll()
+    assert "`request` is not there" in str(feed.error)

@@ -80,6 +80,17 @@ async def test_more_points_than_prometheus_gives_at_once_are_asked_for_in_parts(
     assert len(run.load("time")) == 17_001
 
 
+async def test_two_counters_are_so_many_requests_of_which_so_many_failed(served: str) -> None:
+    half = BEGAN + 15 * MINUTES * 2
+    run = await fetch(served, "http_failures_total", f"&total=http_requests_total&start={half}&end={half + 150}")
+    curve = run.load("time", every=True)
+    assert (len(curve), sum(curve.ys)) == (1500, 30.0)
+    with pytest.raises(MetricAbsent, match="`http_request_total` is not there"):
+        await fetch(served, "http_failures_total", f"&total=http_request_total&start={half}&end={half + 150}")
+    with pytest.raises(SourceUnreadable, match="no request is told"):
+        await fetch(served, "http_failures_total", f"&total=http_requests_total&start={half}&end={half}")
+
+
 async def test_nan_and_infinity_stay_what_they_are(served: str) -> None:
     ys = (await fetch(served, "odd", f"&start={BEGAN}&end={BEGAN + 15}")).load("time").ys
     assert math.isnan(ys[0])
