@@ -14,6 +14,7 @@ from widgets.figures import percent
 from widgets.plot import AXIS, DOTS, Curve, finite
 from widgets.row import Row
 
+AT_EDGE = 0.96  # of the picture's height: what comes so near to its edge is drawn as what is beyond, so that a line along it is one line
 JOINED = 8  # halves of a cell: what is further apart is not joined, since nobody knows what lies between
 
 
@@ -142,7 +143,7 @@ def _band_cell(
     if not here:
         ascii_only = palette.glyphs.ascii
         return ("-" if ascii_only else "╌", palette.muted) if is_edge else (" ", palette.text)
-    if any(abs(d) > reach for _, d, _ in here):
+    if any(abs(d) > reach * AT_EDGE for _, d, _ in here):
         return palette.glyphs.breach, palette.breach
     is_beyond = any(abs(d) > tolerance * (1 + 1e-9) for _, d, _ in here)
     style = palette.breach if is_beyond else palette.good

@@ -52,9 +52,9 @@ def units_apart(judged: Sequence[Judged]) -> str:
     if len(ratios) < _LEAST_PLACES or len(ratios) < len(pairs):
         return ""
     for factor in _FACTORS:
-        for wanted, words in ((factor, number(factor)), (1 / factor, f"1/{number(factor)}")):
+        for wanted, words in ((factor, f"{number(factor)} times"), (1 / factor, f"1/{number(factor)} of")):
             if all(abs(r / wanted - 1) <= _ALIKE for r in ratios):
-                return f"target is {words} of legacy at all {len(ratios)} places: are the units the same?"
+                return f"target is {words} legacy at all {len(ratios)} places: are the units the same?"
     return ""
 
 

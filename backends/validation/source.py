@@ -69,7 +69,9 @@ class RunFile:
             raise AxisAbsent(error.message, where=self.where, hint=error.hint)
         broken = sum(i.broken for i in self._intakes)
         if broken:
-            curve.notes.append(f"{broken} lines or records could not be read and are left out")
+            curve.notes.append(
+                f"{broken} line{'s' if broken > 1 else ''} or record{'s' if broken > 1 else ''} could not be read and left out: no figure, cut short, or over 1 MiB"
+            )
         if not all(i.is_whole for i in self._intakes):
             curve.notes.append("the packed data break off: read as far as they go")
         for intake in self._intakes:
@@ -78,7 +80,9 @@ class RunFile:
         if curve.out_of_memory:
             curve.notes.append(f"it ran out of memory: {curve.out_of_memory}")
         if curve.duplicates:
-            curve.notes.append(f"{curve.duplicates} places written more than once, the last counts")
+            curve.notes.append(
+                f"{curve.duplicates} place{'s' if curve.duplicates > 1 else ''} written more than once, the last counts"
+            )
         elif curve.was_unsorted:
             curve.notes.append("its places are not in order: sorted")
         return curve

@@ -127,10 +127,11 @@ def command(
 ) -> int:
     """Compare one metric, legacy against target. Exit 0: PASS; 1: BREACH or INCONCLUSIVE; 4: unreadable."""
     from backends.validation.compare import Rule, compare_points
+    from backends.validation.direction import direction_from_name
     from backends.validation.levels import compare_levels
     from backends.validation.regexlog import compile_pattern
     from backends.validation.series import thinned
-    from backends.validation.source import load_runs
+    from backends.validation.source import load_runs, open_runs
     from backends.verdict import Verdict
     from console.commands.compare_picture import html_of, svg_of
 
@@ -149,6 +150,11 @@ def command(
         with far() as files:
             sides, axis = load_sides(legacy, target, metric, by, expression, files, kind)
         return _tell_levels(compare_levels(asked, *sides), asked, metric, axis, sides, (svg, html), as_json=as_json)
+    if higher is None and direction_from_name(metric) is None:
+        with far() as files:
+            open_runs(
+                (*legacy, *target), metric, expression, files
+            )  # that the name is nowhere goes before the question which way is better
     known_noise = share_of_option("--noise", noise) if noise is not None else None
     rule = Rule(allowed, _direction(metric, higher), one_sided, known_noise)
     with far() as files:

@@ -11,6 +11,7 @@ from typing import Any
 WIDTH, HEIGHT, STRIP = 760, 320, 110
 LEFT, RIGHT, TOP, GAP = 74, 16, 34, 34
 ROW, ROWS = 17, 12  # of the table below the picture
+WRAPPED = 96  # signs of a line of text: a wide face is still within the picture
 LEGACY, TARGET, BAND, LINE = "#1f6fb4", "#c2541b", "#7f8c8d", "#5a6570"
 _COLOURS = {"PASS": "#2e7d32", "BREACH": "#b3261e", "INCONCLUSIVE": "#8a6d00", "ERROR": "#b3261e"}
 
@@ -21,7 +22,7 @@ def svg_of(said: Mapping[str, Any], legacy: Points, target: Points) -> str:
     """Both curves, and below them the differences in the band of the tolerance. `said` is the command's JSON."""
     strip = GAP + STRIP if said["points"] else 0
     table = _table(said, TOP + HEIGHT + strip + 44)
-    sentence = wrap(str(said["reason"]), 112)[:4]
+    sentence = wrap(str(said["reason"]), WRAPPED)[:5]
     height = TOP + HEIGHT + strip + 40 + ROW * (len(table) + len(sentence))
     title = _title(said)
     parts = [
@@ -108,7 +109,7 @@ def _curves(legacy: Points, target: Points, across: tuple[float, float], span: t
     for value in (span[0], (span[0] + span[1]) / 2, span[1]):
         y = _y(value, span, TOP, HEIGHT)
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="{LINE}">{_figure(value)}</text>')
-    for name, points, colour, dash in (("legacy", legacy, LEGACY, ""), ("target", target, TARGET, ' stroke-dasharray="6 3"')):
+    for name, points, colour, dash in (("legacy", legacy, LEGACY, ' stroke-dasharray="6 3"'), ("target", target, TARGET, "")):
         for piece in _pieces(points):
             places = " ".join(f"{_x(x, across):.1f},{_y(y, span, TOP, HEIGHT):.1f}" for x, y in piece)
             parts.append(f'<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="1.6"{dash}/>')

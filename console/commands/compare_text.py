@@ -88,7 +88,8 @@ def print_comparison(
 
     say(f"{plain(metric, 60)} by {axis}, legacy against target")
     say("")
-    say(f"{axis:>12}  {'legacy':>12}  {'target':>12}  {'delta':>9}  verdict")
+    if found.judged:
+        say(f"{axis:>12}  {'legacy':>12}  {'target':>12}  {'delta':>9}  verdict")
     for j in _chosen(found.judged):
         delta = percent(j.delta, signed=True) if j.delta is not None else "-"
         verdict = j.verdict.value if j.verdict is not None else "waiting"

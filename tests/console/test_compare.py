@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import random
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -115,7 +116,7 @@ def test_the_last_of_duplicates_counts_and_is_said(legacy: str, tmp_path: Path) 
     twice.write_text('{"epoch": 10, "loss": 9}\n{"epoch": 10, "loss": 2.104}\n')
     result = compare(legacy, str(twice))
     assert result.exit_code == 0
-    assert "target: 1 places written more than once, the last counts" in result.output
+    assert "target: 1 place written more than once, the last counts" in result.output
 
 
 def test_unreadable_sources_are_exit_four(legacy: str, tmp_path: Path) -> None:
@@ -178,6 +179,21 @@ def test_errors_that_servers_keep_are_judged_by_counts_where_total_tells_them_an
     by_place = asyncio.run(ask())[0]
     assert by_place.exit_code == 2
     assert json.loads(by_place.stdout)["error"]["hint"].startswith("--as error_rate")
+
+
+def test_a_mistyped_name_is_told_before_the_question_which_way_is_better(legacy: str) -> None:
+    result = run("--legacy", legacy, "--target", legacy, "--metric", "lss", "--json")
+    assert result.exit_code == 4
+    assert json.loads(result.stdout)["error"]["hint"] == "did you mean loss?"
+
+
+def test_a_sentence_of_the_picture_stays_within_it(legacy: str, tmp_path: Path) -> None:
+    worse, picture = tmp_path / "worse.jsonl", tmp_path / "a.svg"
+    worse.write_text('{"epoch": 10, "loss": 9.0}\n')
+    run("--legacy", legacy, "--target", str(worse), "--metric", "loss", "--by", "epoch", "--svg", str(picture))
+    texts = [t for t in re.findall(r'<text x="74"[^>]*>([^<]*)</text>', picture.read_text()) if "runs" in t or "worse" in t]
+    assert texts
+    assert max(map(len, texts)) <= 96
 
 
 def test_eval_accuracy_must_be_told_which_way_is_better(tmp_path: Path) -> None:

@@ -100,6 +100,9 @@ def checked_kind(name: object, where: str) -> Kind:
 def bytes_of(kind: Kind, shape: tuple[int, ...], where: str) -> int:
     """Bytes of a tensor. Raises `CheckpointRefused` where no file could hold them."""
     bits = kind.bits * math.prod(shape)
-    if bits > 8 * _LARGEST or bits % 8:
-        raise CheckpointRefused(f"shape {plain(str(list(shape)), 100)} of {kind.name} is no whole number of bytes", where=where)
+    told = f"shape {plain(str(list(shape)), 100)} of {kind.name}"
+    if bits > 8 * _LARGEST:
+        raise CheckpointRefused(f"{told} is more than any file holds", where=where)
+    if bits % 8:
+        raise CheckpointRefused(f"{told} is no whole number of bytes", where=where)
     return bits // 8

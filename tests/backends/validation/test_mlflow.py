@@ -51,7 +51,7 @@ async def test_odd_figures_stay_what_they_are_and_of_a_step_written_twice_the_la
         curve = await load(server.url)
     assert math.isnan(curve.ys[0])
     assert list(curve.ys[1:]) == [math.inf, 2.0]
-    assert curve.notes == ["1 places written more than once, the last counts"]
+    assert curve.notes == ["1 place written more than once, the last counts"]
 
 
 async def test_a_metric_that_is_not_there_lists_those_that_are() -> None:

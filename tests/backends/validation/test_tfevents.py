@@ -79,7 +79,7 @@ def test_a_folder_of_event_files_is_one_run_and_a_restart_rewrites_steps(tmp_pat
     (tmp_path / "events.out.tfevents.200.host").write_bytes(VERSION + scalar("loss", 20, 2) + scalar("loss", 30, 3))
     curve = load(tmp_path, "loss")
     assert curve.points() == [(10, 1), (20, 2), (30, 3)]
-    assert any("1 places written more than once" in n for n in curve.notes)
+    assert any("1 place written more than once" in n for n in curve.notes)
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceUnreadable, match="without TensorBoard"):
         load(tmp_path / "empty", "loss")
@@ -90,7 +90,7 @@ def test_a_file_that_was_cut_off_is_read_as_far_as_it_is_whole(tmp_path: Path) -
     path.write_bytes((VERSION + scalar("loss", 1, 1) + scalar("loss", 2, 2))[:-5])
     curve = load(path, "loss")
     assert curve.points() == [(1, 1)]
-    assert curve.notes == ["1 lines or records could not be read and are left out"]
+    assert curve.notes == ["1 line or record could not be read and left out: no figure, cut short, or over 1 MiB"]
 
 
 def test_a_damaged_record_is_passed_over_and_a_damaged_length_ends_it(tmp_path: Path) -> None:

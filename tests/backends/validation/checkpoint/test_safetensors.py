@@ -55,7 +55,7 @@ HOSTILE = {
     "backwards": (made({"a": entry(offsets=(16, 0))}), "no begin and end"),
     "negative": (made({"a": entry(offsets=(-16, 0))}), "no begin and end"),
     "a shape that does not fit": (made({"a": entry(shape=(3, 2))}), "its offsets 16"),
-    "a shape beyond all files": (made({"a": entry(shape=(2**62, 2**62))}), "no whole number of bytes"),
+    "a shape beyond all files": (made({"a": entry(shape=(2**62, 2**62))}), "more than any file holds"),
     "a shape of truths": (made({"a": entry(shape=(True, 4))}), "no list of whole numbers"),
     "an unknown dtype": (made({"a": entry(dtype="F128")}), "dtype F128 is not known"),
     "a path": (made({"../../etc/passwd": entry()}), "is a path"),
