@@ -14,7 +14,7 @@ newest 5, 10, 20 … 20,480 common places breaches where its mean is above the l
   fewer than ten windows came before, r is taken as two of its standard errors (1 / sqrt(m)) larger, and of stretches of fewer than 16 places as 0.95.
   Where ten came, they prove it, and the stretches must show it at 0.1 %: a jump that fades is none that stays.
 
-**Spikes.** Losses of single steps jump up and come back within some dozens. So a window of steps holds 80 places, or an hour; one of epochs, which are
+**Spikes.** Losses of single steps jump up and come back within some dozens. So a window of steps holds 160 places, or 4 hours; one of epochs, which are
 means, 5.
 
 **Looks.** As with error rates a week has 1 % for false rollbacks (`backends/validation/error_rule.py`): half of it is shared evenly by the sizes of windows,
@@ -42,9 +42,16 @@ EARLIER, MOST_EARLIER = 10, 100  # windows before
 LONG_STRETCH = 16  # places: neighbouring stretches are then no longer as alike as places are
 ALIKE = 0.95  # the correlation of neighbours at most
 UNSURE = 2.0  # standard errors that it may be larger than told
-SETTLED_PLACES, SETTLED = 80, 3600.0  # places or seconds: a spike of single steps is over
+SETTLED_PLACES, SETTLED = (
+    160,
+    4 * 3600.0,
+)  # places or seconds: a spike of single steps is over
 SHORT_PART = 5  # a fifth of the window is the short one
-EXPLODED, LATELY, TWICE = 3.0, 100, 2  # times what legacy had, at so many of its last places; so many places in a row
+EXPLODED, LATELY, TWICE = (
+    3.0,
+    100,
+    2,
+)  # times what legacy had, at so many of its last places; so many places in a row
 LEAST_ALPHA, MOST_ALPHA = 1e-9, 1e-3  # of one look
 STEADY = 1e-3  # the level at which a window's own stretches must show it too, where earlier windows prove it
 TINY = 1e-24  # of a variance: figures that are all the same
@@ -86,17 +93,25 @@ class LossRule:
 
     def proven(self, sums: Sequence[float], end: int) -> Told | None:
         """The smallest window that breaches."""
+        return next((told for n in self.sizes(end) if (told := self.breach(sums, end, n)) is not None), None)
+
+    def breach(self, sums: Sequence[float], end: int, n: int) -> Told | None:
+        """What the newest `n` say where that is a breach. Of few places three of the newest five are worse: a single odd one is no window."""
         limit = of_plain(self.limit)
-        for n in self.sizes(end):
-            if min(_mean(sums, end, n), _mean(sums, end, n // SHORT_PART)) > limit:
-                told = self.told(sums, end, n)
-                if told.mean - told.margin > limit:
-                    return told
-        return None
+        if min(_mean(sums, end, n), _mean(sums, end, n // SHORT_PART)) <= limit:
+            return None
+        if n < STRETCHES and median([b - a for a, b in pairwise(sums[end - SIZES[0] : end + 1])]) <= limit:
+            return None
+        told = self.told(sums, end, n)
+        return told if told.mean - told.margin > limit else None
 
     def most_telling(self, sums: Sequence[float], end: int) -> Told | None:
         """The window whose mean is known best; None where there is no window."""
-        return min((self.told(sums, end, n) for n in self.sizes(end)), key=lambda told: told.margin, default=None)
+        return min(
+            (self.told(sums, end, n) for n in self.sizes(end)),
+            key=lambda told: told.margin,
+            default=None,
+        )
 
     def told(self, sums: Sequence[float], end: int, n: int) -> Told:
         """What the newest `n` say."""

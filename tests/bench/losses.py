@@ -94,8 +94,7 @@ def first_call(differences: Losses, rule: LossRule, first: int = 0) -> int | Non
             keep[whole] = mean(ends[whole], n) > NEARLY * np.maximum(away, limit + LEAST_T * earlier.std(0, ddof=1))
             ends = ends[keep]
         for end in ends.tolist():
-            told = rule.told(sums, end, n)
-            if told.mean - told.margin > limit:
+            if rule.breach(sums, end, n) is not None:
                 found = end
                 break
     return found

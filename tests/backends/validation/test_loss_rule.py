@@ -85,6 +85,12 @@ def test_few_epochs_that_differ_evenly_breach_and_few_that_wander_cannot_tell() 
     assert "not proven" in result.reason
 
 
+def test_a_single_odd_epoch_does_not_breach_and_three_do() -> None:
+    legacy, steady = noisy(2.0, 120, 1, 0.0005), noisy(2.0, 120, 2, 0.0005)
+    assert judged(legacy, [*steady[:-1], 2.3], "epoch").verdict is Verdict.PASS
+    assert judged(legacy, [*steady[:-3], 2.06, 2.07, 2.06], "epoch").verdict is Verdict.BREACH
+
+
 def test_a_known_noise_of_the_plan_is_added_to_the_limit() -> None:
     legacy, target = [1.0] * 20, [1.02] * 20
     assert judged(legacy, target, "epoch", measure={"noise": "0.5%"}).verdict is Verdict.BREACH
@@ -103,7 +109,7 @@ def test_an_explosion_breaches_at_its_second_place() -> None:
     assert exploded([0.7, 0.72], [0.1, 0.1], higher_is_better=True)
 
 
-def test_steps_that_are_far_apart_need_no_eighty() -> None:
+def test_steps_that_are_far_apart_need_no_hundred_and_sixty() -> None:
     sums = [0.0, *accumulate([0.03] * 10)]
     assert LossRule(0.01, 1.0).proven(sums, 10) is None
     assert LossRule(0.01, 1800.0).proven(sums, 10) is not None
