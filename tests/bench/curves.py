@@ -183,7 +183,7 @@ HEAD = """# How verdicts on curves do
 Drawn by `python -m tests.bench curves --write`; [judging.md](judging.md) has the rules. Both sides are drawn from one system of MLPerf's real runs
 (mean curve, and the real runs' residuals weighted at random: their spread at each place and their likeness along the curve stay), {drawn} pairs for each
 system and number of runs; the target's are left as they are, or made worse by 1 %. The gate allows 0.5 % at three places (a tenth of the way, half of
-it, the end), through the very code of `cutover compare`.
+it, the end), through the very code of `cutover compare`. How triggers do on the same runs: [losses.md](losses.md).
 
 - **Mann-Whitney (Kayenta)**: all points of both sides as two samples, tolerance 0.25 of the Hodges-Lehmann estimate, confidence 0.98: the defaults of its
   judge. **3 in a row**: the means differ by more than 0.5 % for the worse at three places in a row. Neither knows INCONCLUSIVE.

@@ -187,7 +187,7 @@ def _times(seconds: Sequence[float]) -> str:
 
 _HEAD = f"""# How triggers of error rates do
 
-Drawn by `python -m tests.bench triggers --write`; [judging.md](judging.md) has the rules. Streams are simulated, seeded, and go through the
+Drawn by `python -m tests.bench triggers --write`; [judging.md](judging.md) has the rules, [latencies.md](latencies.md) and [losses.md](losses.md) the other kinds. Streams are simulated, seeded, and go through the
 very code that the engine runs (`backends/validation/error_rule.py`), with a look every {STEP:g} s. Limit {100 * LIMIT:g} %, windows {SHORT:g} s and
 {LONG:g} s. A week: 4 hours each at 5, 25 and 50 %, then 100 %; both sides have the same error rate, and legacy gets what is left.
 
