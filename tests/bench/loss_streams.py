@@ -20,25 +20,25 @@ WARM_UP = 60  # recorded places that are left out: the curve falls steeply
 Losses = NDArray[np.float64]
 
 
-def simulate(chance: np.random.Generator, shape: str, places: int, scale: float = 1.0) -> Losses:
-    """One side's noise, `scale` times that of single steps; that of real losses as it is."""
+def simulate(chance: np.random.Generator, shape: str, places: int) -> Losses:
+    """One side's noise."""
     if shape == "MLPerf":
         return _blocks(chance, places)
     if shape.startswith("AR(1)"):
-        return scale * autocorrelated(chance, places, float(shape.rpartition(" ")[2]), SPREAD)
+        return autocorrelated(chance, places, float(shape.rpartition(" ")[2]), SPREAD)
     if shape == "paired":
-        return scale * autocorrelated(chance, places, 0.5, PAIRED)
+        return autocorrelated(chance, places, 0.5, PAIRED)
     fresh = chance.normal(0.0, 1.0, places)
     if shape == "spikes":
-        return scale * (QUIET * fresh + _jumps(chance, places, 1000, 0.2, 10))
+        return QUIET * fresh + _jumps(chance, places, 1000, 0.2, 10)
     if shape == "restarts":
-        return scale * (QUIET * fresh + _jumps(chance, places, 500, 0.05, 20))
+        return QUIET * fresh + _jumps(chance, places, 500, 0.05, 20)
     if shape == "bursty":
         busy = np.repeat(chance.random(places // 60 + 1) < 0.05, 60)[:places]
-        return scale * QUIET * fresh * np.where(busy, 5.0, 1.0)
+        return QUIET * fresh * np.where(busy, 5.0, 1.0)
     if shape == "diurnal":
-        return scale * SPREAD * fresh * (1.0 + 2 / 3 * np.sin(2 * math.pi * np.arange(places) / DAY))
-    return scale * SPREAD * fresh
+        return SPREAD * fresh * (1.0 + 2 / 3 * np.sin(2 * math.pi * np.arange(places) / DAY))
+    return SPREAD * fresh
 
 
 def autocorrelated(chance: np.random.Generator, places: int, alike: float, spread: float) -> Losses:

@@ -24,7 +24,7 @@ from tests.bench.triggers import interval
 PAGE = Path(__file__).parents[2] / "docs" / "losses.md"
 LIMIT = 0.01
 EVERY = {"step": 30.0, "epoch": 3600.0}  # seconds from place to place
-SCALE = {"step": 1.0, "epoch": 0.1}  # of a single step's noise: an epoch's figure is a mean
+STEPS = {"step": 1, "epoch": 120}  # of which a place is the mean
 WEEKS, BREACHES, PAIRS = 20, 9, 200
 HEALTHY_PLACES, WATCHED = {"step": 4096, "epoch": 84}, {"step": 8192, "epoch": 84}  # before a breach, and from then on
 NEARLY, LEAST_T = 0.999, 3.0  # what is asked of a window before the rule itself is: less than it asks
@@ -64,7 +64,8 @@ def run_breach(run: Run) -> float:
 def _differences(run: Run, places: int) -> Losses:
     """The differences of both sides' losses: each side's noise is its own."""
     chance = np.random.default_rng(crc32(f"{run}".encode()))
-    legacy, target = (simulate(chance, run.shape, places, SCALE[run.by]) for _ in range(2))
+    steps = STEPS[run.by]
+    legacy, target = (simulate(chance, run.shape, places * steps).reshape(places, steps).mean(axis=1) for _ in range(2))
     return 2.0 * np.tanh((target - legacy) / 2.0)
 
 
@@ -186,9 +187,8 @@ simulated, seeded, and go through the very code that the engine runs (`backends/
 - **white**: each place's loss varies by 3 %. **AR(1)**: the same, and remembers 0.5 or 0.9 of what it was. **paired**: the same data in the same order, 0.2 %. **spikes**: 2 %, and
   a jump of 20 % at the mean each 1,000 places, which halves in 10. **restarts**: 2 %, and a restart from a checkpoint each 500 places, on each side by itself, 5 % worse, halving in 20.
   **bursty**: 2 %, and 10 % in 60 places of twenty times as many. **diurnal**: 1 to 5 % in the course of a day. **MLPerf**: blocks of 20 of what real
-  training losses (Llama 3.1 8B, shared by NVIDIA) lie beside their own median curve. By epoch all but MLPerf vary by a tenth of that: each is a mean of many steps.
+  training losses (Llama 3.1 8B, shared by NVIDIA) lie beside their own median curve. An epoch is the mean of {STEPS["epoch"]} such steps.
 - **the plain difference**: the latest place and the median of the last five above the limit, as without a rule for noise.
-- What is not seen: 2 % where steps vary by 3 % a side and remember 0.9, and where epochs vary by as much as 0.3 % a side: the curves alone do not prove it in that time. `noise` does not help there; means of more steps do.
 - Shares have exact 95 % intervals. Places are medians of {BREACHES}; *at first*: the target is worse from the first common place on; *later*: after {HEALTHY_PLACES["step"]:,} steps or {HEALTHY_PLACES["epoch"]} epochs in health.
 """
 
