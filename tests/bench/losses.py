@@ -66,7 +66,7 @@ def _differences(run: Run, places: int) -> Losses:
     chance = np.random.default_rng(crc32(f"{run}".encode()))
     steps = STEPS[run.by]
     legacy, target = (simulate(chance, run.shape, places * steps).reshape(places, steps).mean(axis=1) for _ in range(2))
-    return 2.0 * np.tanh((target - legacy) / 2.0)
+    return np.asarray(2.0 * np.tanh((target - legacy) / 2.0))
 
 
 def first_call(differences: Losses, rule: LossRule, first: int = 0) -> int | None:
