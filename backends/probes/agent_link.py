@@ -62,7 +62,7 @@ async def follow_agent(
     """Run the agent until it ends; `seen(reading, what)` after each line. Raises `NoAgent` where it never began, `LinkLost` where it
     fell silent or its lines cannot be trusted, and what the connection raises."""
     reading = AgentReading()
-    async with pool.stream(host, agent_argv(period, paths), limit=LINE_LIMIT) as lines:
+    async with pool.stream(host, agent_argv(period, paths), limit=LINE_LIMIT, unhurried=True) as lines:
         lines.write(program())
         asking = asyncio.create_task(_ask_clock(lines, clock), name=f"clock of {host}")
         try:

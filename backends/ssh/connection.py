@@ -26,6 +26,8 @@ from asyncssh.stream import SSHClientStreamSession
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from backends.ssh.gathering import Gathering
+
 Piece = bytes | memoryview
 
 _TAG = 16
@@ -57,6 +59,30 @@ class Connection(asyncssh.SSHClientConnection):
 
     _sealer: _Aead | None = None
     _opener: _Aead | None = None
+    _is_held = False
+    gathering: Gathering | None = None  # set while all that it carries is one stream that nobody waits for
+
+    def data_received(self, data: bytes, datatype: int | None = None) -> None:
+        """Read at once, or together with other connections. As soon as it carries anything else it is in a hurry."""
+        if self.gathering is None or not self.gathering.is_on or len(self._channels) != 1:
+            super().data_received(data, datatype)
+            return
+        self._inpbuf += data
+        if not self._is_held:
+            self._is_held = True
+            self.gathering.soon(self)
+
+    def read_held(self) -> None:
+        """Read what was left in the buffer."""
+        self._is_held = False
+        if self._transport is not None:
+            self._recv_data()
+
+    def connection_lost(self, exc: Exception | None = None) -> None:
+        """What its host said last is read first."""
+        if self._is_held:
+            self.read_held()
+        super().connection_lost(exc)
 
     @property
     def tells_room(self) -> bool:

@@ -9,9 +9,10 @@ up in the ssh_config by its address, as `ssh ADDRESS` would; user and port of th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from backends.errors import UsageError
 from backends.escape import plain
 from backends.ssh.connection import Connection, connect
 from backends.ssh.errors import AuthFailed, CommandTimedOut, HostKeyRefused, HostUnreachable, LinkLost, SshError
+from backends.ssh.gathering import Gathering
 from backends.ssh.hostkeys import DEFAULT_PORT, HostKeys, OfferedKey, known_hosts_paths
 from backends.ssh.models import CommandResult, SshHost, SshSettings, parse_destination
 from backends.ssh.session import RemoteLines, collect, open_lines
@@ -108,6 +110,7 @@ class SshPool:
         self._open: dict[str, Connection] = {}
         self._opening: dict[str, asyncio.Task[Connection]] = {}
         self._sftp: dict[str, _Sftp] = {}
+        self._gathering = Gathering()
         self._sftp_locks: dict[str, asyncio.Lock] = {}
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._connects = asyncio.Semaphore(MAX_CONNECTS)
@@ -151,8 +154,11 @@ class SshPool:
                 ) from error
 
     @asynccontextmanager
-    async def stream(self, host: str, argv: Sequence[str], *, limit: int = 1 << 16) -> AsyncIterator[RemoteLines]:
-        """Run `argv` there and read its lines as they come, each at most `limit` bytes; leaving the block ends it."""
+    async def stream(
+        self, host: str, argv: Sequence[str], *, limit: int = 1 << 16, unhurried: bool = False
+    ) -> AsyncIterator[RemoteLines]:
+        """Run `argv` there and read its lines as they come, each at most `limit` bytes; leaving the block ends it. `unhurried`: where there are
+        many such streams, a line may come a twentieth of a second later."""
         connection = await self.connect(host)
         try:
             async with asyncio.timeout(self._settings.connect_timeout):
@@ -160,9 +166,20 @@ class SshPool:
         except TimeoutError as error:
             raise CommandTimedOut(f"{plain(host)} does not start `{plain(' '.join(argv), 120)}`") from error
         try:
-            yield lines
+            with self._gathered(connection) if unhurried else contextlib.nullcontext():
+                yield lines
         finally:
             lines.stop()
+
+    @contextlib.contextmanager
+    def _gathered(self, connection: Connection) -> Iterator[None]:
+        connection.gathering = self._gathering
+        self._gathering.members += 1
+        try:
+            yield
+        finally:
+            self._gathering.members -= 1
+            connection.gathering = None
 
     async def sftp(self, host: str, lane: int = 0) -> asyncssh.SFTPClient:
         """The one SFTP session to `host`, opened again when it was lost. A `lane` from 1 on is a session on a connection of its
