@@ -61,6 +61,43 @@ def test_each_offer_is_of_a_card_that_the_catalogue_has() -> None:
     assert all(0.1 < o.usd_per_gpu_hour < 30 for o in offers())
 
 
+# What the makers' data sheets print with structured sparsity (footnoted there), BF16 and FP8, TFLOPS.
+SPARSE = {
+    "A100-SXM4-40GB": (624.0, None), "A100-SXM4-80GB": (624.0, None), "A10": (250.0, None), "L4": (242.0, 485.0), "L40S": (733.0, 1466.0),
+    "H100-SXM5": (1979.0, 3958.0), "H100-PCIe": (1513.0, 3026.0), "H100-NVL": (1671.0, 3341.0), "H200-SXM5": (1979.0, 3958.0),
+    "B200-SXM6": (4500.0, 9000.0), "MI300X": (2614.9, 5229.8),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_rates_are_the_dense_ones_below_what_sheets_print_with_sparsity(name: str) -> None:
+    gpu = find_gpu(name)
+    for dense, sparse in zip((gpu.bf16_tflops, gpu.fp8_tflops), SPARSE[name], strict=True):
+        if sparse is not None:
+            assert dense is not None
+            assert dense < sparse
+            assert dense / sparse == pytest.approx(0.5, rel=0.02)  # sheets round
+
+
+# GPU memory of a whole instance as its provider prints it, GB: AWS's pages of instance types, Azure's ND series, Google's A2.
+INSTANCES = {
+    "p3.16xlarge": 128, "p3dn.24xlarge": 256, "p4d.24xlarge": 320, "p4de.24xlarge": 640, "p5.48xlarge": 640, "p5en.48xlarge": 1128,
+    "g5.48xlarge": 192, "g6.48xlarge": 192, "Standard_ND96amsr_A100_v4": 640, "Standard_ND96isr_H100_v5": 640, "a2-highgpu-8g": 320,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sku", INSTANCES)
+def test_memory_times_count_is_what_the_provider_prints(sku: str) -> None:
+    found = [o for o in offers() if o.sku == sku]
+    assert found
+    for offer in found:
+        assert find_gpu(offer.gpu).memory_gb * offer.gpu_count == INSTANCES[sku], offer
+
+
+def test_every_offer_counts_its_cards() -> None:
+    assert all(1 <= o.gpu_count <= 72 for o in offers())
+
+
 def test_egress_tiers_rise_in_volume_to_the_end() -> None:
     for provider in {t.provider for t in egress_tiers()}:
         bounds = [t.up_to_gb for t in egress_tiers() if t.provider == provider]
