@@ -11,7 +11,7 @@ from textual.strip import Strip
 from backends.plan.standing import NOT_KNOWN, Item, is_open, told_once
 from themes.palette import Palette
 from widgets.columns import Cell, Column, cells_row, head_row
-from widgets.figures import NOTHING
+from widgets.figures import NOTHING, counted
 from widgets.row import Row, wrapped
 
 _COLUMNS = (
@@ -88,7 +88,7 @@ def inventory_detail(item: Item, palette: Palette, width: int, height: int, page
 def _is(item: Item) -> str:
     """What it is, in a few words."""
     if item.kind == "plan":
-        return f"{len(item.notes)} remark{'s' if len(item.notes) > 1 else ''} on all of it"
+        return f"{counted(len(item.notes), 'remark')} on all of it"
     if item.kind in ("side", "store"):
         return item.value("provider" if item.kind == "side" else "url")
     if item.kind == "dataset":

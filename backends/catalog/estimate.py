@@ -147,9 +147,7 @@ def _dataset(
     saved = None
     if spec.hub is not None and spec.compress != "never":
         saved = measured.saved if measured is not None and measured.saved is not None else Range(_OTHER[0], _TEXT[1])
-    legs = (
-        2 if spec.hub is not None else 1
-    )  # at best both are under way at once, at worst one follows the other over the same line
+    legs = 2 if spec.hub is not None else 1  # at best both at once, at worst one after the other over the same line
     if measured is not None:
         expected, single = measured.seconds, Range(measured.single, measured.single) if measured.single is not None else None
     else:

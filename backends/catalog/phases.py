@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from backends.listed import counted
 from backends.plan.calendar import is_free, weekly
 from backends.plan.models import NoChanges, Plan, Workload
 from backends.plan.order import order_of
@@ -54,7 +55,7 @@ def calendar_of(plan: Plan, start: date, transfer: float | None) -> tuple[tuple[
         if phase == "cutover":
             days, moves, told = _cutover(plan, day, days)
         waits = _waits(periods, day + timedelta(days=days)) if phase != "decommission" else 0
-        told += [f"{_days(waits)} more: the next phase is not entered while nothing may be changed"] if waits else []
+        told += [f"{counted(waits, 'day')} more: the next phase is not entered while nothing may be changed"] if waits else []
         days += waits
         spans.append(Span(phase, day, day + timedelta(days=days - 1), "; ".join(told)))
         day += timedelta(days=days)
@@ -86,8 +87,8 @@ def _cutover(plan: Plan, begins: date, days: int) -> tuple[int, tuple[Move, ...]
         waits, frozen = waits + waited, frozen + more
     moves = _moves(plan.workloads, ranks, [*turn_begins, at]) if turns > 1 else ()
     frozen += _frozen(dated, at, dual)
-    told += [f"{_days(frozen)} more: dated periods without changes"] if frozen else []
-    told += [f"{_days(waits)} more: no workload begins to move while nothing may be changed"] if waits else []
+    told += [f"{counted(frozen, 'day')} more: dated periods without changes"] if frozen else []
+    told += [f"{counted(waits, 'day')} more: no workload begins to move while nothing may be changed"] if waits else []
     return steps + dual + frozen + waits, moves, told
 
 
@@ -114,7 +115,3 @@ def _frozen(dated: tuple[NoChanges, ...], begins: date, days: int) -> int:
 def _waits(periods: tuple[NoChanges, ...], day: date) -> int:
     """Days until the first on which something may be changed."""
     return next((n for n in range(_MOST_WAITED) if is_free(periods, day + timedelta(days=n))), 0)
-
-
-def _days(count: int) -> str:
-    return "1 day" if count == 1 else f"{count} days"

@@ -235,12 +235,9 @@ def _so_far(group: _Group, hosts: dict[str, HostSeen]) -> tuple[float, str] | No
         if p.hours is not None
     ]
     for name, process in group.processes:
-        unit = (
-            process.job[5:] if process.job is not None and process.job.startswith("unit ") and process.container is None else ""
-        )
-        hours = (hosts[name].running.units or {}).get(unit)
+        hours = (hosts[name].running.units or {}).get(process.unit)
         if hours is not None:
-            found.append((hours, f"its unit {unit} on {name} has been active for that long (systemctl show)"))
+            found.append((hours, f"its unit {process.unit} on {name} has been active for that long (systemctl show)"))
     return max(found, default=None)
 
 
@@ -259,7 +256,7 @@ def _every(group: _Group, hosts: dict[str, HostSeen]) -> Iterator[tuple[str, tup
 def _notes(group: _Group, hosts: dict[str, HostSeen]) -> Iterator[str]:
     if not group.gpus:
         yield "gpus: it holds one, and no tool says which"
-    units = {p.job[5:] for _, p in group.processes if p.job is not None and p.job.startswith("unit ") and p.container is None}
+    units = {p.unit for _, p in group.processes if p.unit}
     if len(units) == 1:
         yield f"quiesce: {{systemd: {quoted(units.pop())}}}  # inferred: the unit of its process; where it writes, this stops it"
     ports = sorted({port for _, p in group.processes for port in p.ports})

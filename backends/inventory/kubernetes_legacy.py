@@ -9,7 +9,8 @@ from backends.inventory.kubernetes_node import node_of, provider_of
 from backends.inventory.kubernetes_ways import Ways, claims_of, gateways_of
 from backends.inventory.kubernetes_work import Group, groups_of, work_of
 from backends.inventory.seen import Legacy, Node, Told
-from backends.inventory.written import counted, quoted
+from backends.inventory.written import quoted
+from backends.listed import counted
 
 MOST = 500  # workloads of a draft
 _NAMED = 20

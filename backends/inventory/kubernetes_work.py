@@ -17,7 +17,8 @@ from backends.inventory.kubernetes_ways import Ways
 from backends.inventory.pods import PodSpec, parse_pod
 from backends.inventory.seen import Told, Work
 from backends.inventory.untyped import part, parts, quantity, text, whole
-from backends.inventory.written import class_by_words, counted, duration, size
+from backends.inventory.written import class_by_words, duration, size
+from backends.listed import counted
 
 _TRAINS = ("PyTorchJob", "MPIJob", "TFJob", "XGBoostJob", "PaddleJob", "JAXJob", "TrainJob", "RayJob")
 _SERVES = ("InferenceService", "RayService", "SeldonDeployment")

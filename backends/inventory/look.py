@@ -48,6 +48,12 @@ class Process:
     gpus: tuple[int, ...] = ()
     memory: int | None = None
 
+    @property
+    def unit(self) -> str:
+        """The unit that starts and stops it; empty where none does, or a container's runtime lies between."""
+        is_unit = self.job is not None and self.job.startswith("unit ") and self.container is None
+        return (self.job or "").removeprefix("unit ") if is_unit else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -107,7 +113,7 @@ async def _surroundings(pool: SshPool, seen: HostSeen) -> dict[str, Any]:
     except CutoverError as error:
         notes.append(f"cloud, schedules and names: not told: {error.message}")
     try:
-        units = sorted({p.job[5:] for p in seen.processes if p.job is not None and p.job.startswith("unit ")})
+        units = sorted({p.unit for p in seen.processes if p.unit})
         wanted = sorted({p.container for p in seen.processes if p.container is not None})
         told = await _ask(pool, seen.host.name, "running", {"wanted": wanted, "units": units}, needs=("packages",))
         out["running"] = parse_running(told)

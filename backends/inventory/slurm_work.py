@@ -12,7 +12,8 @@ from backends.inventory.image import framework_of_image
 from backends.inventory.seen import Legacy, Node, Told, Work
 from backends.inventory.slurm import Kind, SlurmSeen
 from backends.inventory.slurm_text import Job, NodeTold, Run
-from backends.inventory.written import card_name, class_by_words, counted, duration, quoted, size
+from backends.inventory.written import card_name, class_by_words, duration, quoted, size
+from backends.listed import counted
 
 MOST = 200  # workloads of a draft
 _SPOT = re.compile(r"(?i)(?:^|[-_.])(?:spot|preempt(?:ible|able)?)(?:$|[-_.])")

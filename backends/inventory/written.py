@@ -73,12 +73,6 @@ def duration(seconds: float) -> str:
     return f"{max(1, round(seconds))}s"
 
 
-def counted(count: int, one: str) -> str:
-    """`1 pod`, `3 pods`; of several words the first is the one that is counted: `2 kinds of jobs`."""
-    first, blank, rest = one.partition(" ")
-    return f"{count} {first}{'' if count == 1 else 's'}{blank}{rest}"
-
-
 def size(count: float) -> str:
     """Bytes as a plan takes them."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"

@@ -123,10 +123,7 @@ class AgentReading:
         if values.get("lost"):
             gpu.raw = {key: gpu.raw[key] for key in ("uuid", "name", "xid") if key in gpu.raw}
         gpu.raw.update(values)
-        if "nvtx" not in gpu.raw:
-            gpu.counters = gpu.rates = None
-            return
-        sent, received = _whole(gpu.raw["nvtx"], 0, COUNTER), _whole(gpu.raw.get("nvrx"), 0, COUNTER)
+        sent, received = _whole(gpu.raw.get("nvtx"), 0, COUNTER), _whole(gpu.raw.get("nvrx"), 0, COUNTER)
         at = _number(line.get("t"), 0, 1e12)
         if sent is None or received is None or at is None:
             gpu.counters = gpu.rates = None
@@ -156,36 +153,22 @@ class AgentReading:
 
     def sums(self, history: tuple[float | None, ...]) -> GpuSums:
         """All GPUs together: of thousands of them, far less work than each by itself."""
-        power: list[float | None] = []
-        limit: list[float | None] = []
-        used: list[float | None] = []
-        total: list[float | None] = []
-        names, shares, alarms = set[str](), list[float | None](), list[tuple[int, str]]()
-        hottest: float | None = None
-        for place, gpu in self._gpus.items():
-            get = gpu.raw.get
-            power.append(_number(get("mw"), 0, MAX_POWER_W * 1000))
-            limit.append(_number(get("cap"), 0, MAX_POWER_W * 1000))
-            used.append(_whole(get("used"), 0, MAX_MEMORY))
-            total.append(_whole(get("total"), 0, MAX_MEMORY))
-            shares.append(_share(get("util")))
-            name, heat = get("name"), _number(get("temp"), *TEMPERATURES_C)
-            if name and type(name) is str:
-                names.add(name)
-            if heat is not None and (hottest is None or heat > hottest):
-                hottest = heat
-            if (alarm := _alarm(int(place[1:]), gpu)) is not None:
-                alarms.append((int(place[1:]), alarm))
-        memory, memory_total, watts, most = _total(used), _total(total), _total(power), _total(limit)
+        raws = [(name, gpu, gpu.raw) for name, gpu in self._gpus.items()]
+        power = _total([_number(raw.get("mw"), 0, MAX_POWER_W * 1000) for _, _, raw in raws])
+        limit = _total([_number(raw.get("cap"), 0, MAX_POWER_W * 1000) for _, _, raw in raws])
+        used = _total([_whole(raw.get("used"), 0, MAX_MEMORY) for _, _, raw in raws])
+        total = _total([_whole(raw.get("total"), 0, MAX_MEMORY) for _, _, raw in raws])
+        hottest = [t for _, _, raw in raws if (t := _number(raw.get("temp"), *TEMPERATURES_C)) is not None]
+        alarms = [(int(name[1:]), alarm) for name, gpu, _ in raws if (alarm := _alarm(int(name[1:]), gpu)) is not None]
         return GpuSums(
-            count=len(self._gpus),
-            name=", ".join(sorted({_text(name) or "" for name in names})),
-            utilizations=tuple(shares),
-            memory_used=int(memory) if memory is not None else None,
-            memory_total=int(memory_total) if memory_total is not None else None,
-            power_w=watts / 1000 if watts is not None else None,
-            power_limit_w=most / 1000 if most is not None else None,
-            temperature_c=hottest,
+            count=len(raws),
+            name=", ".join(sorted({name for _, _, raw in raws if (name := _text(raw.get("name")))})),
+            utilizations=tuple(_share(raw.get("util")) for _, _, raw in raws),
+            memory_used=int(used) if used is not None else None,
+            memory_total=int(total) if total is not None else None,
+            power_w=power / 1000 if power is not None else None,
+            power_limit_w=limit / 1000 if limit is not None else None,
+            temperature_c=max(hottest, default=None),
             alarms=tuple(alarms),
             history=history,
         )

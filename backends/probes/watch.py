@@ -5,7 +5,6 @@ Pure: instants (unix seconds) are given. A GPU is known by its UUID, so that a r
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -22,7 +21,6 @@ from backends.vocabulary import SideName
 HISTORY = 60
 LATE = 4.0  # after the last answer: within five of its end, with what lies between two answers and two looks
 SILENT = 14.0
-ASKED_LATELY = 5.0  # seconds in which somebody who looked is taken to look again
 MACHINE_EVERY = 5.0  # seconds between two looks at a machine for the alarms of a large fleet
 MAX_GPUS = 256  # a host that names more is not believed
 
@@ -55,7 +53,6 @@ class HostWatch:
         self._machine_at = 0.0
         self._last_machine: MachineView | None = None
         self._sums: GpuSums | None = None  # made of the agent's last line
-        self._asked_at = -math.inf  # when the sums were last shown
         self._past = Past()
 
     def saw_agent(self, reading: AgentReading, now: float, source: str = "agent") -> None:
@@ -74,8 +71,6 @@ class HostWatch:
         known = [use for _, use in uses if use is not None]
         self._means.append(round(sum(known) / len(known), 3) if known else None)
         self._means_at, self._sums = now, None
-        if now - self._asked_at < ASKED_LATELY:
-            self._sums_now(now)  # the line that they are made of is at hand: hundreds of hosts later they cost twice as much
         self._remember(now)
         if len(self._gpus) > len(uses):  # one that was lost from the start has said its UUID since
             for unnamed in [u for u in self._gpus if u.startswith("index ") and u not in dict(uses)]:
@@ -154,7 +149,7 @@ class HostWatch:
             cuda=self._heading.cuda,
             source=self._source,
             alarms=machine_alarms(machine) if machine is not None else (),
-            sums=self._shown_sums(now) if brief else None,
+            sums=self._sums_now(now) if brief else None,
             machine=None if brief else machine,
             gpus=() if brief else self._gpu_views(now),
             past=self._past.view(now) if whole else None,
@@ -212,10 +207,6 @@ class HostWatch:
         if self._means_at - self._machine_at >= MACHINE_EVERY or self._last_machine is None:
             self._machine_at, self._last_machine = self._means_at, self._agent.machine()
         return self._last_machine
-
-    def _shown_sums(self, now: float) -> GpuSums:
-        self._asked_at = now
-        return self._sums_now(now)
 
     def _sums_now(self, now: float) -> GpuSums:
         """Made once for each line of the agent, however often it is shown."""

@@ -9,11 +9,10 @@ up in the ssh_config by its address, as `ssh ADDRESS` would; user and port of th
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import getpass
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -166,12 +165,12 @@ class SshPool:
         except TimeoutError as error:
             raise CommandTimedOut(f"{plain(host)} does not start `{plain(' '.join(argv), 120)}`") from error
         try:
-            with self._gathered(connection) if unhurried else contextlib.nullcontext():
+            with self._gathered(connection) if unhurried else nullcontext():
                 yield lines
         finally:
             lines.stop()
 
-    @contextlib.contextmanager
+    @contextmanager
     def _gathered(self, connection: Connection) -> Iterator[None]:
         connection.gathering = self._gathering
         self._gathering.members += 1

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from operator import lt
 
+from backends.listed import counted
 from backends.plan.models import Axis
 from backends.validation.series import Sample, Series
 
@@ -107,6 +108,11 @@ class Curve(Series):
             chosen = {part.index(min(part)), part.index(max(part))} if odd is None else {odd}
             out.extend((xs[start + i], part[i]) for i in sorted(chosen))
         return out
+
+    @property
+    def duplicates_words(self) -> str:
+        """For whoever reads the verdict, where there are any."""
+        return f"{counted(self.duplicates, 'place')} written more than once, the last counts"
 
     def _rising(self) -> Sequence[float]:
         return self.xs

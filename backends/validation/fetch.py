@@ -44,9 +44,7 @@ class FetchedRun:
             error = axis_absent(self.metric, by, self._rows[:8])
             raise AxisAbsent(error.message, where=self.where, hint=error.hint)
         if curve.duplicates:
-            curve.notes.append(
-                f"{curve.duplicates} place{'s' if curve.duplicates > 1 else ''} written more than once, the last counts"
-            )
+            curve.notes.append(curve.duplicates_words)
         return curve
 
 

@@ -33,7 +33,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from backends.validation.error_rule import BUDGET, WEEK
-from backends.validation.stats import mean_and_variance, median, t_quantile
+from backends.validation.stats import lag_one, mean_and_variance, median, t_quantile, worth_less
 
 SIZES = tuple(5 * 2**k for k in range(13))  # places of a window
 MOST = SIZES[-1]
@@ -42,16 +42,9 @@ EARLIER, MOST_EARLIER = 10, 100  # windows before
 LONG_STRETCH = 16  # places: neighbouring stretches are then no longer as alike as places are
 ALIKE = 0.95  # the correlation of neighbours at most
 UNSURE = 2.0  # standard errors that it may be larger than told
-SETTLED_PLACES, SETTLED = (
-    160,
-    4 * 3600.0,
-)  # places or seconds: a spike of single steps is over
+SETTLED_PLACES, SETTLED = 160, 4 * 3600.0  # places or seconds: a spike of single steps is over
 SHORT_PART = 5  # a fifth of the window is the short one
-EXPLODED, LATELY, TWICE = (
-    3.0,
-    100,
-    2,
-)  # times what legacy had, at so many of its last places; so many places in a row
+EXPLODED, LATELY, TWICE = 3.0, 100, 2  # times what legacy had, at so many of its last places; so many in a row
 LEAST_ALPHA, MOST_ALPHA = 1e-9, 1e-3  # of one look
 STEADY = 1e-3  # the level at which a window's own stretches must show it too, where earlier windows prove it
 TINY = 1e-24  # of a variance: figures that are all the same
@@ -152,12 +145,9 @@ def _within(sums: Sequence[float], end: int, n: int, alpha: float, *, known: boo
     if variance <= TINY:
         return 0.0
     if not known and width < LONG_STRETCH:
-        f = (1.0 + ALIKE) / (1.0 - ALIKE)
-        return t_at(alpha, m - 1.0) * math.sqrt(variance * f / m)
-    together = math.fsum((a - mean) * (b - mean) for a, b in pairwise(means)) / (variance * (m - 1))
-    r = (m * together + 1.0) / (m - 4) + (0.0 if known else UNSURE / math.sqrt(m))
-    r = min(ALIKE, max(0.0, r))
-    f = (1.0 + r) / (1.0 - r)
+        return t_at(alpha, m - 1.0) * math.sqrt(variance * worth_less(ALIKE) / m)
+    r = (m * lag_one(means, mean, variance) + 1.0) / (m - 4) + (0.0 if known else UNSURE / math.sqrt(m))
+    f = worth_less(min(ALIKE, max(0.0, r)))
     return t_at(alpha, max(1.0, m / f - 1.0)) * math.sqrt(variance * f / m)
 
 

@@ -80,9 +80,7 @@ class RunFile:
         if curve.out_of_memory:
             curve.notes.append(f"it ran out of memory: {curve.out_of_memory}")
         if curve.duplicates:
-            curve.notes.append(
-                f"{curve.duplicates} place{'s' if curve.duplicates > 1 else ''} written more than once, the last counts"
-            )
+            curve.notes.append(curve.duplicates_words)
         elif curve.was_unsorted:
             curve.notes.append("its places are not in order: sorted")
         return curve

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -120,6 +121,16 @@ def hypergeometric_tail(events: float, trials: float, all_events: float, all_tri
         term *= (trials - k) * left / ((k + 1.0) * (others - left + 1.0))
         k += 1.0
     return min(1.0, total * math.exp(min(0.0, log_first)))
+
+
+def lag_one(values: Sequence[float], mean: float, variance: float) -> float:
+    """How alike neighbours are: their correlation, of values with this mean and (unbiased) variance, which is not 0."""
+    return math.fsum((a - mean) * (b - mean) for a, b in pairwise(values)) / (variance * (len(values) - 1))
+
+
+def worth_less(r: float) -> float:
+    """By how much fewer values are worth whose neighbours are alike by `r`, below 1 (Bayley and Hammersley 1946)."""
+    return (1.0 + r) / (1.0 - r)
 
 
 def normal_quantile(p: float) -> float:

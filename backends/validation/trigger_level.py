@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import math
-from itertools import pairwise
 from typing import NamedTuple
 
 from backends.validation.compare import number, percent, relative
@@ -28,11 +27,13 @@ from backends.validation.question import (
 )
 from backends.validation.stats import (
     Interval,
+    lag_one,
     mean_and_variance,
     normal_quantile,
     quantile,
     quantile_interval,
     ratio_interval,
+    worth_less,
 )
 from backends.validation.wording import figure
 from backends.verdict import Verdict
@@ -202,9 +203,7 @@ def _noise(values: list[float]) -> float:
     mean, variance = mean_and_variance(logs)
     if variance == 0.0:
         return 0.0
-    together = math.fsum((a - mean) * (b - mean) for a, b in pairwise(logs)) / (variance * (len(logs) - 1))
-    r = min(0.95, max(0.0, together))
-    return variance * (1.0 + r) / (1.0 - r)
+    return variance * worth_less(min(0.95, max(0.0, lag_one(logs, mean, variance))))
 
 
 def _worse(change: Interval, higher: bool | None) -> float:

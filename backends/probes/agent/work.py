@@ -58,13 +58,14 @@ def of_process(pid: int, ports: "dict[str, int]", key: bytes) -> "dict[str, obje
     started = read(base + "/stat", 4096).rpartition(")")[2].split()
     hertz = os.sysconf("SC_CLK_TCK")
     up = read("/proc/uptime").split()
+    cgroup = read(base + "/cgroup", 4000)
     return {
         "pid": pid,
         "user": process(pid, None)["user"],
         "program": os.path.basename(words[0]),
         "script": script_of(words),
-        "job": job_of(read(base + "/cgroup", 4000)),
-        "container": container_of(read(base + "/cgroup", 4000)),
+        "job": job_of(cgroup),
+        "container": container_of(cgroup),
         "hours": round((float(up[0]) - int(started[19]) / hertz) / 3600, 2) if len(started) > 19 and up else None,
         "environment": sorted(name for name in variables if re.match(r"^[A-Za-z_][A-Za-z0-9_]*$", name))[:MOST],
         "hashes": {
