@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from backends.validation.error_rule import Call
 from backends.validation.latency_rule import LEAST_BEYOND, LatencyRule
 from tests.bench.latency_streams import DAY, EDGES, P99, SHAPES, STEP, THIRD, Latencies, Seen, joined, simulate
+from tests.bench.reports import keep, show
 from tests.bench.triggers import REQUESTS, WEIGHTS, interval
 
 PAGE = Path(__file__).parents[2] / "docs" / "latencies.md"
@@ -268,11 +268,9 @@ last hour is what the target is held against. Times are counted on a grid of ste
 
 async def bench_latencies() -> None:
     """Triggers of latency: false rollbacks in simulated weeks, seconds until true breaches are acted on; a rule without bounds beside ours."""
-    print("\n".join(await asyncio.to_thread(report)))
+    await show(report)
 
 
 async def write_latencies() -> None:
     """The same, into docs/latencies.md."""
-    lines = await asyncio.to_thread(report)
-    await asyncio.to_thread(PAGE.write_text, "\n".join([_HEAD, *lines]).rstrip() + "\n")
-    print("\n".join(lines))
+    await keep(PAGE, _HEAD, report)

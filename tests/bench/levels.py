@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from statistics import median
 from zlib import crc32
@@ -15,6 +14,7 @@ from backends.validation.series import Sample, Series
 from backends.validation.trigger import judge_trigger
 from backends.validation.trigger_level import FAST
 from backends.verdict import Verdict
+from tests.bench.reports import show
 
 EVERY, SHORT, LONG, WORSE_BY = 30.0, 120.0, 600.0, 0.10
 STEPS_LONG, STEPS_SHORT, HOUR = round(LONG / EVERY), round(SHORT / EVERY), round(3600 / EVERY)
@@ -111,4 +111,4 @@ def report() -> list[str]:
 
 async def bench_levels() -> None:
     """Triggers of a level (step times each 30 s, 10 % allowed): false rollbacks in simulated weeks, seconds until slower ones are acted on."""
-    print("\n".join(await asyncio.to_thread(report)))
+    await show(report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from backends.validation.error_rule import WEEK
 from backends.validation.loss_rule import EARLIER, MOST, MOST_EARLIER, SHORT_PART, STRETCHES, LossRule, apart, of_plain
 from tests.bench.curves import RECORDED, SYSTEMS, System, system
 from tests.bench.loss_streams import SHAPES, Losses, recorded_noise, simulate
+from tests.bench.reports import keep, show
 from tests.bench.triggers import interval
 
 PAGE = Path(__file__).parents[2] / "docs" / "losses.md"
@@ -197,11 +197,9 @@ simulated, seeded, and go through the very code that the engine runs (`backends/
 
 async def bench_losses() -> None:
     """Triggers of losses: false rollbacks in simulated weeks, places until true breaches are acted on; the plain difference beside ours."""
-    print("\n".join(await asyncio.to_thread(report)))
+    await show(report)
 
 
 async def write_losses() -> None:
     """The same, into docs/losses.md."""
-    lines = await asyncio.to_thread(report)
-    await asyncio.to_thread(PAGE.write_text, "\n".join([_HEAD, *lines]).rstrip() + "\n")
-    print("\n".join(lines))
+    await keep(PAGE, _HEAD, report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from statistics import median
 
 from backends.validation.stats import binomial_lower, binomial_upper
 from tests.bench.error_streams import DAY, SHAPES, STEP, Stream, joined, simulate
+from tests.bench.reports import keep, show
 from tests.bench.trigger_rules import LIMIT, LONG, RULES, SHORT, Stay, ours
 
 PAGE = Path(__file__).parents[2] / "docs" / "triggers.md"
@@ -204,11 +204,9 @@ very code that the engine runs (`backends/validation/error_rule.py`), with a loo
 
 async def bench_triggers() -> None:
     """Triggers of error rates: false rollbacks in simulated weeks, seconds until true breaches are acted on; other rules beside ours."""
-    print("\n".join(await asyncio.to_thread(report)))
+    await show(report)
 
 
 async def write_triggers() -> None:
     """The same, into docs/triggers.md."""
-    lines = await asyncio.to_thread(report)
-    await asyncio.to_thread(PAGE.write_text, "\n".join([_HEAD, *lines]).rstrip() + "\n")
-    print("\n".join(lines))
+    await keep(PAGE, _HEAD, report)

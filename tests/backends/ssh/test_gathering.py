@@ -90,3 +90,23 @@ async def test_a_host_that_dies_has_said_its_last_first(sshd: OpenSsh, pool: Ssh
         with pytest.raises(LinkLost):
             await anext(each)
     assert (await pool.run("box", ["echo", "again"])).stdout == b"again\n"
+
+
+@pytest.mark.usefixtures("many")
+async def test_a_host_that_prints_without_end_holds_little_and_keeps_no_other_waiting(sshd: OpenSsh, pool: SshPool) -> None:
+    """Its window is what it may have under way: what is left unread is no more than that, however fast it prints."""
+    async with (
+        SshPool(sshd.settings, [sshd.host()]) as another,
+        pool.stream("box", ["yes", "x" * 200], unhurried=True) as flood,
+        another.stream("box", ["sh", "-c", "while read x; do echo $x; done"], unhurried=True) as lines,
+    ):
+        connection, most = await pool.connect("box"), 0
+        each, endless = aiter(lines), aiter(flood)
+        async with asyncio.timeout(30):
+            for number in range(20):
+                for _ in range(5_000):
+                    assert await anext(endless) == "x" * 200
+                most = max(most, len(connection._inpbuf))
+                lines.write(f"{number}\n".encode())
+                assert await anext(each) == str(number)
+        assert most < 8 << 20
