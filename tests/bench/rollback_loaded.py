@@ -1,5 +1,5 @@
-"""A rollback while the engine is busy: 256 hosts probed once a second, a sync at full rate beside it, a route by HAProxy with clients, and
-a writer that takes a few seconds to stop and to start, as real ones do."""
+"""A rollback while the engine is busy: 256 hosts probed once a second, a sync at full rate beside it, a route by HAProxy with clients, a lease on
+a host of its own (sshd), and a writer that takes a few seconds to stop and to start, as real ones do."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from backends.engine.client import EngineClient
 from backends.engine.journal import read_events
 from backends.errors import RefusedByRule
 from backends.snapshot import State
-from tests.bench.live_fleet import HOSTS, PARTS
 from tests.bench.rollback_latency import CUTOVER, LIMIT
 from tests.faults.small_world import SmallWorld, client_of, start, wait_until_gone
 from tests.peers.gpu_hosts import GpuHosts, gpu_hosts
 from tests.peers.haproxy import Haproxy, haproxy
-from tests.peers.openssh import write_keys
+from tests.peers.openssh import OpenSsh, openssh, write_keys
 
 TIMES = 9
+PARTS = (64, 64, 64, 63)  # hosts by the process that plays them; the lease's is one more
 WRITER = 2.0  # seconds that the writer takes to stop, and to start
 FILES, FILE = 48, 8 << 20
 PAUSE = 0.02  # seconds between two files that are written anew: more than any sync takes away
@@ -52,9 +52,9 @@ class Loaded:
 class LoadedWorld(SmallWorld):
     """`fast` is a folder in memory for what is copied throughout."""
 
-    def __init__(self, folder: Path, fast: Path, proxy: Haproxy, hosts: list[GpuHosts]) -> None:
+    def __init__(self, folder: Path, fast: Path, proxy: Haproxy, hosts: list[GpuHosts], keeper: OpenSsh) -> None:
         super().__init__(folder)
-        self.proxy, self.fast, self._hosts = proxy, fast, hosts
+        self.proxy, self.fast, self._hosts, self._keeper = proxy, fast, hosts, keeper
         self.answers: dict[str, float] = {}  # side -> when a client last had an answer from it
         for side in ("legacy", "target"):
             (fast / side).mkdir()
@@ -67,7 +67,10 @@ class LoadedWorld(SmallWorld):
         plan["ssh"] = {"config": "ssh_config", "known_hosts": "known_hosts", "connect_timeout": "60s"}
         ports = [part.port for part, count in zip(self._hosts, PARTS, strict=True) for _ in range(count)]
         hosts = [{"name": f"h{n:03}", "address": "127.0.0.1", "user": "root", "port": port} for n, port in enumerate(ports)]
-        plan["legacy"]["hosts"], plan["target"]["hosts"] = hosts[: HOSTS // 2], hosts[HOSTS // 2 :]
+        plan["legacy"]["hosts"], plan["target"]["hosts"] = hosts[: len(hosts) // 2], hosts[len(hosts) // 2 :]
+        keeper = {"name": "keeper", "address": "127.0.0.1", "user": self._keeper.user, "port": self._keeper.port}
+        plan["target"]["hosts"].append(keeper)
+        plan["lease"] = {"host": "keeper"}  # the made hosts have no shell
         plan["stores"] |= {f"bulk-{s}": {"url": f"file://{self.fast}/{s}/"} for s in ("legacy", "target")}
         plan["datasets"].append({"name": "bulk", "from": "bulk-legacy", "to": "bulk-target", "follow": "1s"})
         chat = plan["routes"][0]
@@ -129,10 +132,13 @@ async def loaded_world(folder: Path, fast: Path) -> AsyncIterator[LoadedWorld]:
         (folder / "authorized_keys").write_bytes(key.export_public_key())
         hosts = [await stack.enter_async_context(gpu_hosts(folder)) for _ in PARTS]
         proxy = await stack.enter_async_context(haproxy(folder / "ha"))
+        keeper = await stack.enter_async_context(openssh(folder / "keeper"))
+        with (keeper.folder / "authorized_keys").open("ab") as keys:
+            keys.write(key.export_public_key())
         known = "".join(f"[127.0.0.1]:{part.port} {host_key.export_public_key().decode()}" for part in hosts)
-        (folder / "known_hosts").write_text(known)
+        (folder / "known_hosts").write_text(known + keeper.known_hosts.read_text())
         (folder / "ssh_config").write_text(f"Host *\n  IdentityFile {folder}/id_ed25519\n  IdentitiesOnly yes\n")
-        world = LoadedWorld(folder, fast, proxy, hosts)
+        world = LoadedWorld(folder, fast, proxy, hosts, keeper)
         stack.enter_context(world.served())
         stack.enter_context(world.fed())
         clients = asyncio.create_task(world.clients())
