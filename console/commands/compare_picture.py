@@ -18,11 +18,12 @@ _COLOURS = {"PASS": "#2e7d32", "BREACH": "#b3261e", "INCONCLUSIVE": "#8a6d00", "
 Points = Sequence[tuple[float, float]]
 
 
-def svg_of(said: Mapping[str, Any], legacy: Points, target: Points) -> str:
-    """Both curves, and below them the differences in the band of the tolerance. `said` is the command's JSON."""
+def svg_of(said: Mapping[str, Any], legacy: Points, target: Points, *, alone: bool = True) -> str:
+    """Both curves, and below them the differences in the band of the tolerance; where it stands `alone`, with the verdict and the table too.
+    `said` is the command's JSON."""
     strip = GAP + STRIP if said["points"] else 0
-    table = _table(said, TOP + HEIGHT + strip + 44)
-    sentence = wrap(str(said["reason"]), WRAPPED)[:5]
+    table = _table(said, TOP + HEIGHT + strip + 44) if alone else []
+    sentence = wrap(str(said["reason"]), WRAPPED)[:5] if alone else []
     height = TOP + HEIGHT + strip + 40 + ROW * (len(table) + len(sentence))
     title = _title(said)
     parts = [
@@ -30,13 +31,14 @@ def svg_of(said: Mapping[str, Any], legacy: Points, target: Points) -> str:
         f'font-family="system-ui, sans-serif" font-size="12">',
         f"<title>{escape(title)}</title><desc>{escape(str(said['reason']))}</desc>",
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="{LEFT}" y="20" font-size="14" fill="#1b1f23">{escape(_short(title, 90))}</text>',
+        *([f'<text x="{LEFT}" y="20" font-size="14" fill="#1b1f23">{escape(_short(title, 90))}</text>'] if alone else []),
     ]
     finite = [p for p in (*legacy, *target) if math.isfinite(p[0]) and math.isfinite(p[1])]
     if finite:
         across = _span([p[0] for p in finite])
         parts += _curves(legacy, target, across, _span([p[1] for p in finite]))
         parts += _strip(said, across, TOP + HEIGHT + GAP) if strip else []
+        parts += _places_below(across, TOP + HEIGHT + strip + 16)
     else:
         parts.append(f'<text x="{LEFT}" y="{TOP + 40}" fill="{LINE}">no finite figures</text>')
     parts += table
@@ -68,7 +70,7 @@ def html_of(said: Mapping[str, Any], legacy: Points, target: Points) -> str:
 <style>body{{font:14px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f23;background:#fff}}
 table{{border-collapse:collapse}}td,th{{padding:.2rem .7rem;text-align:left;border-bottom:1px solid #dde1e5}}svg{{max-width:100%;height:auto}}</style>
 </head><body><h1>{title}</h1><p>{escape(str(said["reason"]))}</p>
-{svg_of(said, legacy, target)}
+{svg_of(said, legacy, target, alone=False)}
 {f"<h2>Likely causes, most likely first</h2><ol>{causes}</ol>" if causes else ""}
 {_places(said)}
 <h2>What it rests on</h2><p>{escape(told["rule"])}</p>
@@ -96,6 +98,24 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
+def round_figures(span: tuple[float, float]) -> list[float]:
+    """Three to nine round figures within: 1, 2 or 5 times a power of ten apart. The span's own ends where it is too narrow for any."""
+    least = (span[1] - span[0]) / 6
+    power = 10.0 ** math.floor(math.log10(least)) if least > 0 else 0.0
+    apart = next((power * f for f in (1, 2, 5) if power * f >= least), 10 * power)
+    if not 0 < apart < math.inf or abs(span[0] / apart) > 1e9:
+        return [*span]
+    return [n * apart for n in range(math.ceil(span[0] / apart), math.floor(span[1] / apart) + 1)]
+
+
+def _places_below(across: tuple[float, float], y: float) -> list[str]:
+    """The axis that both pictures share."""
+    return [
+        f'<text x="{_x(value, across):.1f}" y="{y:.0f}" text-anchor="middle" fill="{LINE}">{_figure(value)}</text>'
+        for value in round_figures(across)
+    ]
+
+
 def _x(value: float, across: tuple[float, float]) -> float:
     return LEFT + (value - across[0]) / (across[1] - across[0]) * (WIDTH - LEFT - RIGHT)
 
@@ -106,8 +126,9 @@ def _y(value: float, span: tuple[float, float], top: float, height: float) -> fl
 
 def _curves(legacy: Points, target: Points, across: tuple[float, float], span: tuple[float, float]) -> list[str]:
     parts = [f'<rect x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" height="{HEIGHT}" fill="none" stroke="#c9ced3"/>']
-    for value in (span[0], (span[0] + span[1]) / 2, span[1]):
+    for value in round_figures(span):
         y = _y(value, span, TOP, HEIGHT)
+        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#eceff1"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" fill="{LINE}">{_figure(value)}</text>')
     for name, points, colour, dash in (("legacy", legacy, LEGACY, ' stroke-dasharray="6 3"'), ("target", target, TARGET, "")):
         for piece in _pieces(points):
@@ -144,8 +165,6 @@ def _strip(said: Mapping[str, Any], across: tuple[float, float], top: float) -> 
         f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{top + STRIP / 2}" y2="{top + STRIP / 2}" stroke="#c9ced3"/>',
         f'<text x="{LEFT - 6}" y="{high + 4:.1f}" text-anchor="end" fill="{LINE}">{_percent(tolerance)}</text>',
         f'<text x="{LEFT - 6}" y="{low + 4:.1f}" text-anchor="end" fill="{LINE}">{_percent(-tolerance)}</text>',
-        f'<text x="{LEFT}" y="{top + STRIP + 16}" fill="{LINE}">{_figure(across[0])}</text>',
-        f'<text x="{WIDTH - RIGHT}" y="{top + STRIP + 16}" text-anchor="end" fill="{LINE}">{_figure(across[1])}</text>',
     ]
     for at, delta, verdict in points[:3000]:
         x, y = _x(min(max(at, across[0]), across[1]), across), _y(delta, span, top, STRIP)

@@ -13,12 +13,15 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backends.probes.load.kept import Kept
 from backends.probes.load.run import SliceDone
 from backends.probes.load.side import Slice
 from backends.validation.direction import direction_from_name
 from console.commands.compare import command
+from console.commands.compare_picture import round_figures
 from console.commands.compare_plot import draw_curves
 from tests.peers.mlflow import Mlflow, mlflow
 
@@ -383,3 +386,22 @@ def test_a_log_that_says_that_memory_ran_out_is_told(legacy: str, tmp_path: Path
         str(tmp_path / "old.log"), str(tmp_path / "train.log"), "--pattern", r"epoch (?P<epoch>\d+) loss (?P<loss>\S+)"
     )
     assert "1. the target ran out of memory: its log says `torch.OutOfMemoryError" in result.output
+
+
+@given(st.floats(-1e12, 1e12), st.floats(1e-9, 1e12))
+def test_an_axis_has_a_fewround_figures_all_within(low: float, width: float) -> None:
+    span = (low, low + width)
+    figures = round_figures(span)
+    assert 2 <= len(figures) <= 9
+    assert all(
+        span[0] <= f <= span[1] or math.isclose(f, span[1]) or math.isclose(f, span[0], abs_tol=width * 1e-9) for f in figures
+    )
+    assert figures == sorted(figures)
+
+
+def test_a_page_tells_its_verdict_and_each_place_once(legacy: str, target: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    compare(legacy, target, "--html", str(page))
+    text = re.sub(r"<desc>.*?</desc>|<title>.*?</title>", "", page.read_text())
+    assert text.count("target is worse") == 1
+    assert text.count(">1.524<") == 1
