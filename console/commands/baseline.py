@@ -110,4 +110,4 @@ def _print(measures: list[dict[str, Any]]) -> None:
             workload = measure["workload"]
             say(plain(workload))
         text = measure["text"] if measure["recorded"] else f"not recorded: {measure['reason']}"
-        say(f"  {plain(measure['measure'], 40):<24}{plain(text, 400)}")
+        say(f"  {plain(measure['measure'], 40):<23} {plain(text, 400)}")

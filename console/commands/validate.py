@@ -91,14 +91,15 @@ def _print(trial: Trial) -> None:
     from backends.validation.trial.environment import unlike
 
     for judged in trial.judged:
-        say(f"{plain(judged.figure.value, 40):<20}{judged.verdict.value}: {plain(judged.reason, 400)}")
+        say(f"{plain(judged.figure.value, 40):<19} {judged.verdict.value}: {plain(judged.reason, 400)}")
     for cause in trial.causes:
         say(f"  {plain(cause.cause)}: {plain(cause.evidence, 400)}")
     apart = unlike(trial.environments["legacy"], trial.environments["target"])
     if apart:
         say("")
         say("the two environments differ, the likeliest cause of a difference first:")
+    width = max((len(name) for name, *_ in apart), default=0)
     for name, old, new in apart:
-        say(f"  {name:<28}{old or 'none'} → {new or 'none'}")
+        say(f"  {name:<{width}}  {old or 'none'} → {new or 'none'}")
     say("")
     say(f"{trial.verdict.value}: {plain(trial.reason)}")

@@ -60,10 +60,13 @@ workloads:
         return path
 
     async def validate(self, trial: str, *more: str) -> tuple[int, Any]:
-        argv = [*CUTOVER, "validate", str(self.plan(trial)), "--state", str(self.state), "--json", *more]
-        done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=90, check=False)
+        done = await self.run("validate", str(self.plan(trial)), "--json", *more)
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)
+
+    async def run(self, command: str, *more: str) -> subprocess.CompletedProcess[str]:
+        argv = [*CUTOVER, command, *more, "--state", str(self.state)]
+        return await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=90, check=False)
 
 
 async def two(stack: AsyncExitStack, folder: Path, target: Mapping[str, str]) -> Sides:
@@ -111,12 +114,14 @@ async def test_another_rate_of_learning_on_target_breaches_and_so_does_a_slow_on
     async with AsyncExitStack() as stack:
         sides = await two(stack, tmp_path, {"LR": "0.04", "SLOW": "1.2", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"})
         code, body = await sides.validate(f"{{command: {COMMAND}, compare: {COMPARED}}}")
+        text = (await sides.run("validate", str(sides.folder / "plan.yaml"))).stdout
     assert (code, body["verdict"]) == (1, "BREACH")
     assert [m["verdict"] for m in body["metrics"]] == ["BREACH", "BREACH"]
     assert "+20 %" in body["metrics"][1]["reason"]
     assert body["reason"].startswith("loss: ")
     assert "the sides differ in TORCH_ALLOW_TF32_CUBLAS_OVERRIDE none → 1" in body["reason"]
     assert body["causes"][0]["cause"] == "flags of precision differ (TF32 and the like)"
+    assert "  env.TORCH_ALLOW_TF32_CUBLAS_OVERRIDE  none → 1\n" in text
 
 
 async def test_a_gpu_without_room_to_spare_breaches_with_what_it_has(tmp_path: Path) -> None:
