@@ -245,7 +245,7 @@ def _line(result: TensorResult) -> str:
         assert result.target is not None
         return f"{'':>10}  {f'another {result.unlike}':<{_BAR + 54}}  {name}  {shape} → {result.target.kind.name} {list(result.target.shape)}"
     found = result.found
-    relative = f"{found.relative:.3g}" if found.relative is not None else "-"
+    relative = "NaN" if found.odd else f"{found.relative:.3g}" if found.relative is not None else "-"
     cosine = f"{found.cosine:.9f}" if found.cosine is not None else "-"
     ulp = f"{found.ulp:,}" if found.ulp is not None and found.ulp < 10**9 else "-" if found.ulp is None else f"{found.ulp:.3g}"
     odd = f"  NaN or infinite {found.nan[0] + found.inf[0]:,} → {found.nan[1] + found.inf[1]:,}" if found.odd else ""

@@ -37,7 +37,7 @@ def _tensor(result: TensorResult) -> TensorView:
         name=name,
         form=form,
         words=_odd(result, found),
-        relative=finite_or_none(found.relative),
+        relative=None if found.odd else finite_or_none(found.relative),  # of the rest it would look small
         max_abs=finite_or_none(found.max_abs),
         cosine=finite_or_none(found.cosine),
         ulp=finite_or_none(found.ulp),
