@@ -30,6 +30,7 @@ class Document:
         self._parts: list[bytes] = []
         self._size = 0
         self._done = False
+        self.first_broken: int | None = None  # a document has no lines
         self.settings: dict[str, str] = {}  # what the document says beside the records
 
     @property

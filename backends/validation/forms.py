@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Protocol
 
 from backends.errors import CutoverError
@@ -33,6 +34,10 @@ class Form(Protocol):
         """Lines or records that could not be read."""
 
     @property
+    def first_broken(self) -> int | None:
+        """The number of the first such line, counted from 1; None where there is none or the form has no lines."""
+
+    @property
     def is_ambiguous(self) -> bool:
         """Does the name stand for two metrics?"""
 
@@ -55,6 +60,7 @@ class LineForm:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._lines = Lines()
+        self._first_broken: int | None = None
 
     @property
     def found(self) -> int:
@@ -65,11 +71,33 @@ class LineForm:
         return self._reader.broken + self._lines.too_long
 
     @property
+    def first_broken(self) -> int | None:
+        return min((n for n in (self._first_broken, self._lines.first_too_long) if n is not None), default=None)
+
+    @property
     def is_ambiguous(self) -> bool:
         return self._reader.is_ambiguous
 
     def take(self, data: bytes) -> list[Row]:
-        return self._reader.read(self._lines.cut(data))
+        before = self._lines.ended
+        return self._read(self._lines.cut(data), before)
+
+    def _read(self, lines: list[bytes], before: int) -> list[Row]:
+        """Rows of these lines, which `before` lines stand before."""
+        rows = self._reader.read(lines)
+        if self._reader.broken and self._first_broken is None:
+            self._first_broken = before + 1 + self._index_of_broken(lines)
+        return rows
+
+    def _index_of_broken(self, lines: list[bytes]) -> int:
+        """Once in a source: its reader, which knows what it has read, takes them again one by one."""
+        twin = deepcopy(self._reader)
+        known = twin.broken
+        for i, line in enumerate(lines):
+            twin.read([line])
+            if twin.broken != known:
+                return i
+        return 0
 
     @property
     def settings(self) -> dict[str, str]:
@@ -83,21 +111,22 @@ class LineForm:
 
     def take_block(self, data: bytes, blocks: BlockReader) -> list[Row] | Columns:
         """As `take`, many lines at once where that can be."""
+        before = self._lines.ended
         block = self._lines.block(data)
         if block is None:
             return self.take(data)
         columns = blocks.read(block)
         if columns is None:
-            return self._reader.read(block.split(b"\n"))
+            return self._read(block.split(b"\n"), before)
         self._reader.found += len(columns.xs)
         return columns
 
     def pause(self) -> list[Row]:
         """A JSON object that is complete in itself does not wait for its end of line."""
-        return self._reader.read(self._lines.take_complete_object())
+        return self._read(self._lines.take_complete_object(), self._lines.ended)
 
     def rest(self) -> list[Row]:
-        return self._reader.read(self._lines.rest())
+        return self._read(self._lines.rest(), self._lines.ended)
 
     def why_absent(self) -> CutoverError:
         return self._reader.why_absent()

@@ -45,6 +45,11 @@ class Intake:
         return self._form.broken if self._form is not None else 0
 
     @property
+    def first_broken(self) -> int | None:
+        """The number of the first such line; None where there is none, or no lines."""
+        return self._form.first_broken if self._form is not None else None
+
+    @property
     def is_ambiguous(self) -> bool:
         """Does the metric's name stand for two?"""
         return self._form is not None and self._form.is_ambiguous

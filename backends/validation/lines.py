@@ -13,10 +13,13 @@ from backends.validation.rows import LONGEST_LINE
 
 @dataclass(slots=True)
 class Lines:
-    """Cuts chunks into lines; keeps the partial last one for the next chunk."""
+    """Cuts chunks into lines; keeps the partial last one for the next chunk. One that is left out stands as an empty one, so that each
+    line keeps its number: the first given out next is `ended` + 1."""
 
     partial: bytes = b""
     too_long: int = 0
+    first_too_long: int | None = None
+    ended: int = 0
     _skipping: bool = field(default=False)
 
     def cut(self, data: bytes) -> list[bytes]:
@@ -30,19 +33,25 @@ class Lines:
         lines = data.split(b"\n")
         self.partial = lines.pop()
         if self._skipping and lines:
-            del lines[0]
+            lines[0] = b""
             self._skipping = False
+        if max(map(len, lines), default=0) > LONGEST_LINE:
+            for i, line in enumerate(lines):
+                if len(line) > LONGEST_LINE:
+                    self._leave_out(self.ended + i + 1)
+                    lines[i] = b""
+        self.ended += len(lines)
         if len(self.partial) > LONGEST_LINE:
-            self.too_long += not self._skipping
+            if not self._skipping:
+                self._leave_out(self.ended + 1)
             self.partial, self._skipping = b"", True
         elif self._skipping:
             self.partial = b""
-        return self._short(lines)
+        return lines
 
-    def _short(self, lines: list[bytes]) -> list[bytes]:
-        kept = [line for line in lines if len(line) <= LONGEST_LINE]
-        self.too_long += len(lines) - len(kept)
-        return kept
+    def _leave_out(self, number: int) -> None:
+        self.too_long += 1
+        self.first_too_long = self.first_too_long or number
 
     def block(self, data: bytes) -> bytes | None:
         """The lines that are whole by now as one piece, each with its LF; None where they must be cut one by one."""
@@ -52,6 +61,7 @@ class Lines:
         if len(self.partial) + data.find(b"\n") > LONGEST_LINE:
             return None
         block, self.partial = self.partial + data[:end], data[end:]
+        self.ended += block.count(b"\n")
         return block
 
     def take_complete_object(self) -> list[bytes]:
@@ -60,7 +70,7 @@ class Lines:
         start = text.find(b"{")
         if self._skipping or start < 0 or not text.endswith(b"}") or not isinstance(load_object(text[start:]), dict):
             return []
-        self.partial = b""
+        self.partial = b""  # its end of line, should it come, is an empty line to whoever counts
         return [text]
 
     def rest(self) -> list[bytes]:

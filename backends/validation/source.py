@@ -69,9 +69,14 @@ class RunFile:
             raise AxisAbsent(error.message, where=self.where, hint=error.hint)
         broken = sum(i.broken for i in self._intakes)
         if broken:
-            curve.notes.append(
-                f"{broken} line{'s' if broken > 1 else ''} or record{'s' if broken > 1 else ''} could not be read and left out: no figure, cut short, or over 1 MiB"
+            first = self._intakes[0].first_broken if len(self._intakes) == 1 else None
+            what = (
+                f"line{'s' if broken > 1 else ''}"
+                if first
+                else f"line{'s' if broken > 1 else ''} or record{'s' if broken > 1 else ''}"
             )
+            which = "" if not first else f" (the first is line {first})" if broken > 1 else f" (line {first})"
+            curve.notes.append(f"{broken} {what} could not be read and left out{which}: no figure, cut short, or over 1 MiB")
         if not all(i.is_whole for i in self._intakes):
             curve.notes.append("the packed data break off: read as far as they go")
         for intake in self._intakes:

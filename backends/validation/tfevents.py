@@ -49,6 +49,7 @@ class TfEvents:
         self.metric = metric
         self.found = 0
         self.broken = 0
+        self.first_broken: int | None = None  # records have no lines
         self.too_long = 0
         self.is_ambiguous = False
         self._tag = metric.encode()

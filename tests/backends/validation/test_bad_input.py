@@ -96,7 +96,7 @@ def test_a_line_of_a_mebibyte_is_left_out_and_told(tmp_path: Path) -> None:
     new.write_bytes(b'{"epoch": 1, "loss": 2, "text": "' + b"x" * (1 << 20) + b'"}\n' + new.read_bytes())
     code, body = compare(jsonl(tmp_path / "old", CURVE), new)
     assert code == 0
-    assert any("1 line or record could not be read" in note for note in body["notes"])
+    assert any("1 line could not be read and left out (line 1)" in note for note in body["notes"])
 
 
 @pytest.mark.parametrize("spelt", ["NaN", "nan", "null", '"NaN"', '"inf"', "Infinity", "-Infinity"])
@@ -137,7 +137,7 @@ def test_a_metric_that_is_there_and_cannot_be_read_is_not_said_to_be_absent(tmp_
 def test_lines_whose_metric_is_no_figure_are_told(tmp_path: Path) -> None:
     code, body = compare(jsonl(tmp_path / "old", CURVE), jsonl(tmp_path / "new", [*CURVE[:10], (11, "diverged"), *CURVE[11:]]))
     assert (code, len(body["points"])) == (0, 19)
-    assert any("1 line or record could not be read" in note for note in body["notes"])
+    assert any("1 line could not be read and left out (line 11)" in note for note in body["notes"])
 
 
 def test_text_in_utf_16_says_so(tmp_path: Path) -> None:

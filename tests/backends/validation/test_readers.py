@@ -145,8 +145,27 @@ def test_a_line_over_a_mebibyte_is_left_out_and_the_next_one_is_read() -> None:
     found = []
     for piece in (b"a\n" + b"x" * 700_000, b"x" * 700_000, b"x" * 700_000 + b"\nb\n"):
         found += lines.cut(piece)
-    assert found == [b"a", b"b"]
-    assert lines.too_long == 1
+    assert found == [b"a", b"", b"b"]
+    assert (lines.too_long, lines.first_too_long, lines.ended) == (1, 2, 3)
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.sampled_from(["\n", "\r\n", "\r"]), st.booleans(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_the_first_line_that_cannot_be_read_is_told_by_its_number(
+    good: int, more: int, end: str, is_csv: bool, data: st.DataObject
+) -> None:
+    if is_csv:
+        lines = ["step,loss", *(f"{n},2" for n in range(1, good + 1)), "1,2,3", *("9,x" for _ in range(more))]
+    else:
+        lines = ['{"step": 0, "loss": 1}', *["", '{"step": 1, "loss": 2}'] * good, '{"step": 2, "lo', *("{" for _ in range(more))]
+    whole = (end.join(lines) + data.draw(st.sampled_from(["", end]))).encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=5)))
+    intake = Intake("loss", where="")
+    for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True):
+        intake.take(whole[a:b])
+    intake.end()
+    assert intake.broken == 1 + more
+    assert intake.first_broken == lines.index("1,2,3" if is_csv else '{"step": 2, "lo') + 1
 
 
 @given(st.binary(max_size=300))
