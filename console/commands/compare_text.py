@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from backends.escape import plain
@@ -90,7 +91,7 @@ def print_comparison(
     say("")
     if found.judged:
         say(f"{axis:>12}  {'legacy':>12}  {'target':>12}  {'delta':>9}  verdict")
-    for j in _chosen(found.judged):
+    for j in chosen(found.judged):
         delta = percent(j.delta, signed=True) if j.delta is not None else "-"
         verdict = j.verdict.value if j.verdict is not None else "waiting"
         words = f"  {plain(j.note)}" if j.note else ("  too good" if j.too_good else "")
@@ -124,13 +125,23 @@ def plan_json(places: list[NoisyPlace], axis: str, tolerance: float, said: str) 
     }
 
 
-def _chosen(judged: tuple[Judged, ...]) -> list[Judged]:
-    """What a person wants to see of many points: those that are not PASS first, all in order of place."""
-    if len(judged) <= _SHOWN:
+def chosen(judged: Sequence[Judged], shown: int = _SHOWN) -> list[Judged]:
+    """What a person wants to see of many points, in order of place: those that are not PASS (of too many the worst), the others evenly
+    spread with the first and the last."""
+    if len(judged) <= shown:
         return list(judged)
     from backends.verdict import Verdict
 
-    odd = [j for j in judged if j.verdict is not Verdict.PASS][:_SHOWN]
-    rest = [j for j in judged if j.verdict is Verdict.PASS]
-    every = max(1, len(rest) // max(1, _SHOWN - len(odd)))
-    return sorted(odd + rest[::every][: _SHOWN - len(odd)], key=lambda j: j.at)
+    odd = [j for j in judged if j.verdict is not Verdict.PASS]
+    if len(odd) > shown - 2:
+        odd = sorted(odd, key=_size, reverse=True)[: shown // 2]
+    kept = {id(j) for j in odd}
+    rest = [j for j in judged if id(j) not in kept]
+    room = shown - len(odd)
+    spread = [rest[i * (len(rest) - 1) // (room - 1)] for i in range(room)]
+    return sorted([*odd, *spread], key=lambda j: j.at)
+
+
+def _size(judged: Judged) -> float:
+    """How far it is off; what cannot be computed goes before all."""
+    return abs(judged.delta) if judged.delta is not None and math.isfinite(judged.delta) else math.inf

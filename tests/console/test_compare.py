@@ -20,9 +20,12 @@ from backends.probes.load.kept import Kept
 from backends.probes.load.run import SliceDone
 from backends.probes.load.side import Slice
 from backends.validation.direction import direction_from_name
+from backends.validation.rule import Judged
+from backends.verdict import Verdict
 from console.commands.compare import command
 from console.commands.compare_picture import round_figures
 from console.commands.compare_plot import draw_curves
+from console.commands.compare_text import chosen
 from tests.peers.mlflow import Mlflow, mlflow
 
 
@@ -405,3 +408,16 @@ def test_a_page_tells_its_verdict_and_each_place_once(legacy: str, target: str, 
     text = re.sub(r"<desc>.*?</desc>|<title>.*?</title>", "", page.read_text())
     assert text.count("target is worse") == 1
     assert text.count(">1.524<") == 1
+
+
+@given(st.lists(st.sampled_from([0.0, 0.001, 0.02, 0.03, -0.04, math.inf]), min_size=1, max_size=120))
+def test_of_many_places_the_worst_stand_in_the_table_with_the_first_and_the_last(deltas: list[float]) -> None:
+    judged = [Judged(float(i), 1.0, 1.0 + d, d, Verdict.PASS if abs(d) < 0.005 else Verdict.BREACH) for i, d in enumerate(deltas)]
+    shown = chosen(judged)
+    assert len(shown) == min(40, len(judged))
+    assert [j.at for j in shown] == sorted({j.at for j in shown})
+    odd = [j for j in judged if j.verdict is not Verdict.PASS]
+    assert max(odd, key=lambda j: abs(j.delta or 0.0), default=judged[0]) in shown
+    assert {judged[0].at, judged[-1].at} <= {j.at for j in shown}
+    if len(odd) <= 38:
+        assert set(map(id, odd)) <= set(map(id, shown))
