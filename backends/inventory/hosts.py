@@ -203,10 +203,9 @@ def _work(group: _Group, hosts: dict[str, HostSeen]) -> Work:
     kind = _class(group)
     gpus = None
     if group.gpus:
-        peaks = [p.memory for _, p in group.processes if p.memory is not None]
-        memory = f", memory_gb: {max(peaks) / _GB:.1f}" if peaks else ""
-        told = "memory: what the fullest GPU held in this one look, no peak" if peaks else "memory: not told by the GPU's tool"
-        gpus = Told(f"{{count: {group.gpus}{memory}}}", f"seen: GPUs {_indices(group)}; {told}")
+        most, told = _memory(group, hosts)
+        memory = f", memory_gb: {most / _GB:.1f}" if most is not None else ""
+        gpus = Told(f"{{count: {group.gpus}{memory}}}", f"seen: GPUs {_indices(group)}; memory: {told}")
     return Work(
         name=group.name,
         source=f"seen: {seen}, user {group.processes[0][1].user}",
@@ -216,6 +215,22 @@ def _work(group: _Group, hosts: dict[str, HostSeen]) -> Work:
         hosts=group.hosts,
         notes=(*missing, *_notes(group, hosts)),
     )
+
+
+def _memory(group: _Group, hosts: dict[str, HostSeen]) -> tuple[int | None, str]:
+    """Bytes of the fullest GPU, and what they are: a peak only where it is one of all that hold GPUs."""
+    holding = [p for _, p in group.processes if p.gpus]
+    peaks = [p.peak for p in holding if p.peak is not None]
+    if peaks and len(peaks) == len(holding):
+        return max(peaks), "the most that one of its processes has held on a GPU since it began, by the driver's accounting"
+    seen = [n for p in holding for n in (p.memory, p.peak) if n is not None]
+    if not seen:
+        return None, "not told by the GPU's tool"
+    if any(hosts[name].has_accounts is False for name, _ in group.processes):
+        return max(
+            seen
+        ), "what the fullest GPU held in this one look, no peak; `nvidia-smi -am 1` (root) keeps peaks of what starts after it"
+    return max(seen), "what the fullest GPU held in this one look, no peak"
 
 
 def _times(group: _Group, hosts: dict[str, HostSeen], kind: str) -> Iterator[tuple[str, Told]]:

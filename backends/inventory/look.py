@@ -31,7 +31,8 @@ MOST_MEASURED = 8  # folders whose growth is looked at: a few seconds each
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One that holds a GPU. `gpus` are indices and `memory` bytes on the fullest of them, as the GPU's own tool says; `hours` since it began."""
+    """One that holds a GPU. `gpus` are indices and `memory` bytes on the fullest of them, as the GPU's own tool says, `peak` the most that it
+    ever held on one, where its driver keeps accounts; `hours` since it began."""
 
     pid: int
     user: str
@@ -47,6 +48,7 @@ class Process:
     container: str | None = None  # its id
     gpus: tuple[int, ...] = ()
     memory: int | None = None
+    peak: int | None = None
 
     @property
     def unit(self) -> str:
@@ -65,7 +67,8 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class HostSeen:
-    """`unread` counts processes of others that we may not look into; `error` says what could not be asked."""
+    """`unread` counts processes of others that we may not look into; `error` says what could not be asked; `has_accounts`: do the drivers of
+    all GPUs keep the peaks of processes (None: not told)?"""
 
     host: SshHost
     view: HostView | None
@@ -77,6 +80,7 @@ class HostSeen:
     around: Around | None = None
     running: Running = field(default_factory=Running)
     growth: Mapping[str, Growth] = field(default_factory=dict)
+    has_accounts: bool | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -101,7 +105,30 @@ async def _look(pool: SshPool, host: SshHost, key: bytes) -> HostSeen:
     except CutoverError as error:
         return HostSeen(host, view, None, error=error.message)
     seen = HostSeen(host, view, facts, *parse_work(value, held))
-    return replace(seen, **await _surroundings(pool, seen))
+    return replace(seen, **await _surroundings(pool, seen), **await _peaks(pool, seen))
+
+
+async def _peaks(pool: SshPool, seen: HostSeen) -> dict[str, Any]:
+    """The processes with their peaks. Not told is no error: most drivers keep none."""
+    held = [p.pid for p in seen.processes if p.gpus]
+    if not held:
+        return {}
+    try:
+        told = await _ask(pool, seen.host.name, "peaks", {"pids": held}, needs=("nvml",))
+    except CutoverError:
+        return {}
+    return with_peaks(seen.processes, told)
+
+
+def with_peaks(processes: Sequence[Process], told: dict[str, Any]) -> dict[str, Any]:
+    """`processes` with what the host told, and `has_accounts`; what does not fit is left out."""
+    peaks: dict[int, int] = {}
+    for one in _list(told.get("peaks")):
+        if isinstance(one, list) and len(one) == 3 and all(isinstance(n, int) and n >= 0 for n in one):
+            peaks[one[0]] = max(one[2], peaks.get(one[0], 0))
+    kept = [one for one in _list(told.get("kept")) if isinstance(one, bool)]
+    with_them = tuple(replace(p, peak=peaks[p.pid]) if p.pid in peaks else p for p in processes)
+    return {"processes": with_them, "has_accounts": all(kept) if kept else None}
 
 
 async def _surroundings(pool: SshPool, seen: HostSeen) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def _object(seen: HostSeen) -> dict[str, Any]:
         "gpus": [g.name for g in seen.view.gpus] if seen.view is not None else [],
         "processes": [
             {"pid": p.pid, "user": p.user, "program": p.program, "script": p.script, "job": p.job, "gpus": list(p.gpus),
-             "memory": p.memory, "hours": p.hours, "container": p.container, "ports": list(p.ports), "stores": list(p.stores), "environment": list(p.environment)}
+             "memory": p.memory, "peak": p.peak, "hours": p.hours, "container": p.container, "ports": list(p.ports), "stores": list(p.stores), "environment": list(p.environment)}
             for p in seen.processes
         ],
         "containers": [

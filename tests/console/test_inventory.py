@@ -50,6 +50,7 @@ async def test_what_holds_a_gpu_is_in_the_draft_and_no_value_of_its_environment(
         assert work.stdout is not None
         await asyncio.wait_for(work.stdout.readline(), 20)
         nvml.set(g0_compute=f"{work.pid}:{30 * GIB}", g1_compute=f"{work.pid}:{20 * GIB}")
+        nvml.set(g0_accounting=1, g0_peaks=f"{work.pid}:{35 * GIB}", g1_accounting=1, g1_peaks=f"1:5,{work.pid}:{36 * GIB}")
         async with (
             scripted_http(a_spot_instance) as cloud,
             openssh(tmp_path / "sshd", env=nvml.env | {"AWS_EC2_METADATA_SERVICE_ENDPOINT": cloud.endpoint}) as server,
@@ -74,6 +75,8 @@ async def test_what_holds_a_gpu_is_in_the_draft_and_no_value_of_its_environment(
         30 * GIB,
         [port],
     )
+    assert seen["peak"] == 36 * GIB
+    assert "{count: 2, memory_gb: 38.7}" in told["plan"]
     assert seen["stores"] == ["s3://models-old"]
     assert {"MODEL", "API_TOKEN"} <= set(seen["environment"])
     assert "hunter2" not in out + path.read_text()

@@ -241,6 +241,28 @@ static Return processes(Device device, const char *field, unsigned int *count, P
 Return nvmlDeviceGetComputeRunningProcesses_v3(Device d, unsigned int *n, Process *out) { return processes(d, "compute", n, out); }
 Return nvmlDeviceGetGraphicsRunningProcesses_v3(Device d, unsigned int *n, Process *out) { return processes(d, "graphics", n, out); }
 
+Return nvmlDeviceGetAccountingMode(Device device, unsigned int *out) {
+    unsigned long long value = 0;
+    Return code = number(device, "accounting", &value);
+    *out = (unsigned int)value;
+    return code;
+}
+typedef struct { unsigned int utilization, memory; unsigned long long peak, time, start; unsigned int running, reserved[5]; } Account;
+Return nvmlDeviceGetAccountingStats(Device device, unsigned int pid, Account *out) {
+    Process found[64];
+    unsigned int count = 64;
+    Return code = processes(device, "peaks", &count, found);
+    if (code) return code;
+    for (unsigned int i = 0; i < count; i++)
+        if (found[i].pid == pid) {
+            memset(out, 0, sizeof *out);
+            out->peak = found[i].used;
+            out->running = 1;
+            return OK;
+        }
+    return 6; /* NVML_ERROR_NOT_FOUND */
+}
+
 Return nvmlDeviceGetMigDeviceHandleByIndex(Device device, unsigned int index, Device *out) {
     char key[32];
     snprintf(key, sizeof key, "%d.uuid", index_of(device) * 10 + 100 + (int)index);

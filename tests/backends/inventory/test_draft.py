@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from backends.inventory.around import parse_around, parse_growth
 from backends.inventory.containers import parse_running
 from backends.inventory.draft import draft
 from backends.inventory.hosts import legacy_of_hosts
-from backends.inventory.look import HostSeen, parse_work
+from backends.inventory.look import HostSeen, parse_work, with_peaks
 from backends.live.facts import parse_facts
 from backends.plan.load import check_plan, parse_plan
 from backends.probes.agent.work import STORE
@@ -139,3 +140,25 @@ def test_whatever_hosts_say_the_draft_stays_a_plan(program: str, job: str, store
 )
 def test_of_a_url_only_the_place_is_taken(text: str, places: list[str]) -> None:
     assert [place for _, place in STORE.findall(text)] == places
+
+
+@pytest.mark.parametrize(
+    ("told", "memory", "words"),
+    [
+        (
+            {"kept": [True, True], "peaks": [[7, 0, 34 << 30], [7, 1, 33 << 30], [8, 0, 1 << 40]]},
+            36.5,
+            "by the driver's accounting",
+        ),
+        ({"kept": [True, True], "peaks": []}, 33.3, "in this one look, no peak"),
+        ({"kept": [True, False], "peaks": []}, 33.3, "no peak; `nvidia-smi -am 1` (root) keeps peaks"),
+        ({"kept": [None, "x"], "peaks": [["7", 0, 1], [7, -1, 2], 3, [7]]}, 33.3, "in this one look, no peak"),
+        ({"peaks": {"7": 1}}, 33.3, "in this one look, no peak"),
+    ],
+)
+def test_memory_is_a_peak_where_the_driver_keeps_accounts(told: dict[str, object], memory: float, words: str) -> None:
+    seen = host("a-1", process())
+    text = drafted(replace(seen, **with_peaks(seen.processes, told)))
+    line = next(line for line in text.splitlines() if "memory_gb" in line)
+    assert f"memory_gb: {memory}" in line
+    assert words in line

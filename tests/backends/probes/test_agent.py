@@ -230,7 +230,7 @@ def _is_agent(pid: str, nvml: FakeNvml) -> bool:
 def test_the_agent_is_python_3_6_and_standard_library_only() -> None:
     import sys
 
-    for part in (*PARTS, "ask", "facts", "work", "around", "growth"):
+    for part in (*PARTS, "ask", "facts", "work", "around", "growth", "peaks"):
         tree = ast.parse((AGENT / f"{part}.py").read_text(), feature_version=(3, 6))
         names = {n.name for node in ast.walk(tree) if isinstance(node, ast.Import) for n in node.names}
         names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
