@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,10 +144,13 @@ def changed_plan(path: Path, changes: tuple[str, ...]) -> CheckedPlan:
             value = YAML(typ="safe").load(text)
         except YAMLError as error:
             raise UsageError(f"found {plain(text, 80)}, expected a value", where=f"--set {plain(field, 80)}") from error
-        _set(document, field.split("."), value, change)
+        _set(document, re.sub(r"\[(\d{1,6})\]", r".\1", field).split("."), value, change)
     out = io.StringIO()
     yaml.dump(document, out)
-    return require_good(parse_plan(out.getvalue(), path))
+    changed = parse_plan(out.getvalue(), path)
+    # The file itself has no error, and lines of what was dumped are none of its lines.
+    told = tuple(replace(p, where=f"{path.name} with --set: {p.field}", line=0) for p in changed.problems)
+    return require_good(replace(changed, problems=told))
 
 
 def _set(document: Any, path: list[str], value: Any, change: str) -> None:
