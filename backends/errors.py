@@ -13,6 +13,8 @@ somebody handles it differently. Messages name the thing and its value; the hint
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 
@@ -78,3 +80,18 @@ class CouldNot(CutoverError):
 
     code = "could_not"
     exit_code = 4
+
+
+@contextlib.contextmanager
+def unwrapped() -> Iterator[None]:
+    """Where tasks ask at once, what they could not do comes out as the first of it. A group that holds anything else stays as it is."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        ours, others = group.split(CutoverError)
+        if ours is None or others is not None:
+            raise
+        error: Exception = ours
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        raise error from group

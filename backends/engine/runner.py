@@ -23,7 +23,7 @@ from backends.cutover.world import World
 from backends.engine.apart import Apart, StepFailed, Touches
 from backends.engine.clock import boot_clock, boot_id
 from backends.engine.failpoints import failpoint
-from backends.errors import CutoverError, RefusedByRule
+from backends.errors import CutoverError, RefusedByRule, unwrapped
 from backends.traffic.base import ForeignChange, RouteError
 from backends.vocabulary import SIDES, Health, SideName
 
@@ -207,7 +207,8 @@ class Runner:
         for pause in itertools.chain(RETRY, itertools.repeat(RETRY[-1])):
             await self._ask_lease(step)
             try:
-                return await step.send(self._world)
+                with unwrapped():
+                    return await step.send(self._world)
             except ForeignChange:
                 raise
             except CutoverError as error:
@@ -225,7 +226,8 @@ class Runner:
         repeated = RouteError if step.direction == "forward" else CutoverError
         while True:
             try:
-                seen = await step.observe(self._world)
+                with unwrapped():
+                    seen = await step.observe(self._world)
                 if seen.done:
                     return seen
                 trail.append(seen.detail)

@@ -56,13 +56,19 @@ class Answerers:
         self._looked_at: float | None = None
 
     async def authorities(self) -> tuple[tuple[NameServer, ...], tuple[str, ...]]:
-        """The authorities, and the names of those whose address is not to be found."""
+        """The authorities, and the names of those whose address is not to be found. Those of before where the server does not tell now;
+        raises `NameServerError` where it never told."""
         first = (self._server,) if self._server is not None else ()
         if self._named is not None:
             return _distinct((*first, *self._named)), ()
         if self._server is not None and (self._looked_at is None or time.monotonic() - self._looked_at > REFRESH):
-            self._found, self._lost = await self._look_up(self._server)
-            self._looked_at = time.monotonic()
+            try:
+                self._found, self._lost = await self._look_up(self._server)
+            except NameServerError:
+                if self._looked_at is None:
+                    raise
+            else:
+                self._looked_at = time.monotonic()
         return _distinct((*first, *self._found)), self._lost
 
     async def ask(self) -> tuple[Told, ...]:
@@ -73,8 +79,11 @@ class Answerers:
         return (*authorities.result(), *(t.result() for t in tasks))
 
     async def ask_authorities(self) -> tuple[Told, ...]:
-        """The authorities alone."""
-        authorities, lost = await self.authorities()
+        """The authorities alone; where they are not known, what their server said instead."""
+        try:
+            authorities, lost = await self.authorities()
+        except NameServerError as error:
+            return (Told(self._server.shown if self._server is not None else "", True, error=error.message),)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._ask_authority(s)) for s in authorities]
         return (*(t.result() for t in tasks), *(Told(name, True, error="its address is not to be found") for name in lost))

@@ -105,7 +105,8 @@ class Rfc2136Route(PlainRoute):
         told = await self._answerers.ask()
         found = {t.server: t.answer.ttl for t in told if t.is_authority and t.answer is not None and t.answer.ttl is not None}
         if self._server.shown not in found:
-            raise NameServerError(f"route {self.name}: {self._server.shown} gives no TTL of {self._record.name}")
+            why = next((f": {t.error}" for t in told if t.server == self._server.shown and t.error), "")
+            raise NameServerError(f"route {self.name}: {self._server.shown} gives no TTL of {self._record.name}{why}")
         worst = max(found, key=lambda server: found[server])
         return found[worst], f"{self._record.name} is given out for {found[worst]} s by {worst}"
 

@@ -13,6 +13,7 @@ from backends.engine.errors import JournalFull
 from backends.engine.snapshots import may_roll_back
 from backends.errors import RefusedByRule
 from backends.snapshot import Health, Lag, State
+from backends.traffic.base import RouteError
 from tests.backends.cutover.model_world import Killed, ModelEngine, ModelJournal
 
 
@@ -108,6 +109,28 @@ def test_a_fault_of_our_own_in_one_routes_step_keeps_no_other_from_home_and_is_t
     told = [e.data["reason"] for e in it.events if e.kind == "op.failed"]
     assert told == ["a fault of the engine itself: AttributeError (engine.log has the place)"]
     assert it.rollback() is State.ROLLED_BACK
+
+
+@pytest.mark.parametrize("call", ["set", "confirm"])
+def test_servers_that_are_asked_at_once_and_do_not_answer_for_a_while_are_waited_for(
+    it: ModelEngine, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    it.to_dual()
+    chat = it.world.routes["chat"]
+    asked, real = list[int](), getattr(chat, call)
+
+    async def silent(*args: Any, **more: Any) -> Any:
+        asked.append(1)
+        if len(asked) < 4:
+            raise ExceptionGroup(
+                "tasks", [ExceptionGroup("inner", [RouteError("ns1 does not answer")]), RouteError("nor does ns2")]
+            )
+        return await real(*args, **more)
+
+    monkeypatch.setattr(chat, call, silent)
+    assert it.rollback() is State.ROLLED_BACK
+    assert len(asked) >= 4
+    assert [e for e in it.events if e.kind == "op.failed"] == []
 
 
 def test_an_emergency_takes_over_a_rollback_whose_route_hangs_and_still_sets_that_route(it: ModelEngine) -> None:

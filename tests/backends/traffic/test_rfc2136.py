@@ -50,6 +50,14 @@ async def somebody_sets(server: Server, *values: str, ttl: int = 60) -> None:
     await name_server.update(Update(ZONE, CHAT, "A", before, values, ttl), parse_key(server.key))
 
 
+async def test_a_name_server_that_was_never_asked_and_is_gone_is_told_as_silent(tmp_path: Path) -> None:
+    need(knotd_path(), "knotd (knot)")
+    async with knot(tmp_path / "knot") as server:
+        chat = route(server)
+    with pytest.raises(RouteError, match=f"{server.at} gives no TTL of chat.example.net: {server.at} does not answer"):
+        await chat.ttl()
+
+
 async def test_a_weight_that_is_set_is_read_back_at_the_authority(authority: Server) -> None:
     chat = route(authority)
     assert (await chat.read()).weight == 0
