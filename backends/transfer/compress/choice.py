@@ -27,6 +27,7 @@ MOST_CLASSES = 32
 SAMPLE_SIZE = 384 << 10
 TRIAL_SIZE = 96 << 10
 SHRINKS_BELOW = 0.92
+WORTH_A_LEVEL = 0.1
 FIRST_RATE = 125e6  # bytes a second, until the link has been seen
 _SEEN_FROM = 4 << 20  # bytes
 _SIZES = (64 << 10, 1 << 20, 16 << 20)
@@ -136,7 +137,8 @@ class Alike:
     asked: int = 0  # samples taken or being taken
 
     def best(self, rate: float, cores: float) -> int | None:
-        """The level at which a byte of these takes the least time, None where that is plain. `rate`: bytes a second of the link."""
+        """The level at which a byte of these takes the least time, None where that is plain: a higher one where it saves `WORTH_A_LEVEL` of it, since
+        its cores serve others too. `rate`: bytes a second of the link."""
         shrinking = [s for s in self.samples if s.shrinks]
         if not shrinking or 2 * len(shrinking) < len(self.samples):
             return None
@@ -146,7 +148,7 @@ class Alike:
         for level in LEVELS:
             cpu = (sum(s.seconds[level] for s in shrinking) + decode) / size / cores
             wire = sum(s.encoded[level] for s in shrinking) / size / rate
-            if max(cpu, wire) < least:
+            if max(cpu, wire) < least * (1 if best is None else 1 - WORTH_A_LEVEL):
                 best, least = level, max(cpu, wire)
         return best
 

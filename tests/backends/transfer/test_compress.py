@@ -174,6 +174,11 @@ def test_the_level_follows_link_and_cores(rate: float, level: int | None) -> Non
     assert Alike([sample(COSTS, RATIOS)] * 3, 3).best(rate, cores=2) == level
 
 
+def test_twice_the_work_for_a_few_per_cent_less_is_not_taken() -> None:
+    close = dict(zip(LEVELS, (0.25, 0.24, 0.235, 0.23, 0.228), strict=True))
+    assert Alike([sample(COSTS, close)] * 3, 3).best(1e6, cores=8) == LEVELS[0]
+
+
 def test_more_cores_allow_a_higher_level() -> None:
     alike = Alike([sample(COSTS, RATIOS)] * 3, 3)
     levels = [alike.best(60e6, cores=n) or 0 for n in (1, 2, 8, 64)]
