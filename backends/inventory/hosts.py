@@ -226,11 +226,9 @@ def _memory(group: _Group, hosts: dict[str, HostSeen]) -> tuple[int | None, str]
     seen = [n for p in holding for n in (p.memory, p.peak) if n is not None]
     if not seen:
         return None, "not told by the GPU's tool"
-    if any(hosts[name].has_accounts is False for name, _ in group.processes):
-        return max(
-            seen
-        ), "what the fullest GPU held in this one look, no peak; `nvidia-smi -am 1` (root) keeps peaks of what starts after it"
-    return max(seen), "what the fullest GPU held in this one look, no peak"
+    is_off = any(hosts[name].has_accounts is False for name, _ in group.processes)
+    cure = "; `nvidia-smi -am 1` (root) keeps peaks of what starts after it" if is_off else ""
+    return max(seen), f"what the fullest GPU held in this one look, no peak{cure}"
 
 
 def _times(group: _Group, hosts: dict[str, HostSeen], kind: str) -> Iterator[tuple[str, Told]]:

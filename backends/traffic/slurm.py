@@ -10,7 +10,7 @@ import asyncio
 from pathlib import Path
 
 from backends.children import Children
-from backends.errors import CouldNot
+from backends.errors import CouldNot, unwrapped
 from backends.plan.queues import SlurmRoute as SlurmSpec
 from backends.slurm.partition import UP, ask_slurm, partition_state, set_partition
 from backends.ssh.place import Places
@@ -96,11 +96,13 @@ class SlurmRoute(PlainRoute):
 
     async def _states(self) -> dict[SideName, str]:
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = {side: group.create_task(partition_state(self._places[side], self._partitions[side])) for side in SIDES}
-        except* CouldNot as errors:
-            error = errors.exceptions[0]
-            raise RouteError(f"route {self.name}: {error}", hint=getattr(error, "hint", "")) from error
+            with unwrapped():
+                async with asyncio.TaskGroup() as group:
+                    tasks = {
+                        side: group.create_task(partition_state(self._places[side], self._partitions[side])) for side in SIDES
+                    }
+        except CouldNot as error:
+            raise RouteError(f"route {self.name}: {error}", hint=error.hint) from error
         return {side: task.result() for side, task in tasks.items()}
 
     async def _takes(self, side: SideName) -> bool | None:

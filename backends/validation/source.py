@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from backends.errors import CutoverError, NotYetSupported, UsageError
 from backends.escape import plain
+from backends.listed import counted
 from backends.plan.models import Axis
 from backends.validation.addresses import Address, address_of, is_far
 from backends.validation.columns import BlockReader, Columns
@@ -70,13 +71,10 @@ class RunFile:
         broken = sum(i.broken for i in self._intakes)
         if broken:
             first = self._intakes[0].first_broken if len(self._intakes) == 1 else None
-            what = (
-                f"line{'s' if broken > 1 else ''}"
-                if first
-                else f"line{'s' if broken > 1 else ''} or record{'s' if broken > 1 else ''}"
-            )
-            which = "" if not first else f" (the first is line {first})" if broken > 1 else f" (line {first})"
-            curve.notes.append(f"{broken} {what} could not be read and left out{which}: no figure, cut short, or over 1 MiB")
+            what, which = counted(broken, "line"), f" ({'the first is ' if broken > 1 else ''}line {first})"
+            if first is None:
+                what, which = f"{what} or record{'s' if broken > 1 else ''}", ""
+            curve.notes.append(f"{what} could not be read and left out{which}: no figure, cut short, or over 1 MiB")
         if not all(i.is_whole for i in self._intakes):
             curve.notes.append("the packed data break off: read as far as they go")
         for intake in self._intakes:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from backends.errors import CutoverError
+from backends.errors import unwrapped
 from backends.escape import plain
 from backends.validation.checkpoint.difference import Difference, Tolerance, compare_bytes
 from backends.validation.checkpoint.direct import SECTOR, room
@@ -92,16 +92,8 @@ async def compare_checkpoints(
     progress: Progress = lambda done, whole: None,
 ) -> Report:
     """Raises `CheckpointRefused` for a checkpoint that is broken, hostile, or changes meanwhile; the stores' errors too."""
-    try:
-        report = await _compare(legacy, target, tolerance, ignored, progress)
-    except* CutoverError as errors:
-        raise _first(errors) from None
-    return report
-
-
-def _first(errors: BaseExceptionGroup[CutoverError]) -> CutoverError:
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+    with unwrapped():
+        return await _compare(legacy, target, tolerance, ignored, progress)
 
 
 async def _compare(

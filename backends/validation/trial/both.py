@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from backends.errors import CutoverError, UsageError
+from backends.errors import UsageError, unwrapped
 from backends.escape import plain
 from backends.plan.models import Measure, Plan, TrialFigure, TrialRun, Workload
 from backends.snapshot import PointView
@@ -123,22 +123,16 @@ async def run_trial(plan: Plan, workload: Workload, spec: TrialRun, pool: SshPoo
     try:
         for seed in spec.seeds:
             tell(f"{workload.name}: seed {seed} on {hosts['legacy']} and {hosts['target']}")
-            async with asyncio.TaskGroup() as group:
-                tasks = {side: group.create_task(_one(pool, hosts[side], spec, seed), name=f"train {side}") for side in SIDES}
+            with unwrapped():
+                async with asyncio.TaskGroup() as group:
+                    tasks = {side: group.create_task(_one(pool, hosts[side], spec, seed), name=f"train {side}") for side in SIDES}
             for side in SIDES:
                 runs[side].append(tasks[side].result())
         environments = {side: await places[side] for side in SIDES}
-    except* CutoverError as errors:
-        raise _first(errors) from None
     finally:
         for task in places.values():
             task.cancel()
     return _judged(workload, spec, hosts, {side: tuple(runs[side]) for side in SIDES}, environments)
-
-
-def _first(errors: BaseExceptionGroup[CutoverError]) -> CutoverError:
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _host(plan: Plan, workload: Workload, side: SideName) -> str:
