@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from html import escape
 from textwrap import wrap
@@ -14,6 +15,8 @@ ROW, ROWS = 17, 12  # of the table below the picture
 WRAPPED = 96  # signs of a line of text: a wide face is still within the picture
 LEGACY, TARGET, BAND, LINE = "#1f6fb4", "#c2541b", "#7f8c8d", "#5a6570"
 _COLOURS = {"PASS": "#2e7d32", "BREACH": "#b3261e", "INCONCLUSIVE": "#8a6d00", "ERROR": "#b3261e"}
+
+_MOST = sys.float_info.max / 4  # of an axis
 
 Points = Sequence[tuple[float, float]]
 
@@ -94,7 +97,8 @@ def _places(said: Mapping[str, Any]) -> str:
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
-    low, high = min(values), max(values)
+    """From the least to the most, so far as its width is a figure too."""
+    low, high = max(min(values), -_MOST), min(max(values), _MOST)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
@@ -157,6 +161,7 @@ def _strip(said: Mapping[str, Any], across: tuple[float, float], top: float) -> 
     tolerance = float(said["tolerance"])
     points = [(p["at"], p["delta"], p["verdict"]) for p in said["points"] if p["delta"] is not None and math.isfinite(p["delta"])]
     reach = max([abs(d) for _, d, _ in points] + [2 * tolerance]) * 1.1
+    reach = min(reach, _MOST)
     span = (-reach, reach)
     high, low = (_y(v, span, top, STRIP) for v in (tolerance, -tolerance))
     width = WIDTH - LEFT - RIGHT

@@ -421,3 +421,16 @@ def test_of_many_places_the_worst_stand_in_the_table_with_the_first_and_the_last
     assert {judged[0].at, judged[-1].at} <= {j.at for j in shown}
     if len(odd) <= 38:
         assert set(map(id, odd)) <= set(map(id, shown))
+
+
+def test_figures_at_the_ends_of_what_a_float_holds_are_drawn(tmp_path: Path) -> None:
+    huge = write(tmp_path / "huge.jsonl", {1: -1.7e308, 2: 1.7e308, 3: 2.0})
+    tiny = write(tmp_path / "tiny.jsonl", {1: 5e-324, 2: 1e-323, 3: 0.0})
+    unit = write(tmp_path / "unit.jsonl", {1: 1.0, 2: 1.0, 3: 2.0})
+    picture = tmp_path / "picture.svg"
+    for old, new in ((huge, huge), (huge, tiny), (tiny, huge), (unit, huge), (tiny, tiny)):
+        assert compare(old, new, "--svg", str(picture)).exit_code in (0, 1)
+        drawn = re.findall(r'(?:points|cx|cy|x|y|x1|y1|x2|y2)="([^"]*)"', picture.read_text())
+        assert drawn
+        assert not [one for one in drawn if "nan" in one or "inf" in one]
+        ElementTree.parse(picture)
