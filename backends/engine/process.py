@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from backends.allocator import keep_freed
 from backends.cutover.events import Kind
 from backends.cutover.rollback import Mode
 from backends.engine.api import Api
@@ -215,6 +216,7 @@ def main(state: str, plan: str | None, ready_fd: int | None, companion: int | No
     """The process's own main: errors go to who started it, and to the log."""
     import uvloop
 
+    keep_freed()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(Path(state), Path(plan) if plan else None, ready_fd, companion, take_over))

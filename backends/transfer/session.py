@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from backends import allocator
 from backends.errors import UsageError
 from backends.escape import plain
 from backends.plan.models import Dataset, Plan
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 FOLLOW_SECONDS = 60.0  # where the plan's dataset has no `follow`
 MOST_OVER_HUB = 32  # objects under way on each leg, where the plan says nothing: each may hold a part in memory
+_MANY_BYTES = 64 << 20  # of a round: what they took of memory is worth giving back before the next
 _COPY_TO_LISTING = 4  # a round that ends for the next copies at least that much longer than it listed
 StoreOpener = Callable[[str, StoreSpec], Store]
 
@@ -146,6 +148,8 @@ class TransferSession:
             else:
                 result = await sync_round(dataset, source, sink, index, options, shown)
             self._listing_seconds[dataset] = result.listing_seconds
+            if following and result.bytes >= _MANY_BYTES:
+                await asyncio.to_thread(allocator.give_back)
             return result
 
     async def verify(

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backends.allocator import keep_freed
 from console.output import ssh_options
 from widgets.figures import count
 
@@ -57,6 +58,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     """Run to its end on uvloop where there is one. Raises `Interrupted` after a clean stop."""
     gc.freeze()  # the modules: no collection in the middle of a copy looks at them again
     gc.enable()
+    keep_freed()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         if not runner.run(_stoppable(main)):
             raise Interrupted
