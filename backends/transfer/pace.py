@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ T = TypeVar("T")
 
 LEAST, MOST = 16, 256  # requests under way, where the plan says nothing
 _LEAST_PARTS, _MOST_PARTS = 8, 32  # of 8 MiB each
+_POURS, _WRITERS = 4, 3  # into files of this machine from a near store, in all and into one of them
 _SECONDS_EACH = 0.25e-3  # of this process, to copy a small object: below that time between two of them the latency does not show
 _BURST_SECONDS = 0.25
 _PIECE = 256 << 10  # bytes
@@ -67,6 +69,8 @@ class Streams:
         self._limit = float(most)
         self._active = 0
         self._lanes: dict[str, Lane] = {}
+        self._own: set[Lane] = set()
+        self._active_of: Counter[str] = Counter()  # by lanes of one name
         self._clock = clock
         self._halved_at = -1.0
         self.refusals = 0  # times that a store asked for less
@@ -88,26 +92,40 @@ class Streams:
 
     def lane(self, name: str = "") -> Lane:
         """This dataset's way to these streams."""
-        return self._lanes.setdefault(name, Lane(self))
+        return self._lanes.setdefault(name, Lane(self, name))
+
+    @contextmanager
+    def own_lane(self, name: str) -> Iterator[Lane]:
+        """One object's of this dataset, for as long as it is under way: of a dataset's objects, too, that with the fewest is next."""
+        lane = Lane(self, name)
+        self._own.add(lane)
+        try:
+            yield lane
+        finally:
+            self._own.discard(lane)
 
     def may_begin(self) -> bool:
         return self._active < self.limit
 
-    def begun(self) -> None:
+    def begun(self, name: str) -> None:
         self._active += 1
+        self._active_of[name] += 1
 
-    def ended(self) -> None:
+    def ended(self, name: str) -> None:
         self._active -= 1
+        self._active_of[name] -= 1
         self.wake()
 
     def wake(self) -> None:
         """Give what is free to who waits, to the lane with the fewest first."""
         while self.waiting and self._active < self.limit:
-            lanes = self._lanes.values()
-            waiting = [lane for lane in lanes if lane.wants()]
+            waiting = [lane for lane in (*self._lanes.values(), *self._own) if lane.wants()]
             if not waiting:
                 return
-            (waiting[0] if len(waiting) == 1 else min(waiting, key=lambda lane: lane.active)).next()
+            (waiting[0] if len(waiting) == 1 else min(waiting, key=self._has)).next()
+
+    def _has(self, lane: Lane) -> tuple[int, int]:
+        return self._active_of[lane.name], lane.active
 
     def busy(self) -> None:
         """Halve, once a second: a wave of refusals is one refusal."""
@@ -124,8 +142,9 @@ class Streams:
 class Lane:
     """`async with lane` is one stream."""
 
-    def __init__(self, streams: Streams) -> None:
+    def __init__(self, streams: Streams, name: str) -> None:
         self.streams = streams
+        self.name = name  # the dataset's
         self.active = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -150,11 +169,11 @@ class Lane:
 
     def _begin(self) -> None:
         self.active += 1
-        self.streams.begun()
+        self.streams.begun(self.name)
 
     def _end(self) -> None:
         self.active -= 1
-        self.streams.ended()
+        self.streams.ended(self.name)
 
     async def __aenter__(self) -> None:
         if self.streams.may_begin() and not self.wants():
@@ -189,7 +208,8 @@ class Pace:
     for each of the `machines` that carry.
 
     Parts of large objects are held in memory, so fewer of them are under way; few large objects are begun at once, so that they end
-    one after the other and not all at the end.
+    one after the other and not all at the end. Into files of this machine go few streams while the store is near, and into many files
+    rather than into one: the system lets one at a time write to a file, and who waits for it burns a core (measured: an eighth of the CPU).
     """
 
     def __init__(self, parallel: int | None, bits_per_second: float | None, machines: int = 1) -> None:
@@ -199,6 +219,9 @@ class Pace:
         self.streams = Streams(parallel or LEAST * machines)
         self.parts = Streams(parallel or _LEAST_PARTS * machines)
         self.large = Streams(_large_for(self.parts.limit))
+        self.pours = Streams(parallel or _POURS)
+        self.files = Streams(max(self.large.limit, min(self.pours.limit, _POURS)))
+        self.writers = parallel or _WRITERS  # of one file of this machine at once
 
     def fit(self, latency: float) -> None:
         """As many as these stores want: `latency` is the sum of both sides' seconds a request (measured: facts in docs/transfer.md)."""
@@ -209,6 +232,10 @@ class Pace:
             self.streams.reach(wanted * self._machines)
             self.parts.reach(min(_MOST_PARTS, max(_LEAST_PARTS, wanted // 2)) * self._machines)
             self.large.reach(_large_for(self.parts.limit))
+            if self.parts.limit > _LEAST_PARTS * self._machines:  # far: the link is slower than any file
+                self.writers = self.parts.limit
+                self.pours.reach(self.parts.limit)
+                self.files.reach(max(self.large.limit, _POURS))
 
 
 def _large_for(parts: int) -> int:

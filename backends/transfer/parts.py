@@ -19,7 +19,7 @@ from backends.transfer.haul import check_source, prove
 from backends.transfer.index import PartRow, Upload
 from backends.transfer.merge import first_error
 from backends.transfer.models import Proof
-from backends.transfer.pace import Streams
+from backends.transfer.pace import Lane, Streams
 from backends.transfer.passage import Passage, now
 from backends.transfer.sums import Sums
 
@@ -47,8 +47,11 @@ class PartCopy:
         self._parts: dict[int, PartInfo] = {}
         self._earlier: set[int] = set()  # numbers whose sending an earlier attempt had begun
         pace = passage.pace
-        self._lane = pace.parts.lane(passage.dataset) if pace else Streams(STREAMS_AN_OBJECT).lane()
-        self._turn = pace.large.lane(passage.dataset) if pace else Streams(1).lane()
+        self._pours = passage.source.capabilities.pours and passage.target.capabilities.part_files
+        self._streams = (pace.pours if self._pours else pace.parts) if pace else Streams(STREAMS_AN_OBJECT)
+        self._most = pace.writers if pace and self._pours else self._streams.limit
+        turns = (pace.files if self._pours else pace.large) if pace else Streams(1)
+        self._turn = turns.lane(passage.dataset)
 
     async def run(self) -> Proof:
         """Raises `SourceChanged` or `Damaged`, with nothing left open, when it has to begin anew."""
@@ -118,22 +121,23 @@ class PartCopy:
         count = -(-self._source.size // self._upload.part_size)
         missing = iter([n for n in range(1, count + 1) if n not in self._parts])
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(count, self._lane.limit, max(2, _MEMORY // self._upload.part_size))):
-                    group.create_task(self._stream(missing))
+            with self._streams.own_lane(self._passage.dataset) as lane:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(count, self._most, max(2, _MEMORY // self._upload.part_size))):
+                        group.create_task(self._stream(missing, lane))
         except BaseExceptionGroup as errors:
             raise first_error(errors) from errors
 
-    async def _stream(self, missing: Iterator[int]) -> None:
+    async def _stream(self, missing: Iterator[int], lane: Lane) -> None:
         for number in missing:
-            async with self._lane, self._passage.streams:
+            async with lane, self._passage.streams:
                 await self._send(number)
 
     async def _send(self, number: int) -> None:
         p, upload = self._passage, self._upload
         offset = (number - 1) * upload.part_size
         size = min(upload.part_size, self._source.size - offset)
-        if p.source.capabilities.pours and p.target.capabilities.part_files:
+        if self._pours:
             sums, part = await self._pour(number, offset, size)
         else:
             begun = partial(self._begun, number)

@@ -14,7 +14,7 @@ class Leg(Lane):
     leg that does not need it. Between the lanes, whoever has fewer is next."""
 
     def __init__(self, lane: Lane) -> None:
-        super().__init__(lane.streams)
+        super().__init__(lane.streams, lane.name)
         self._lane = lane
         self._held = 0
         self._turns: deque[asyncio.Future[None]] = deque()

@@ -151,6 +151,44 @@ async def test_lanes_share_what_is_free_and_who_has_fewer_is_next() -> None:
     assert streams.active == 0
 
 
+async def test_of_a_datasets_objects_that_with_the_fewest_streams_is_next_and_other_datasets_lose_nothing_by_it() -> None:
+    streams = Streams(6)
+    release = asyncio.Event()
+
+    async def hold(lane: Lane) -> None:
+        async with lane:
+            await release.wait()
+
+    with streams.own_lane("one") as first, streams.own_lane("one") as second, streams.own_lane("other") as third:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(hold(first))
+            await asyncio.sleep(0)
+            assert first.active == 6
+            for lane in (second, third):
+                for _ in range(8):
+                    group.create_task(hold(lane))
+            await asyncio.sleep(0)
+            streams.reach(12)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert (first.active, second.active, third.active) == (6, 0, 6)
+            streams.reach(16)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert (first.active, second.active, third.active) == (6, 2, 8)
+            release.set()
+    assert streams.active == 0
+    assert not streams._own
+
+
+def test_few_streams_write_one_near_file_and_many_a_far_one() -> None:
+    near, far, said = Pace(None, None), Pace(None, None), Pace(10, None)
+    for pace, latency in ((near, 0.002), (far, 0.06), (said, 0.002)):
+        pace.fit(latency)
+    assert [(p.writers, p.pours.limit, p.files.limit) for p in (near, far, said)] == [(3, 4, 4), (32, 32, 8), (10, 10, 4)]
+
+
 def test_latency_decides_how_many_are_under_way_where_the_plan_does_not() -> None:
     near, far = Pace(None, None), Pace(None, None)
     near.fit(0.002)
