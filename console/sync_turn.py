@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,14 @@ from backends.plan.models import Plan
 from backends.transfer.merge import first_error
 from backends.transfer.models import Deletes, Failure, RoundResult, Waiting
 from backends.transfer.rounds import SyncReport, SyncRequest, chosen_datasets
+from backends.vocabulary import State
 from console.output import tell
 
 if TYPE_CHECKING:
     from backends.cutover.migration import Migration
     from backends.engine.lease import Lease
     from backends.plan.load import CheckedPlan
+    from backends.ssh.pool import SshPool
 
 SshChoice = tuple[str | None, str | None]  # another ssh_config, other host keys
 
@@ -78,10 +80,12 @@ def _migration(folder: Path) -> Migration:
 
 
 @asynccontextmanager
-async def no_engine_elsewhere(folder: Path, checked: CheckedPlan, request: SyncRequest, ssh: SshChoice) -> AsyncIterator[None]:
+async def no_engine_elsewhere(
+    folder: Path, checked: CheckedPlan, request: SyncRequest, ssh: SshChoice, pool: SshPool | None
+) -> AsyncIterator[None]:
     """See that no engine of another bastion has the migration, which writes what this sync would write, and cut it off as soon as one has.
 
-    Raises `RefusedByRule` (LEASE). A place of the lease that cannot be asked refuses where a migration has begun here, else it is told.
+    `pool`: the connections of the sync, where it has any; else they are made by `ssh`. Raises `RefusedByRule` (LEASE). A place of the lease that cannot be asked refuses where a migration has begun here, else it is told.
     """
     from backends.engine.lease_place import place_of, where_of
 
@@ -91,26 +95,33 @@ async def no_engine_elsewhere(folder: Path, checked: CheckedPlan, request: SyncR
     if request.dry_run or (store is None and host is None):
         yield
         return
-    from backends.cutover.fold import fold
-    from backends.engine.journal import hash_in, read_events
     from backends.engine.lease import Holder, Lease, Standing
+    from backends.engine.paths import journal_of
     from backends.plan.models import Lease as LeaseSpec
     from console.commands.transfer_bar import plan_pool
 
     assert isinstance(plan.lease, LeaseSpec)
-    m = fold(await asyncio.to_thread(read_events, folder))
+
+    def begun() -> tuple[Standing, bool]:
+        if not journal_of(folder).exists():
+            return Standing(0, "", State.PLANNED.value, False), False
+        m = _migration(folder)
+        return Standing(m.seq, "", m.state.value, False), bool(m.name)
+
+    standing, has_begun = await asyncio.to_thread(begun)
 
     async def hash_at(seq: int) -> str | None:
+        from backends.engine.journal import hash_in
+
         return await asyncio.to_thread(hash_in, folder, seq)
 
-    async with plan_pool(plan, checked.base, *ssh) as pool:
-        place = place_of(plan, ssh=pool, base=checked.base)
+    async with plan_pool(plan, checked.base, *ssh) if pool is None else nullcontext(pool) as reached:
+        place = place_of(plan, ssh=reached, base=checked.base)
         assert place is not None
         holder = await asyncio.to_thread(Holder.of, folder)
-        standing = Standing(m.seq, "", m.state.value, False)
         lease = Lease(place, plan.name, plan.lease.duration, holder, standing=lambda: standing, hash_at=hash_at)
         try:
-            await _look(lease, place.text, has_begun=bool(m.name))
+            await _look(lease, place.text, has_begun=has_begun)
             async with _cut_off_by(lease.until_held()):
                 yield
         finally:

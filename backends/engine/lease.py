@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -31,7 +31,9 @@ from backends.engine.errors import JournalBroken, LeaseChanged, LeaseElsewhere, 
 from backends.engine.lease_place import Lying, Place
 from backends.errors import CutoverError, RefusedByRule
 from backends.escape import plain
-from backends.snapshot import LeaseView
+
+if TYPE_CHECKING:
+    from backends.snapshot import LeaseView
 
 ASK_LIMIT = 10.0  # seconds to ask or write at leisure
 HURRY = 2.0  # the same while a rollback waits for it
@@ -42,7 +44,7 @@ LOOKS = 10  # at another's lease while its length passes
 class Record(BaseModel):
     """What lies there. Written by an engine of any version, so read with care."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     migration: str = Field(max_length=100)
     holder: str = Field(max_length=100)  # one state folder of one machine
@@ -140,6 +142,8 @@ class Lease:
         return f"the lease at {self._place.text} is not ours for certain ({self.error or 'not renewed in time'}): nothing moves forward"
 
     def view(self) -> LeaseView:
+        from backends.snapshot import LeaseView  # with all that a console shows: nothing for a sync that only looks
+
         left = max(0.0, self._until - boot_clock()) if self.is_held else None
         return LeaseView(place=self._place.text, held=self.is_held, seconds_left=left, epoch=self._epoch, note=self.note)
 

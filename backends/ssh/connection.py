@@ -12,7 +12,9 @@ This leans on asyncssh's private names; `tests/backends/ssh/test_connection.py` 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
 import struct
 import time
 from collections.abc import Iterable
@@ -30,6 +32,8 @@ from backends.ssh.gathering import Gathering
 
 Piece = bytes | memoryview
 
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # of Linux
+_SHORT = 4096  # bytes: what a server says when it is answered; more is a body, acknowledged as it comes
 _TAG = 16
 _BLOCK = 16
 _HEAD = struct.Struct(">IBBII")  # packet length, padding length, type, channel, data length
@@ -65,6 +69,8 @@ class Connection(asyncssh.SSHClientConnection):
     def data_received(self, data: bytes, datatype: int | None = None) -> None:
         """Read at once, or together with other connections. As soon as it carries anything else it is in a hurry."""
         if self.gathering is None or not self.gathering.is_on or len(self._channels) != 1:
+            if len(data) < _SHORT:
+                self._acknowledge()
             super().data_received(data, datatype)
             return
         self._inpbuf += data
@@ -77,6 +83,16 @@ class Connection(asyncssh.SSHClientConnection):
         self._is_held = False
         if self._transport is not None:
             self._recv_data()
+
+    def _acknowledge(self) -> None:
+        """Tell the server at once that it came. sshd leaves Nagle's algorithm on (RFC 896) where there is no terminal, so its next short packet
+        waits for this; Linux would leave it for 40 ms, which is what the first command after a login took."""
+        if _QUICKACK is None or self._transport is None:
+            return
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:  # through a jump host there is none
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def connection_lost(self, exc: Exception | None = None) -> None:
         """What its host said last is read first."""

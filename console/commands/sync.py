@@ -119,7 +119,7 @@ def sync(
         async with (
             open_pool(plan, checked.base, *ssh) as pool,
             connecting(pool, plan, watch.datasets.values()),
-            no_engine_elsewhere(folder, checked, request, ssh),
+            no_engine_elsewhere(folder, checked, request, ssh, pool),
             watching(bar, watch),
         ):
             shown: dict[str, Any] = {"progress": watch.progress, "done": done, "failed": failed}
