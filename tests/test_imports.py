@@ -19,7 +19,7 @@ HEAVY = ("textual", "asyncssh", "aioboto3", "botocore", "aiohttp", "pydantic", "
 
 def loaded_by(code: str) -> set[str]:
     """Top-level modules in a new interpreter after `code`."""
-    script = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    script = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name, module in sys.modules.items() if module}})"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ import asyncssh
 import pytest
 from asyncssh.constants import MSG_IGNORE
 
+from backends.ssh.connection import Connection
 from backends.ssh.pool import CIPHERS, SshPool
 from backends.ssh.sftp_session import read_range, write_range
 from tests.peers.openssh import OpenSsh, openssh
@@ -96,3 +98,42 @@ async def test_no_empty_packets_and_no_cipher_that_needs_them(sshd: OpenSsh) -> 
         connection._enc_alg_cs = b"aes128-cbc"
         connection.send_packet(MSG_IGNORE, b"\0\0\0\0")
         assert connection._send_seq == before + 1
+
+
+class _Sockets:
+    """A transport whose socket remembers what was set."""
+
+    def __init__(self) -> None:
+        self.options: list[tuple[int, int, int]] = []
+
+    def get_extra_info(self, name: str) -> _Sockets:
+        assert name == "socket"
+        return self
+
+    def setsockopt(self, *option: int) -> None:
+        self.options.append(option)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="not Linux")
+async def test_what_is_short_is_acknowledged_at_once_and_a_body_as_it_comes(
+    sshd: OpenSsh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    quick = _Sockets()
+    plain = Connection._acknowledge
+
+    def watched(self: Connection) -> None:
+        seen.append(len(quick.options))
+        with monkeypatch.context() as patch:
+            patch.setattr(self, "_transport", quick)
+            plain(self)
+        plain(self)  # on the real socket too: it takes the option
+
+    monkeypatch.setattr(Connection, "_acknowledge", watched)
+    async with SshPool(sshd.settings, [sshd.host()]) as pool:
+        assert (await pool.run("box", ["echo", "said"])).stdout == b"said\n"
+        answers = len(seen)
+        assert answers >= 4, "login and a command are several answers"
+        assert set(quick.options) == {(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)}
+        await pool.run("box", ["head", "-c", str(4 * MIB), "/dev/zero"], limit=8 * MIB)
+        assert len(seen) - answers < 4 * MIB // 4096 // 4

@@ -6,6 +6,8 @@ import asyncio
 import os
 import random
 import struct
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from backends.ssh import sftp_session
 from backends.ssh.pool import CIPHERS, SshPool
 from backends.ssh.sftp_session import SftpHandler, read_range, round_trip, write_range
+from tests.peers.delay_proxy import delay_proxy
 from tests.peers.openssh import OpenSsh, openssh
 
 NEW = asyncssh.FXF_READ | asyncssh.FXF_WRITE | asyncssh.FXF_CREAT
@@ -66,6 +69,48 @@ async def test_requests_of_one_turn_share_packets(pool: SshPool, tmp_path: Path)
     latency = round_trip(client)
     assert latency is not None
     assert 0 < latency < 10
+
+
+@pytest.mark.parametrize("is_far", [False, True])
+async def test_a_near_server_has_little_under_way_for_all_ranges_and_a_far_one_much_for_each(
+    pool: SshPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_far: bool
+) -> None:
+    body, most = os.urandom(16 * MIB), 0
+    client = await pool.sftp("box")
+    handler = client._handler
+    assert isinstance(handler, SftpHandler)
+    ask = SftpHandler.ask_block
+
+    def counted(self: SftpHandler, kind: int, args: Sequence[bytes | memoryview], block: sftp_session._Block) -> None:
+        nonlocal most
+        ask(self, kind, args, block)
+        most = max(most, len(self._blocks))
+
+    monkeypatch.setattr(SftpHandler, "ask_block", counted)
+    async with client.open(str(tmp_path / "file"), NEW, encoding=None) as file:
+        handler.round_trip = 0.02 if is_far else 0.0002  # of a loaded machine it may be anything
+        parts = [(at, memoryview(body)[at : at + 4 * MIB]) for at in range(0, len(body), 4 * MIB)]
+        await asyncio.gather(*(write_range(file, at, part) for at, part in parts))
+        assert (tmp_path / "file").read_bytes() == body
+        assert most == 32 if is_far else 4 <= most <= 8  # the first range has begun when the others come
+        most = 0
+        await write_range(file, 0, body)
+        assert most == (8 if is_far else 4)
+
+
+async def test_a_far_server_may_send_more_ahead(sshd: OpenSsh, pool: SshPool, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(body := os.urandom(12 * MIB))
+    async with delay_proxy((sshd.address, sshd.port), tmp_path, rtt=0.02) as proxy:
+        host_key = sshd.known_hosts.read_text().split(" ", 1)[1]
+        sshd.known_hosts.write_text(f"[{sshd.address}]:{proxy.port} {host_key}")
+        async with SshPool(sshd.settings, [replace(sshd.host("far"), port=proxy.port)]) as far:
+            client = await far.sftp("far")
+            handler = client._handler
+            assert isinstance(handler, SftpHandler)
+            assert handler.is_far
+            async with client.open(str(tmp_path / "file"), asyncssh.FXF_READ, encoding=None) as file:
+                assert await read_range(file, 0, len(body)) == body
+            assert handler._channel._recv_window > 3 * MIB
 
 
 async def test_a_range_past_the_end_comes_short(pool: SshPool, tmp_path: Path) -> None:
