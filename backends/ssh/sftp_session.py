@@ -32,10 +32,10 @@ from backends.ssh.connection import Connection, DirectSession, Piece, channel_ro
 
 _PACKET = 128 << 10
 _NEAR_WINDOW, _FAR_WINDOW = 2 << 20, 8 << 20  # bytes that the server may send ahead
-_FAR_SECONDS = 0.004  # of a round trip: 2 MiB in each are 500 MB a second
+_FAR_SECONDS = 0.002  # of a round trip: 2 MiB in each are 1 GB a second
 _READS = 18  # blocks of one range under way, at most
 _TOGETHER = 4  # asked for at once: a request costs the server a packet to open and a call of its own, a few in one do not
-_NEAR_WRITES = 4  # blocks of all ranges under way
+_NEAR_WRITES = 2  # blocks of all ranges under way, but one of each at least
 _WRITES = 8  # of each range, to a far server: OpenSSH's window takes 2 MiB in all
 _HEAD = struct.Struct(">IBI")  # length of what follows, type, id
 _DATA_HEAD = 13  # of the answer to a READ: head and length of the data
@@ -54,8 +54,6 @@ async def start_sftp(connection: Connection) -> asyncssh.SFTPClient:
     handler.take_over()
     connection.create_task(handler.recv_packets(), handler.logger)  # sees the end
     await handler.request_limits()
-    if handler.is_far:
-        channel._init_recv_window = _FAR_WINDOW  # told to the server with what it sends next
     return asyncssh.SFTPClient(handler, "utf-8", "strict")
 
 
@@ -255,6 +253,8 @@ class SftpHandler(SFTPClientHandler):
     # -- ranges
 
     async def read_range(self, handle: bytes, offset: int, size: int) -> memoryview:
+        if self.is_far:
+            self._channel._init_recv_window = _FAR_WINDOW  # told to the server with what it sends next
         reading = _Reading(self, handle, offset, self._buffers.take(size))
         await reading.run(self.limits.max_read_len, _TOGETHER)
         return reading.body[: reading.end].toreadonly()
