@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # malloc.h
-_KEPT = 1 << 30  # bytes: more than the bodies under way take, and `give_back` gives them back
+_KEPT = 256 << 20  # bytes: what the bodies under way take
 _FROM_HEAP = 32 << 20  # bytes: the most that mallopt(3) allows
 
 

@@ -89,8 +89,8 @@ class Connection(asyncssh.SSHClientConnection):
         waits for this; Linux would leave it for 40 ms, which is what the first command after a login took."""
         if _QUICKACK is None or self._transport is None:
             return
-        sock = self._transport.get_extra_info("socket")
-        if sock is not None:  # through a jump host there is none
+        sock = self._transport.get_extra_info("socket")  # through a jump host that of the way to it, which it is as well for
+        if sock is not None:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 

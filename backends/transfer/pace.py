@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections import Counter, deque
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 LEAST, MOST = 16, 256  # requests under way, where the plan says nothing
 _LEAST_PARTS, _MOST_PARTS = 8, 32  # of 8 MiB each
-_POURS, _WRITERS = 4, 3  # into files of this machine from a near store, in all and into one of them
+_FILES, _WRITERS = 4, 3  # of this machine, from a near store: large ones at once, and streams into one of them
 _SECONDS_EACH = 0.25e-3  # of this process, to copy a small object: below that time between two of them the latency does not show
 _BURST_SECONDS = 0.25
 _PIECE = 256 << 10  # bytes
@@ -69,7 +70,7 @@ class Streams:
         self._limit = float(most)
         self._active = 0
         self._lanes: dict[str, Lane] = {}
-        self._own: set[Lane] = set()
+        self._own: dict[Lane, None] = {}  # in their order
         self._active_of: Counter[str] = Counter()  # by lanes of one name
         self._clock = clock
         self._halved_at = -1.0
@@ -98,11 +99,11 @@ class Streams:
     def own_lane(self, name: str) -> Iterator[Lane]:
         """One object's of this dataset, for as long as it is under way: of a dataset's objects, too, that with the fewest is next."""
         lane = Lane(self, name)
-        self._own.add(lane)
+        self._own[lane] = None
         try:
             yield lane
         finally:
-            self._own.discard(lane)
+            del self._own[lane]
 
     def may_begin(self) -> bool:
         return self._active < self.limit
@@ -219,8 +220,8 @@ class Pace:
         self.streams = Streams(parallel or LEAST * machines)
         self.parts = Streams(parallel or _LEAST_PARTS * machines)
         self.large = Streams(_large_for(self.parts.limit))
-        self.pours = Streams(parallel or _POURS)
-        self.files = Streams(max(self.large.limit, min(self.pours.limit, _POURS)))
+        self.pours = Streams(parallel or pours_for(os.cpu_count() or 1))
+        self.files = Streams(max(self.large.limit, min(self.pours.limit, _FILES)))
         self.writers = parallel or _WRITERS  # of one file of this machine at once
 
     def fit(self, latency: float) -> None:
@@ -235,7 +236,12 @@ class Pace:
             if self.parts.limit > _LEAST_PARTS * self._machines:  # far: the link is slower than any file
                 self.writers = self.parts.limit
                 self.pours.reach(self.parts.limit)
-                self.files.reach(max(self.large.limit, _POURS))
+                self.files.reach(max(self.large.limit, _FILES))
+
+
+def pours_for(cores: int) -> int:
+    """Streams into files of this machine from a near store, in all."""
+    return min(_LEAST_PARTS, max(_FILES, 2 * cores))
 
 
 def _large_for(parts: int) -> int:

@@ -49,7 +49,6 @@ class PartCopy:
         pace = passage.pace
         self._pours = passage.source.capabilities.pours and passage.target.capabilities.part_files
         self._streams = (pace.pours if self._pours else pace.parts) if pace else Streams(STREAMS_AN_OBJECT)
-        self._most = pace.writers if pace and self._pours else self._streams.limit
         turns = (pace.files if self._pours else pace.large) if pace else Streams(1)
         self._turn = turns.lane(passage.dataset)
 
@@ -118,12 +117,14 @@ class PartCopy:
         self._show()
 
     async def _send_missing(self) -> None:
+        pace = self._passage.pace
+        most = pace.writers if pace and self._pours else self._streams.limit
         count = -(-self._source.size // self._upload.part_size)
         missing = iter([n for n in range(1, count + 1) if n not in self._parts])
         try:
             with self._streams.own_lane(self._passage.dataset) as lane:
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(min(count, self._most, max(2, _MEMORY // self._upload.part_size))):
+                    for _ in range(min(count, most, max(2, _MEMORY // self._upload.part_size))):
                         group.create_task(self._stream(missing, lane))
         except BaseExceptionGroup as errors:
             raise first_error(errors) from errors

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
 from backends.ssh.errors import HostKeyRefused, LinkLost
 from backends.stores.errors import StoreBusy, StoreDenied, StoreUnreachable
-from backends.transfer.pace import Bandwidth, Lane, Pace, Patience, Streams, jittered
+from backends.transfer.pace import Bandwidth, Lane, Pace, Patience, Streams, jittered, pours_for
 
 
 class Clock:
@@ -186,7 +187,9 @@ def test_few_streams_write_one_near_file_and_many_a_far_one() -> None:
     near, far, said = Pace(None, None), Pace(None, None), Pace(10, None)
     for pace, latency in ((near, 0.002), (far, 0.06), (said, 0.002)):
         pace.fit(latency)
-    assert [(p.writers, p.pours.limit, p.files.limit) for p in (near, far, said)] == [(3, 4, 4), (32, 32, 8), (10, 10, 4)]
+    assert [(p.writers, p.files.limit) for p in (near, far, said)] == [(3, 4), (32, 8), (10, 4)]
+    assert [p.pours.limit for p in (near, far, said)] == [pours_for(os.cpu_count() or 1), 32, 10]
+    assert [pours_for(cores) for cores in (1, 2, 3, 64)] == [4, 4, 6, 8]
 
 
 def test_latency_decides_how_many_are_under_way_where_the_plan_does_not() -> None:
