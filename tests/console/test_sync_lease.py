@@ -19,10 +19,12 @@ from backends.engine.journal import Journal
 from backends.engine.lease import Holder, Lease, Standing
 from backends.engine.lease_place import place_of
 from backends.plan.load import parse_plan
+from backends.probes.hosts import ssh_hosts
 from backends.ssh.models import SshSettings
 from backends.ssh.pool import SshPool
 from tests.backends.stores.conftest import new_bucket, s3_store
 from tests.peers.fault_proxy import FaultProxy, fault_proxy
+from tests.peers.openssh import OpenSsh, openssh
 from tests.peers.seaweedfs import SeaweedFs
 
 LASTS = 1.5  # seconds
@@ -38,6 +40,17 @@ stores:
 datasets: [{{name: corpus, from: old, to: new, follow: 1s}}]
 lease: {{store: shared, duration: {lasts}s}}
 """
+ON_A_HOST = """
+version: 1
+name: chat
+legacy: {{provider: a, hosts: [{host}]}}
+target: {{provider: b}}
+stores:
+  old: {{url: "ssh://box{folder}/old/"}}
+  new: {{url: "file://{folder}/new/"}}
+datasets: [{{name: corpus, from: old, to: new, follow: 1s}}]
+lease: {{host: box, duration: {lasts}s}}
+"""
 
 
 @dataclass
@@ -45,7 +58,8 @@ class Here:
     """This bastion: its folder and its plan, over two local trees."""
 
     folder: Path
-    link: FaultProxy
+    link: FaultProxy | None = None  # the way to the lease's store
+    ssh: OpenSsh | None = None  # the host of the lease and of the source
 
     @property
     def plan(self) -> Path:
@@ -59,6 +73,8 @@ class Here:
         """Exit code, JSON and what was told."""
         argv = [sys.executable, "-c", "from console.main import main; main()", "sync", str(self.plan)]
         argv += ["--state", str(self.folder / "state"), "--json", *args]
+        if self.ssh is not None:
+            argv += ["-F", str(self.ssh.config), "--known-hosts", str(self.ssh.known_hosts)]
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*argv, stdout=pipe, stderr=pipe)
         try:
@@ -95,7 +111,8 @@ async def elsewhere(here: Here, standing: Standing | None = None, *, lives: bool
     async def hash_at(seq: int) -> str | None:
         return at.hash
 
-    async with SshPool(SshSettings(), []) as pool:
+    settings = here.ssh.settings if here.ssh is not None else SshSettings()
+    async with SshPool(settings, [host for _, host in ssh_hosts(plan)]) as pool:
         place = place_of(plan, ssh=pool, base=here.folder)
         assert place is not None
         lease = Lease(place, "chat", LASTS, Holder("other", "ops@two:/state"), standing=lambda: at, hash_at=hash_at)
@@ -150,12 +167,36 @@ async def test_what_target_has_written_is_not_overwritten_by_a_bastion_that_does
 @pytest.mark.slow
 async def test_a_sync_that_follows_ends_when_an_engine_elsewhere_takes_the_migration(here: Here) -> None:
     following = asyncio.create_task(here.sync("--follow"))
-    async with asyncio.timeout(20):
-        while not here.copied:  # noqa: ASYNC110 - a process of its own: nothing else tells
-            await asyncio.sleep(0.05)
+    await copied(here.folder / "new" / "a")
     async with elsewhere(here):
         code, told, _ = await following
     assert (code, told["refused_by"]) == (3, "LEASE")
+
+
+async def test_a_link_that_is_cut_takes_neither_the_copy_nor_the_sight_of_the_lease_that_share_it(tmp_path: Path) -> None:
+    """The lease lies on the source's host, and is looked at by the connection that copies."""
+    for name in ("old", "new", "state"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "old" / "a").write_text("a")
+    async with openssh(tmp_path / "sshd") as sshd:
+        host = f"{{name: box, address: {sshd.address}, port: {sshd.port}, user: {sshd.user}}}"
+        (tmp_path / "plan.yaml").write_text(ON_A_HOST.format(folder=tmp_path, host=host, lasts=LASTS))
+        here = Here(tmp_path, ssh=sshd)
+        following = asyncio.create_task(here.sync("--follow"))
+        await copied(tmp_path / "new" / "a")
+        assert sshd.sessions() == 1
+        sshd.kill_sessions()
+        (tmp_path / "old" / "b").write_text("b")
+        await copied(tmp_path / "new" / "b")
+        async with elsewhere(here):
+            code, told, _ = await following
+    assert (code, told["refused_by"]) == (3, "LEASE")
+
+
+async def copied(path: Path) -> None:
+    async with asyncio.timeout(20):
+        while not path.exists():  # noqa: ASYNC110 - by a process of its own: nothing else tells
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("has_begun", [False, True])
@@ -167,6 +208,7 @@ async def test_a_place_that_cannot_be_asked_refuses_where_a_migration_has_begun_
         await journal.open()
         await journal.append("created", {"name": "chat"}, actor="test", observed=0.0)
         await journal.close()
+    assert here.link is not None
     here.link.add("refuse")
     code, told, said = await here.sync()
     if has_begun:

@@ -45,6 +45,10 @@ class OpenSsh:
     def host(self, name: str = "box", via: str | None = None) -> SshHost:
         return SshHost(name, self.address, self.user, self.port, via)
 
+    def sessions(self) -> int:
+        """Connections that are served."""
+        return len(psutil.Process(self.pid).children())
+
     def kill_sessions(self) -> None:
         """Kill what serves the open connections, as a host that dies does; the listener stays."""
         self._signal_sessions(signal.SIGKILL)
