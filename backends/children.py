@@ -23,6 +23,7 @@ from typing import cast
 
 from backends.errors import CouldNot
 from backends.escape import plain
+from backends.sending import before_sending
 
 KEPT = ("PATH", "HOME", "LANG", "TZ")
 GRACE = 0.5  # seconds for the rest of the output once a command has ended
@@ -87,6 +88,7 @@ class Children:
         """Run `argv` in `cwd` to its end. Raises `ChildFailed` where it cannot start, `ChildTimedOut` after `timeout`."""
         name = plain(" ".join(argv), 120)
         await self._read_left()
+        await before_sending()
         loop = asyncio.get_running_loop()
         try:
             transport, child = await loop.subprocess_exec(

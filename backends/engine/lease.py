@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 ASK_LIMIT = 10.0  # seconds to ask or write at leisure
 HURRY = 2.0  # the same while a rollback waits for it
 MARGIN = 0.1  # of its length: by so much less the holder believes in it, for clocks that do not run alike
+_LATE = 0.5  # seconds after its limit at which a call has ended for sure, where this process had its turns
+_ASKED_AGAIN = 2  # times
+_AGAIN = 0.1  # seconds
 LOOKS = 10  # at another's lease while its length passes
 
 
@@ -119,6 +122,8 @@ class Lease:
         self._until = 0.0  # boot clock: ours up to here
         self._not_before = 0.0  # boot clock: the holder before us may act up to here
         self._failed_at = float("-inf")
+        self._asked_at = float("inf")  # boot clock: when the last asking ended
+        self._woke_at = float("-inf")  # boot clock: when we found that we had stood still for longer than it lasts
         self._told_effects = False  # what lies there says that there is something to undo
         self._by_name = False
         self._turn = asyncio.Lock()
@@ -265,13 +270,24 @@ class Lease:
         async with self._turn:
             if self.gone.is_set() or self._failed_at > asked:
                 return  # who asked before us has the answer
-            try:
-                async with asyncio.timeout(limit if self._version is not None else None):
-                    await (self._renew() if self._version is not None else self._take())
-            except (RefusedByRule, JournalBroken) as error:
-                self._lose(error.message)
-            except (CutoverError, TimeoutError) as error:
-                self._fail(error)
+            if boot_clock() - self._asked_at > self._seconds:
+                self._woke_at = boot_clock()
+            for left in reversed(range(_ASKED_AGAIN + 1)):
+                began = boot_clock()
+                try:
+                    async with asyncio.timeout(limit if self._version is not None else None):
+                        await (self._renew() if self._version is not None else self._take())
+                except (RefusedByRule, JournalBroken) as error:
+                    self._lose(error.message)
+                except (CutoverError, TimeoutError) as error:
+                    # Past its own limit: we stood still (SIGSTOP, a machine that slept) while it was under way. That says nothing of the
+                    # place, and the lease may be another's by now: a failure would let the way back go on without asking.
+                    if left and boot_clock() - began > limit + _LATE:
+                        self._woke_at = boot_clock()
+                        continue
+                    self._fail(error)
+                self._asked_at = boot_clock()
+                return
 
     async def _renew(self) -> None:
         began = boot_clock()
@@ -342,12 +358,16 @@ class Lease:
     async def require(self, way: Literal["forward", "back"]) -> None:
         """Return where an effect may be sent. Where the lease has been taken it never returns: this engine is about to end.
 
-        Raises `RefusedByRule` for a forward effect while nobody can say whose the lease is.
+        What leads back goes on where the place cannot be asked; of who stood still for longer than the lease only after it has been asked in
+        vain for as long, since another may have brought all home meanwhile. Raises `RefusedByRule` for a forward effect while nobody can say whose the lease is.
         """
         await self.settled()
         if (way == "forward" and self._lacks_effects) or (
             not self.is_held and (way == "forward" or boot_clock() - self._failed_at > self._seconds)
         ):
+            await self._keep(HURRY)
+        while way == "back" and not self.is_held and not self.gone.is_set() and boot_clock() - self._woke_at <= self._seconds:
+            await asyncio.sleep(_AGAIN)
             await self._keep(HURRY)
         if self.gone.is_set():
             await asyncio.Event().wait()

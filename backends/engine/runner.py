@@ -24,6 +24,7 @@ from backends.engine.apart import Apart, StepFailed, Touches
 from backends.engine.clock import boot_clock, boot_id
 from backends.engine.failpoints import failpoint
 from backends.errors import CutoverError, RefusedByRule, unwrapped
+from backends.sending import asking
 from backends.traffic.base import ForeignChange, RouteError
 from backends.vocabulary import SIDES, Health, SideName
 
@@ -207,7 +208,7 @@ class Runner:
         for pause in itertools.chain(RETRY, itertools.repeat(RETRY[-1])):
             await self._ask_lease(step)
             try:
-                with unwrapped():
+                with asking(lambda: self._ask_lease(step)), unwrapped():
                     return await step.send(self._world)
             except ForeignChange:
                 raise

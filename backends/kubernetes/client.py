@@ -18,6 +18,7 @@ import aiohttp
 from backends.escape import plain
 from backends.kubernetes.errors import ApiDenied, KubernetesError, ObjectChanged, ObjectMissing
 from backends.kubernetes.kubeconfig import Cluster, kubeconfig_path, load_cluster
+from backends.sending import before_sending
 
 TIMEOUT = 10.0
 MAX_ANSWER = 16 << 20
@@ -102,6 +103,7 @@ class KubernetesClient:
             headers["Authorization"] = f"Bearer {cluster.token}"
         if body is not None:
             headers["Content-Type"] = _MERGE
+        await before_sending()
         try:
             async with session.request(
                 method,

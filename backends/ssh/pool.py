@@ -23,6 +23,7 @@ from asyncssh.config import SSHClientConfig
 
 from backends.errors import UsageError
 from backends.escape import plain
+from backends.sending import before_sending
 from backends.ssh.connection import Connection, connect
 from backends.ssh.errors import AuthFailed, CommandTimedOut, HostKeyRefused, HostUnreachable, LinkLost, SshError
 from backends.ssh.gathering import Gathering
@@ -144,6 +145,7 @@ class SshPool:
         connection = await self.connect(host)
         async with self._slots.setdefault(host, asyncio.Semaphore(MAX_COMMANDS)):
             try:
+                await before_sending()
                 async with asyncio.timeout(timeout):
                     return await collect(connection, host, argv, input=input, limit=limit)
             except TimeoutError as error:

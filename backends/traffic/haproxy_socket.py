@@ -19,6 +19,7 @@ import asyncssh
 
 from backends.errors import CutoverError
 from backends.escape import plain
+from backends.sending import before_sending
 from backends.ssh.pool import SshPool
 from backends.traffic.base import RouteError
 from backends.traffic.haproxy_weights import MOST
@@ -129,6 +130,7 @@ class HaproxySocket:
         if self.host is None:
             reader, writer = await asyncio.open_unix_connection(self.path)
             try:
+                await before_sending()
                 writer.write(data)
                 await writer.drain()
                 return await _whole(reader)
@@ -139,6 +141,7 @@ class HaproxySocket:
         connection = await self._pool.connect(self.host)
         remote, out = await connection.open_unix_connection(self.path, encoding=None)
         try:
+            await before_sending()
             out.write(data)
             await out.drain()
             return await _whole(remote)

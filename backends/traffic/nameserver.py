@@ -28,6 +28,7 @@ from dns.rdtypes.ANY.SOA import SOA
 
 from backends.escape import plain
 from backends.plan.records import split_server
+from backends.sending import before_sending
 from backends.traffic.base import RouteError
 from backends.traffic.tsig import TsigKey
 
@@ -134,6 +135,7 @@ class NameServer:
         """Compare and swap. Raises `Unmet`, `UpdateRefused`, else `NameServerError`; then it may have been done all the same."""
         message = _message_of(update, key)
         where = await self.address()
+        await before_sending()
         try:
             async with asyncio.timeout(TCP_SECONDS):
                 reply = await dns.asyncquery.tcp(message, where, timeout=TCP_SECONDS, port=self.port)

@@ -22,6 +22,7 @@ from backends.escape import plain
 from backends.plan.models import PowerdnsRoute as PowerdnsSpec
 from backends.plan.records import Record, RecordForm, canonical_value, parse_record
 from backends.secrets.resolve import resolve
+from backends.sending import before_sending
 from backends.traffic.answers import Answerers, Served, weighted_seen
 from backends.traffic.base import Clients, Confirmation, Finding, ForeignChange, LongAnswer, Observed, PlainRoute, RouteError
 
@@ -201,6 +202,7 @@ class PowerdnsRoute(PlainRoute):
         headers = {"X-API-Key": await asyncio.to_thread(resolve, self._spec.key, base=self._base)}
         timeout = aiohttp.ClientTimeout(total=SECONDS)
         where = f"route {self.name}: {plain(url)}"
+        await before_sending()
         try:
             async with self._session.request(
                 method, url, json=body, headers=headers, timeout=timeout, allow_redirects=False

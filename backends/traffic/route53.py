@@ -16,6 +16,7 @@ from typing import Any
 from backends.plan.models import Route53Route as Route53Spec
 from backends.plan.records import full_record
 from backends.secrets.resolve import resolve
+from backends.sending import before_sending
 from backends.traffic.answers import Answerers, Served, weighted_seen
 from backends.traffic.base import Clients, Confirmation, Finding, ForeignChange, LongAnswer, Observed, PlainRoute, RouteError
 from backends.traffic.route53_client import Access, Route53Client, Route53Error
@@ -209,6 +210,7 @@ class Route53Route(PlainRoute):
             spec = self._spec
             keys = [await self._secret(text) for text in (spec.access_key, spec.secret_key, spec.session_token)]
             self._client = Route53Client(Access(spec.endpoint, spec.region, spec.profile, *keys))
+        await before_sending()  # here: the client has a thread of its own
         try:
             return await self._client.call(operation, **arguments)
         except Route53Error as error:

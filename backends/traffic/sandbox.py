@@ -11,6 +11,7 @@ import aiohttp
 from backends.escape import plain
 from backends.plan.models import Probe
 from backends.plan.models import SandboxRoute as SandboxSpec
+from backends.sending import before_sending
 from backends.traffic.base import Confirmation, ForeignChange, Observed, PlainRoute, RouteError
 from backends.traffic.seen_sides import look_at_clients, new_clients
 
@@ -62,6 +63,7 @@ class SandboxRoute(PlainRoute):
     async def _ask(self, method: str, body: dict[str, int] | None = None) -> bytes:
         url = f"{self._admin}/weight"
         timeout = aiohttp.ClientTimeout(total=ADMIN_TIMEOUT)
+        await before_sending()
         try:
             async with self._client().request(method, url, json=body, timeout=timeout, allow_redirects=False) as answer:
                 data = await answer.content.read(MAX_ANSWER)

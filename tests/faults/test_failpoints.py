@@ -69,12 +69,12 @@ async def until(client: EngineClient, *states: State, held: bool = False) -> Sna
     raise EngineGone("the stream ended")
 
 
-async def advance(client: EngineClient) -> None:
+async def advance(client: EngineClient, **args: str) -> None:
     """As soon as it is allowed: soak and spacing take their time."""
     async with asyncio.timeout(LIMIT):
         while True:
             try:
-                await client.command("advance", {"reason": "test"})
+                await client.command("advance", {"reason": "test", **args})
             except RefusedByRule as refused:
                 if refused.rule not in ("SOAK", "SR5", "SR3", "BUSY", "WINDOW", "PREFLIGHT"):
                     raise

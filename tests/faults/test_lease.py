@@ -8,15 +8,16 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from backends.cutover.events import Event, Kind
 from backends.engine.client import EngineClient
-from backends.engine.journal import verify_chain
+from backends.engine.journal import readable_events, verify_chain
 from backends.engine.lock import is_locked
 from backends.engine.paths import log_of, socket_of
 from backends.engine.process import start_engine
@@ -141,13 +142,50 @@ async def test_another_bastion_brings_home_what_a_dead_one_had_moved(
 async def test_a_holder_that_wakes_after_its_lease_was_taken_acts_no_more(
     world: SmallWorld, bastions: tuple[Bastion, Bastion]
 ) -> None:
+    await stopped_and_taken(world, bastions, lambda client: asyncio.sleep(MOMENT))
+
+
+@fault_case(
+    "the holder is stopped between its last look at a route and its change, loses its lease and wakes (SIGSTOP)",
+    "the change is not sent",
+)
+async def test_a_holder_that_wakes_in_the_midst_of_sending_sends_no_more(
+    world: SmallWorld, bastions: tuple[Bastion, Bastion], link: FaultProxy
+) -> None:
+    script = world.folder / "route.py"
+    slow = 'if sys.argv[2] == "get":\n    import time; said = open(path).read(); time.sleep(0.6)'
+    script.write_text(
+        script.read_text().replace('if sys.argv[2] == "get":', slow).replace("open(path).read().strip()", "said.strip()")
+    )
+
+    async def being_read(client: EngineClient) -> None:
+        await seen(client, lambda now: any(route.name == "chat" and route.in_flight for route in now.routes))
+        await asyncio.sleep(0.2)
+
+    await stopped_and_taken(world, bastions, being_read, link, route="chat")
+    assert last_op(bastions[0]).kind == Kind.FAILED
+
+
+def last_op(bastion: Bastion) -> Event:
+    return [event for event in readable_events(bastion.state)[0] if event.kind.startswith("op.")][-1]
+
+
+async def stopped_and_taken(
+    world: SmallWorld,
+    bastions: tuple[Bastion, Bastion],
+    moment: Callable[[EngineClient], Awaitable[None]],
+    link: FaultProxy | None = None,
+    **args: str,
+) -> None:
+    """The holder is stopped at the `moment` of an advance; another takes its lease and brings all home; it wakes. `link`: the lease cannot
+    be asked until what it was at has ended."""
     one, two = bastions
     await one.start()
     async with one.client() as client:
         await soaking(client)
         pid = await pid_of(client)
-        sent = asyncio.create_task(advance(client))
-        await asyncio.sleep(MOMENT)
+        sent = asyncio.create_task(advance(client, **args))
+        await moment(client)
         os.kill(pid, signal.SIGSTOP)
         two.copy_from(one)
         await two.start()
@@ -156,7 +194,13 @@ async def test_a_holder_that_wakes_after_its_lease_was_taken_acts_no_more(
             await until(other, *State)
             assert (await other.command("rollback", CONFIRM))["state"] == "rolled_back"
             assert_home(world)
+            rule = link.add("refuse", times=None) if link is not None else None
             os.kill(pid, signal.SIGCONT)
+            if link is not None and rule is not None:
+                async with asyncio.timeout(20):
+                    while last_op(one).kind == Kind.INTENT:  # noqa: ASYNC110 - of a process of its own: nothing else tells
+                        await asyncio.sleep(0.05)
+                link.rules.remove(rule)
             await one.gone()
             with contextlib.suppress(CutoverError):  # it may have been answered before the stop
                 await sent

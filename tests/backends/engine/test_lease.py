@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from backends.engine.errors import JournalBroken, LeaseElsewhere, LeaseHeld
+from backends.engine import lease as lease_module
+from backends.engine.errors import JournalBroken, LeaseChanged, LeaseElsewhere, LeaseHeld
 from backends.engine.journal import Journal
 from backends.engine.lease import Holder, Lease, Record, Standing
-from backends.engine.lease_place import HostPlace, Place, place_of
+from backends.engine.lease_place import HostPlace, Lying, Place, place_of
 from backends.errors import RefusedByRule
 from backends.plan.load import parse_plan
 from backends.plan.models import Plan
 from backends.ssh.models import SshSettings
 from backends.ssh.pool import SshPool
+from backends.stores.errors import StoreUnreachable
 from tests.backends.stores.conftest import new_bucket, s3_store
 from tests.peers.fault_proxy import fault_proxy
 from tests.peers.openssh import openssh
@@ -313,3 +315,89 @@ async def test_the_journal_tells_the_hash_of_an_event(tmp_path: Path) -> None:
     assert await journal.hash_at(1) == journal.head.hash
     assert await journal.hash_at(2) is None
     await journal.close()
+
+
+class _Asleep:
+    """A place whose first answer to a renewal is met by a process that has slept: it comes too late, and the lease is another's by then."""
+
+    text = "a place"
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+        self.lying: Lying | None = None
+        self.sleeps = False
+        self.is_deaf = False
+
+    async def read(self) -> Lying | None:
+        return self.lying
+
+    async def write(self, text: str, version: str | None) -> str:
+        if self.is_deaf:
+            raise StoreUnreachable("a place: nobody answers")
+        if self.sleeps:
+            self.sleeps, self.slept = False, 60.0
+            taken = Record(migration=NAME, holder="other", who="ops@two:/state", seconds=SHORT, epoch=7)
+            self.lying = Lying(taken.model_dump_json(), "theirs")
+            raise TimeoutError
+        if self.lying is not None and self.lying.version != version:
+            raise LeaseChanged
+        self.lying = Lying(text, f"v{len(text)}-{self.slept}")
+        return self.lying.version
+
+    async def prepare(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+async def test_a_renewal_that_was_slept_through_is_no_silent_place_and_nothing_goes_on_without_asking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = _Asleep()
+    monkeypatch.setattr(lease_module, "boot_clock", lambda: 1000.0 + place.slept)
+    one = Bastion(place, "one")
+    await one.lease.take()
+    assert one.lease.is_held
+    place.sleeps = True
+    renewing = asyncio.create_task(one.lease.run())
+    back = asyncio.create_task(one.lease.require("back"))
+    async with asyncio.timeout(10):
+        await one.lease.gone.wait()
+        await renewing
+    assert not back.done(), "what was asked meanwhile has no answer that lets it go on"
+    later = asyncio.create_task(one.lease.require("back"))
+    done, _ = await asyncio.wait({later}, timeout=0.1)
+    assert not done, "it has been taken from us: nothing is sent any more"
+    assert one.lease.error == ""
+    for task in (later, back):
+        task.cancel()
+    await asyncio.gather(later, back, return_exceptions=True)
+
+
+async def test_who_stood_still_asks_for_the_length_of_the_lease_before_anything_leads_back_without_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who was awake while the place died does not wait: it may have died with what is rolled back from."""
+    place = _Asleep()
+    monkeypatch.setattr(lease_module, "boot_clock", lambda: 1000.0 + place.slept)
+    one = Bastion(place, "one")
+    await one.lease.take()
+    renewing = asyncio.create_task(one.lease.run())
+    place.is_deaf = True
+    for _ in range(4):
+        await one.lease._keep(1.0)
+        place.slept += SHORT / 3
+    assert not one.lease.is_held
+    async with asyncio.timeout(10):
+        await one.lease.require("back")
+
+    place.slept += 60.0
+    back = asyncio.create_task(one.lease.require("back"))
+    done, _ = await asyncio.wait({back}, timeout=0.3)
+    assert not done
+    async with asyncio.timeout(10):
+        while not back.done():  # time goes on, and it asks meanwhile
+            place.slept += SHORT / 10
+            await asyncio.wait({back}, timeout=0.15)
+    assert place.slept > 60.0 + SHORT
+    renewing.cancel()
+    await asyncio.gather(renewing, return_exceptions=True)
