@@ -11,6 +11,7 @@ from backends.errors import UsageError
 from backends.plan.models import Route as RouteSpec
 from backends.traffic.base import ForeignChange, Route, RouteError
 from backends.traffic.open import open_route
+from tests.backends.traffic.asked import refused_before_the_change
 
 
 def script(folder: Path, name: str, body: str, mode: int = 0o755) -> Path:
@@ -115,3 +116,7 @@ def test_a_route_of_no_kind_is_refused(tmp_path: Path) -> None:
     spec = RouteSpec.model_validate({"name": "chat", "workload": "w"})
     with pytest.raises(UsageError, match="route chat"):
         open_route(spec, base=tmp_path, children=Children())
+
+
+async def test_it_is_asked_once_more_just_before_the_change(folder: Path) -> None:
+    await refused_before_the_change(route(folder), 25)

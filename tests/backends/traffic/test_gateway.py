@@ -12,6 +12,7 @@ from backends.children import Children
 from backends.plan.models import Route as RouteSpec
 from backends.traffic.base import ForeignChange, Route, RouteError
 from backends.traffic.open import open_route
+from tests.backends.traffic.asked import refused_before_the_change
 from tests.peers.kubernetes import HTTPROUTES, ApiServer, kubernetes
 
 
@@ -107,3 +108,8 @@ async def test_a_write_of_somebody_elses_in_between_is_not_lost(api: ApiServer, 
     api.interfering = 99
     with pytest.raises(RouteError, match="others changed it"):
         await chat.set(100, 50)
+
+
+async def test_it_is_asked_once_more_just_before_the_change(api: ApiServer, chat: Route) -> None:
+    api.put(HTTPROUTES, "chat", spec={"hostnames": ["chat.example.net"], "rules": [rule()]})
+    await refused_before_the_change(chat, 25)

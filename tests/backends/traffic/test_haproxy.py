@@ -19,6 +19,7 @@ from backends.traffic.base import ForeignChange, Route, RouteError
 from backends.traffic.haproxy_socket import parse_stat, parse_state
 from backends.traffic.haproxy_weights import MOST, share_of, weights_for
 from backends.traffic.open import open_route
+from tests.backends.traffic.asked import refused_before_the_change
 from tests.peers.haproxy import Haproxy, haproxy
 from tests.peers.openssh import openssh
 
@@ -356,3 +357,7 @@ async def test_an_answer_cut_short_or_without_an_end_is_no_server(tmp_path: Path
         answers["state"] = state.replace("l0", "t1")
         with pytest.raises(RouteError, match="no server l0"):
             await made[-1].read()
+
+
+async def test_it_is_asked_once_more_just_before_the_change(proxy: Haproxy) -> None:
+    await refused_before_the_change(route_to(proxy), 50)

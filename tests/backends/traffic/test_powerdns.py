@@ -18,6 +18,7 @@ from backends.plan.records import parse_record
 from backends.traffic.base import ForeignChange, RouteError
 from backends.traffic.open import open_route
 from backends.traffic.powerdns import PowerdnsRoute, lua_content, weight_of
+from tests.backends.traffic.asked import refused_before_the_change
 from tests.peers.name_server import CHAT, LEGACY, TARGET, ZONE
 from tests.peers.powerdns import PowerDns, powerdns, powerdns_missing
 
@@ -158,3 +159,7 @@ def test_each_weight_is_read_as_it_is_written(weight: int) -> None:
 def test_no_other_text_is_a_weight(text: str) -> None:
     assert weight_of(RECORD, {"LUA": (text,)}) is None
     assert weight_of(RECORD, {"LUA": (lua_content(RECORD, 25) + text,)}) == (None if text else 25)
+
+
+async def test_it_is_asked_once_more_just_before_the_change(chat: PowerdnsRoute) -> None:
+    await refused_before_the_change(chat, 25)

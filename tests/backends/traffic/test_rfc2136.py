@@ -17,6 +17,7 @@ from backends.traffic.nameserver import NameServer, Unmet, Update
 from backends.traffic.open import open_route
 from backends.traffic.rfc2136 import CannotSay, Rfc2136Route
 from backends.traffic.tsig import parse_key
+from tests.backends.traffic.asked import refused_before_the_change
 from tests.backends.traffic.conftest import need
 from tests.peers.bind import bind, named_path, resolver
 from tests.peers.knot import knot, knotd_path
@@ -416,3 +417,7 @@ async def test_a_ttl_that_somebody_raised_is_found_and_its_end_waited_for(
     monkeypatch.setattr("backends.traffic.answers.time.monotonic", lambda: now + 3601)
     assert (await chat.preflight())[3].good is True
     assert chat.long_answer() is None
+
+
+async def test_it_is_asked_once_more_just_before_the_change(authority: Server) -> None:
+    await refused_before_the_change(route(authority), 100)

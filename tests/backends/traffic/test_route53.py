@@ -19,6 +19,7 @@ from backends.traffic.open import open_route
 from backends.traffic.route53 import Route53Route
 from backends.traffic.route53_client import Access, Route53Client, Route53Error
 from backends.traffic.route53_records import changes, held_of, wanted
+from tests.backends.traffic.asked import refused_before_the_change
 from tests.backends.traffic.test_by_hand import block
 from tests.peers.fault_proxy import fault_proxy
 from tests.peers.ministack import MiniStack, ministack
@@ -258,3 +259,8 @@ async def test_the_batch_of_the_rollback_page_brings_weighted_records_home(zone:
     batch = json.loads(block('{"Changes"'))
     await zone.api.call("change_resource_record_sets", HostedZoneId=zone.id, ChangeBatch=batch)
     assert (await chat.read()).is_at(0)
+
+
+async def test_it_is_asked_once_more_just_before_the_change(zone: Zone) -> None:
+    await zone.change(("CREATE", simple()))
+    await refused_before_the_change(zone.route(), 25)

@@ -14,6 +14,7 @@ from backends.plan.models import Route as RouteSpec
 from backends.traffic.base import ForeignChange, Route, RouteError
 from backends.traffic.open import open_route
 from backends.traffic.seen_sides import expected_counts, judge_sides
+from tests.backends.traffic.asked import refused_before_the_change
 from tests.peers.frontdoor import FrontDoor, frontdoor
 from tests.peers.process import free_ports
 
@@ -104,3 +105,7 @@ def test_one_client_on_the_wrong_side_is_one_too_many() -> None:
 def test_the_exact_share_fits_always_and_bounds_lie_around_it(count: int, weight: int) -> None:
     low, high = expected_counts(count, weight / 100)
     assert 0 <= low <= count * weight / 100 <= high <= count
+
+
+async def test_it_is_asked_once_more_just_before_the_change(chat: Route) -> None:
+    await refused_before_the_change(chat, 25)

@@ -13,6 +13,7 @@ from backends.plan.models import Route as RouteSpec
 from backends.ssh.pool import SshPool
 from backends.traffic.base import ForeignChange, Route, RouteError
 from backends.traffic.open import open_route
+from tests.backends.traffic.asked import refused_before_the_change
 from tests.peers.openssh import openssh
 from tests.peers.slurm import Slurm, slurm
 
@@ -89,3 +90,7 @@ async def test_a_queue_takes_all_or_nothing_and_names_what_is_not_there(pool: Ss
         await queue(pool, tmp_path).set(50, None)
     with pytest.raises(RouteError, match="route jobs"):
         await queue(pool, tmp_path, target="absent").read()
+
+
+async def test_it_is_asked_once_more_just_before_the_change(cluster: Slurm, pool: SshPool, tmp_path: Path) -> None:
+    await refused_before_the_change(queue(pool, tmp_path), 100)
