@@ -1,6 +1,6 @@
 """What glibc's malloc does with the bodies of objects, 8 MiB each: by itself it maps and unmaps every one, and the system then makes
-each page of it anew; and it gives each thread an arena of its own, where another thread's free memory is of no use. That was a tenth of
-the CPU of a copy, and a third of its memory (docs/benchmarks.md). With another C library nothing is changed.
+each page of it anew; and it gives each thread an arena of its own, where another thread's free memory is of no use. Measured in turns: 1.6 GB from
+store to store 1.35 against 1.53 s of CPU, 1 GiB up over SFTP 1.54 against 1.77 s and 148 against 190 MB. With another C library nothing is changed.
 """
 
 from __future__ import annotations

@@ -85,7 +85,8 @@ async def no_engine_elsewhere(
 ) -> AsyncIterator[None]:
     """See that no engine of another bastion has the migration, which writes what this sync would write, and cut it off as soon as one has.
 
-    `pool`: the connections of the sync, where it has any; else they are made by `ssh`. Raises `RefusedByRule` (LEASE). A place of the lease that cannot be asked refuses where a migration has begun here, else it is told.
+    `pool`: the connections of the sync, where it has any; else they are made by `ssh`. Raises `RefusedByRule` (LEASE). A place of the lease
+    that cannot be asked refuses where a migration has begun here, else it is told.
     """
     from backends.engine.lease_place import place_of, where_of
 

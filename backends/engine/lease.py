@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 ASK_LIMIT = 10.0  # seconds to ask or write at leisure
 HURRY = 2.0  # the same while a rollback waits for it
 MARGIN = 0.1  # of its length: by so much less the holder believes in it, for clocks that do not run alike
-_LATE = 0.5  # seconds after its limit at which a call has ended for sure, where this process had its turns
 _ASKED_AGAIN = 2  # times
 _AGAIN = 0.1  # seconds
 LOOKS = 10  # at another's lease while its length passes
@@ -273,16 +272,17 @@ class Lease:
             if boot_clock() - self._asked_at > self._seconds:
                 self._woke_at = boot_clock()
             for left in reversed(range(_ASKED_AGAIN + 1)):
-                began = boot_clock()
+                began, is_ours = boot_clock(), self._version is not None
                 try:
-                    async with asyncio.timeout(limit if self._version is not None else None):
-                        await (self._renew() if self._version is not None else self._take())
+                    async with asyncio.timeout(limit if is_ours else None):
+                        await (self._renew() if is_ours else self._take())
                 except (RefusedByRule, JournalBroken) as error:
                     self._lose(error.message)
                 except (CutoverError, TimeoutError) as error:
-                    # Past its own limit: we stood still (SIGSTOP, a machine that slept) while it was under way. That says nothing of the
-                    # place, and the lease may be another's by now: a failure would let the way back go on without asking.
-                    if left and boot_clock() - began > limit + _LATE:
+                    # Long past its own limit: we stood still (SIGSTOP, a machine that slept) while it was under way. That says nothing of
+                    # the place, and the lease may be another's by now, which takes two thirds of its length from the beginning of a
+                    # renewal: a failure would let the way back go on without asking.
+                    if is_ours and left and boot_clock() - began > limit + self._seconds / 3:
                         self._woke_at = boot_clock()
                         continue
                     self._fail(error)
@@ -359,7 +359,8 @@ class Lease:
         """Return where an effect may be sent. Where the lease has been taken it never returns: this engine is about to end.
 
         What leads back goes on where the place cannot be asked; of who stood still for longer than the lease only after it has been asked in
-        vain for as long, since another may have brought all home meanwhile. Raises `RefusedByRule` for a forward effect while nobody can say whose the lease is.
+        vain for as long, since another may have brought all home meanwhile. Raises `RefusedByRule` for a forward effect while nobody can
+        say whose the lease is.
         """
         await self.settled()
         if (way == "forward" and self._lacks_effects) or (

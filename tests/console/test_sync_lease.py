@@ -87,14 +87,18 @@ class Here:
         return process.returncode, json.loads(out), told.decode()
 
 
+def make_trees(folder: Path) -> None:
+    for name in ("old", "new", "state"):
+        (folder / name).mkdir()
+    (folder / "old" / "a").write_text("a")
+
+
 @pytest_asyncio.fixture
 async def here(tmp_path: Path, weed: SeaweedFs) -> AsyncIterator[Here]:
     bucket = new_bucket()
     async with s3_store(weed, bucket) as made:
         await made.create_bucket()
-    for name in ("old", "new", "state"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "old" / "a").write_text("a")
+    make_trees(tmp_path)
     async with fault_proxy(weed.endpoint) as link:
         keys = {"endpoint": link.endpoint, "access": weed.access_key, "secret": weed.secret_key}
         (tmp_path / "plan.yaml").write_text(PLAN.format(folder=tmp_path, bucket=bucket, lasts=LASTS, **keys))
@@ -175,9 +179,7 @@ async def test_a_sync_that_follows_ends_when_an_engine_elsewhere_takes_the_migra
 
 async def test_a_link_that_is_cut_takes_neither_the_copy_nor_the_sight_of_the_lease_that_share_it(tmp_path: Path) -> None:
     """The lease lies on the source's host, and is looked at by the connection that copies."""
-    for name in ("old", "new", "state"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "old" / "a").write_text("a")
+    make_trees(tmp_path)
     async with openssh(tmp_path / "sshd") as sshd:
         host = f"{{name: box, address: {sshd.address}, port: {sshd.port}, user: {sshd.user}}}"
         (tmp_path / "plan.yaml").write_text(ON_A_HOST.format(folder=tmp_path, host=host, lasts=LASTS))

@@ -13,7 +13,7 @@ import pytest_asyncio
 from backends.engine import lease as lease_module
 from backends.engine.errors import JournalBroken, LeaseChanged, LeaseElsewhere, LeaseHeld
 from backends.engine.journal import Journal
-from backends.engine.lease import Holder, Lease, Record, Standing
+from backends.engine.lease import ASK_LIMIT, Holder, Lease, Record, Standing
 from backends.engine.lease_place import HostPlace, Lying, Place, place_of
 from backends.errors import RefusedByRule
 from backends.plan.load import parse_plan
@@ -327,8 +327,14 @@ class _Asleep:
         self.lying: Lying | None = None
         self.sleeps = False
         self.is_deaf = False
+        self.is_silent = False
+        self.reads = 0
 
     async def read(self) -> Lying | None:
+        self.reads += 1
+        if self.is_silent:
+            self.slept += ASK_LIMIT
+            raise TimeoutError
         return self.lying
 
     async def write(self, text: str, version: str | None) -> str:
@@ -349,11 +355,15 @@ class _Asleep:
     async def close(self) -> None: ...
 
 
-async def test_a_renewal_that_was_slept_through_is_no_silent_place_and_nothing_goes_on_without_asking(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    place = _Asleep()
-    monkeypatch.setattr(lease_module, "boot_clock", lambda: 1000.0 + place.slept)
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> _Asleep:
+    """Its time is that of the boot clock."""
+    made = _Asleep()
+    monkeypatch.setattr(lease_module, "boot_clock", lambda: 1000.0 + made.slept)
+    return made
+
+
+async def test_a_renewal_that_was_slept_through_is_no_silent_place_and_nothing_goes_on_without_asking(place: _Asleep) -> None:
     one = Bastion(place, "one")
     await one.lease.take()
     assert one.lease.is_held
@@ -374,11 +384,9 @@ async def test_a_renewal_that_was_slept_through_is_no_silent_place_and_nothing_g
 
 
 async def test_who_stood_still_asks_for_the_length_of_the_lease_before_anything_leads_back_without_an_answer(
-    monkeypatch: pytest.MonkeyPatch,
+    place: _Asleep,
 ) -> None:
     """Who was awake while the place died does not wait: it may have died with what is rolled back from."""
-    place = _Asleep()
-    monkeypatch.setattr(lease_module, "boot_clock", lambda: 1000.0 + place.slept)
     one = Bastion(place, "one")
     await one.lease.take()
     renewing = asyncio.create_task(one.lease.run())
@@ -401,3 +409,11 @@ async def test_who_stood_still_asks_for_the_length_of_the_lease_before_anything_
     assert place.slept > 60.0 + SHORT
     renewing.cancel()
     await asyncio.gather(renewing, return_exceptions=True)
+
+
+async def test_a_place_that_was_silent_from_the_start_is_asked_once_and_keeps_no_rollback_waiting(place: _Asleep) -> None:
+    """What has no limit of the holder's own takes as long as it takes: nobody has slept."""
+    one, place.is_silent = Bastion(place, "one"), True
+    async with asyncio.timeout(10):
+        await one.lease.require("back")
+    assert (place.reads, place.slept) == (1, ASK_LIMIT)
