@@ -40,7 +40,7 @@ from tests.bench.servers import Missing, two_endpoints
 from tests.bench.setting import Case, Setting, Sizes
 from tests.bench.store_to_store import large, latency, one_large_far, small
 from tests.bench.streams import streams
-from tests.bench.trees import sftp, tree
+from tests.bench.trees import longer, sftp, tree
 from tests.bench.triggers import bench_triggers, write_triggers
 from tests.bench.workers import workers
 
@@ -51,6 +51,7 @@ CASES: dict[str, Case] = {
     "one-large-far": one_large_far,
     "tree": tree,
     "sftp": sftp,
+    "longer": longer,
     "streams": streams,
     "workers": workers,
     "million": million,
