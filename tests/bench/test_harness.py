@@ -68,7 +68,8 @@ async def raced(folder: Path, contenders: list[Contender], runs: int = 1) -> Out
 async def test_a_race_measures_each_contender_every_turn_on_an_empty_target(tmp_path: Path) -> None:
     outcome = await raced(tmp_path, [cutover(), plain_copy()], runs=2)
     assert [run.contender for run in outcome.runs] == ["cutover", "copytree", "copytree", "cutover"]
-    assert all(run.wall > 0 and run.cpu > 0 and run.rss > 1 << 20 for run in outcome.runs)
+    assert all(run.wall > 0 and run.cpu > 0 for run in outcome.runs)
+    assert all(run.rss > 1 << 20 for run in outcome.runs if run.contender == "cutover")  # a shorter one may end between two looks
     judge(outcome, Bars(1.0, 0.5))
     assert [v.bar for v in outcome.verdicts] == [1.0, 0.5]
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
