@@ -90,13 +90,20 @@ def test_a_store_of_s3_is_opened_without_what_other_stores_need() -> None:
 
 
 @pytest.mark.skipif(not Path("/etc/ld.so.cache").exists(), reason="another loader")
-def test_ssh_asks_no_compiler_for_libraries_when_it_is_imported(tmp_path: Path) -> None:
-    for name in ("gcc", "cc", "ld"):
-        (tmp_path / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/was-asked\nexit 1\n")
-        (tmp_path / name).chmod(0o755)
-    loaded = loaded_by(f"import os; os.environ['PATH'] = '{tmp_path}'; import backends.ssh.pool")
+def test_ssh_starts_no_program_to_find_libraries_when_it_is_imported() -> None:
+    hook = "import sys; sys.addaudithook(lambda what, args: what in ('subprocess.Popen', 'os.posix_spawn', 'os.fork') and print('started', args))"
+    before = "import ctypes.util; found = ctypes.util.find_library('nettle')"
+    after = "import backends.ssh.pool; assert bool(found) == bool(ctypes.util.find_library('nettle')), 'it is found as well as before'"
+    loaded = loaded_by(f"{before}; {hook}; {after}")
     assert "asyncssh" in loaded
-    assert not (tmp_path / "was-asked").exists()
+    assert not {name for name in loaded if name.startswith("started")}
+
+
+@pytest.mark.skipif(not Path("/etc/ld.so.cache").exists(), reason="another loader")
+def test_a_library_that_cannot_be_loaded_is_none(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_bytes(b"\0/lib/libnettle.so.99\0/lib/liboqs-not.so\0/lib/libc.so.6\0")
+    run = f"import backends.ssh, ctypes.util, pathlib; backends.ssh._LOADER_CACHE = pathlib.Path('{tmp_path / 'cache'}')"
+    loaded_by(f"{run}; assert [ctypes.util.find_library(n) for n in ('nettle', 'oqs', 'liboqs')] == [None] * 3")
 
 
 def test_all_packages_are_found() -> None:
