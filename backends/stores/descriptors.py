@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import errno
 import os
-from collections.abc import Iterator
+import stat
+import time
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from backends.stores.tree import BOOT_ID
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _COPY_BYTES = 4 << 20
+_NOT_TAKEN = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
 def from_os(error: OSError, what: str) -> StoreError:
@@ -94,8 +97,30 @@ def sync_file_system(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
+def stamp(file: int, mode: int | None, mtime_ns: int | None) -> bool:
+    """Give a file of ours rights and a time, where known. False where the file system does not take them, or not such ones."""
+    taken = mode is None or _takes(os.fchmod, file, mode)
+    return (mtime_ns is None or _takes(_set_time, file, mtime_ns)) and taken
+
+
+def _set_time(file: int, mtime_ns: int) -> None:
+    os.utime(file, ns=(time.time_ns(), mtime_ns))
+
+
+def _takes(call: Callable[[int, int], None], file: int, value: int) -> bool:
+    try:
+        call(file, value)
+    except OverflowError:
+        return False
+    except OSError as error:
+        if error.errno not in _NOT_TAKEN:
+            raise
+        return False
+    return True
+
+
 def copy(name: str, source: int, new: str, target: int) -> None:
-    """The file `name` of one folder as the new file `new` of another, synced."""
+    """The file `name` of one folder as the new file `new` of another, with its time and rights, synced."""
     with opened(name, source) as file:
         out = os.open(new, NEW, 0o644, dir_fd=target)
         try:
@@ -103,6 +128,8 @@ def copy(name: str, source: int, new: str, target: int) -> None:
             while piece := os.pread(file, _COPY_BYTES, at):
                 write_all(out, piece, at)
                 at += len(piece)
+            of = os.fstat(file)
+            stamp(out, stat.S_IMODE(of.st_mode), of.st_mtime_ns)
             os.fsync(out)
         finally:
             os.close(out)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from backends.escape import plain
-from backends.stores.base import Body, Capabilities, ObjectInfo, PartFile, PartInfo, Plain, Skipped, check_target
+from backends.stores import tree
+from backends.stores.base import Body, Capabilities, Note, ObjectInfo, PartFile, PartInfo, Plain, Skipped, check_target
 from backends.stores.batched import BatchThreads
 from backends.stores.checksum import crc64nvme as crc64nvme_of
 from backends.stores.errors import ChecksumRefused
@@ -50,8 +51,17 @@ class LocalStore(Plain):
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            parts=True, folders=True, part_files=True, case_blind=self._is_case_blind, form_blind=self._is_form_blind
+            parts=True,
+            metadata=True,
+            folders=True,
+            part_files=True,
+            case_blind=self._is_case_blind,
+            form_blind=self._is_form_blind,
         )
+
+    @property
+    def notes(self) -> Sequence[Note]:
+        return () if self._files.keeps_stamps else (tree.KEEPS_NO_STAMPS,)
 
     @property
     def skipped(self) -> Sequence[Skipped]:
@@ -81,8 +91,7 @@ class LocalStore(Plain):
         return await self._run(length, self._files.read, key, start, length, if_match)
 
     async def fetch(self, listed: ObjectInfo) -> tuple[ObjectInfo, Body]:
-        body = await self._run(listed.size, self._files.read, listed.key, 0, listed.size, listed.identity)
-        return listed, body
+        return await self._run(listed.size, self._files.fetch, listed)
 
     async def write(
         self,
@@ -99,7 +108,7 @@ class LocalStore(Plain):
 
         def checked() -> ObjectInfo:
             self._check(key, body, crc64nvme)
-            return self._files.write(key, body)
+            return self._files.write(key, body, tree.stamp_of(like))
 
         return await self._run(len(body), checked)
 
@@ -139,7 +148,8 @@ class LocalStore(Plain):
     ) -> ObjectInfo:
         await check_target(self, key, if_match, if_absent)
         self._has_written = True
-        return await self._threads.run_apart(self._files.complete_upload, key, upload, parts, size, crc64nvme)
+        stamp = tree.stamp_of(like)
+        return await self._threads.run_apart(self._files.complete_upload, key, upload, parts, size, crc64nvme, stamp)
 
     async def abort_upload(self, key: str, upload: str) -> None:
         await self._threads.run(self._files.abort_upload, upload)

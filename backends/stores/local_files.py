@@ -21,7 +21,7 @@ from backends.escape import plain
 from backends.stores import tree
 from backends.stores.base import Body, ObjectInfo, PartInfo, Skipped, key_order
 from backends.stores.checksum import crc64nvme as crc64nvme_of
-from backends.stores.descriptors import NEW, boot_id, copy, from_os, opened, read_all, sync_file_system, write_all
+from backends.stores.descriptors import NEW, boot_id, copy, from_os, opened, read_all, stamp, sync_file_system, write_all
 from backends.stores.errors import (
     KeyRefused,
     ListingFailed,
@@ -88,6 +88,7 @@ class LocalFiles:
         self._store = store
         self._root = root
         self._folders = LocalFolders(store, root)
+        self.keeps_stamps = True  # until the file system refuses one
 
     # -- listing
 
@@ -152,17 +153,27 @@ class LocalFiles:
             return None
         except OSError as error:
             raise self._error("looking at", key, error) from error
-        return _info(key, status) if stat.S_ISREG(status.st_mode) else None
+        return _told(_info(key, status), status.st_mode) if stat.S_ISREG(status.st_mode) else None
 
     def read(self, key: str, start: int, length: int | None, if_match: str | None) -> bytes:
         """A range. The file is looked at before and after: one that changed under the read is `SourceChanged`."""
+        return self._with_status(key, start, length, if_match)[1]
+
+    def fetch(self, listed: ObjectInfo) -> tuple[ObjectInfo, bytes]:
+        """The whole of the file that was listed, with its rights."""
+        status, body = self._with_status(listed.key, 0, listed.size, listed.identity)
+        return _told(listed, status.st_mode), body
+
+    def _with_status(self, key: str, start: int, length: int | None, if_match: str | None) -> tuple[os.stat_result, bytes]:
         names = tree.split_key(self._store, key)
         try:
             return self._folders.within(lambda: self._read(key, names, start, length, if_match))
         except OSError as error:
             raise self._error("reading", key, error) from error
 
-    def _read(self, key: str, names: tuple[str, ...], start: int, length: int | None, if_match: str | None) -> bytes:
+    def _read(
+        self, key: str, names: tuple[str, ...], start: int, length: int | None, if_match: str | None
+    ) -> tuple[os.stat_result, bytes]:
         with opened(names[-1], self._folders.get(names[:-1])) as file:
             before = os.fstat(file)
             if not stat.S_ISREG(before.st_mode):
@@ -176,7 +187,7 @@ class LocalFiles:
         self._same(key, after, if_match or _info(key, before).identity)
         if len(body) != wanted:
             raise ShortBody(f"{self._store}: reading {plain(key, 300)}: {len(body)} bytes came, {wanted} were asked for")
-        return body
+        return after, body
 
     def _same(self, key: str, status: os.stat_result, if_match: str | None) -> None:
         if if_match and _info(key, status).identity != if_match:
@@ -197,7 +208,7 @@ class LocalFiles:
         with contextlib.suppress(FileNotFoundError):
             work = self._folders.get((tree.WORK,))
             for name in os.listdir(work):
-                if tree.is_whole(name) and time.time() - os.stat(name, dir_fd=work).st_mtime > tree.STALE_SECONDS:
+                if tree.is_whole(name) and time.time() - os.stat(name, dir_fd=work).st_ctime > tree.STALE_SECONDS:
                     os.unlink(name, dir_fd=work)
 
     def find_blindness(self) -> tuple[bool, bool]:
@@ -215,21 +226,22 @@ class LocalFiles:
         except OSError as error:
             raise self._error("probing", str(self._root), error) from error
 
-    def write(self, key: str, body: Body) -> ObjectInfo:
+    def write(self, key: str, body: Body, like: tree.Stamp) -> ObjectInfo:
         """The whole file, appearing at once."""
         names = tree.split_key(self._store, key)
         try:
-            status = self._folders.within(lambda: self._write(names, body))
+            status = self._folders.within(lambda: self._write(names, body, like))
         except OSError as error:
             raise self._error("writing", key, error) from error
         return _info(key, status)
 
-    def _write(self, names: tuple[str, ...], body: Body) -> os.stat_result:
+    def _write(self, names: tuple[str, ...], body: Body, like: tree.Stamp) -> os.stat_result:
         work, temporary = self._work(), tree.new_whole()
         file = os.open(temporary, NEW, 0o644, dir_fd=work)
         try:
             try:
                 write_all(file, body, 0)
+                self._stamp(file, like)
                 status = os.fstat(file)
             finally:
                 os.close(file)
@@ -239,6 +251,10 @@ class LocalFiles:
                 os.unlink(temporary, dir_fd=work)
             raise
         return status
+
+    def _stamp(self, file: int, like: tree.Stamp) -> None:
+        if not stamp(file, *like):
+            self.keeps_stamps = False
 
     def create_upload(self, key: str, size: int | None) -> str:
         """Raises `StoreFull` at once where `size` bytes have no room: better than after an hour of writing."""
@@ -309,7 +325,9 @@ class LocalFiles:
         except OSError as error:
             raise self._error("reading", key, error) from error
 
-    def complete_upload(self, key: str, upload: str, parts: list[PartInfo], size: int, crc64nvme: str) -> ObjectInfo:
+    def complete_upload(
+        self, key: str, upload: str, parts: list[PartInfo], size: int, crc64nvme: str, like: tree.Stamp
+    ) -> ObjectInfo:
         names = tree.split_key(self._store, key)
         name = tree.checked_upload(self._store, upload)
         log = self.upload_log(upload)
@@ -320,6 +338,7 @@ class LocalFiles:
             work = self._folders.within(lambda: self._work_of(name))
             with opened(name, work, os.O_WRONLY) as file:
                 os.ftruncate(file, size)
+                self._stamp(file, like)
                 os.fsync(file)
                 status = os.fstat(file)
             self._move_in(work, name, names)
@@ -429,6 +448,11 @@ class LocalFiles:
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo:
     return _object(key, status.st_size, status.st_mtime_ns)
+
+
+def _told(info: ObjectInfo, mode: int) -> ObjectInfo:
+    """With what travels with it."""
+    return info._replace(metadata=tree.told_of(mode, info.mtime_ns))
 
 
 def _object(key: str, size: int, mtime_ns: int) -> ObjectInfo:

@@ -21,7 +21,7 @@ from backends.escape import plain
 from backends.ssh.pool import SshPool
 from backends.ssh.sftp_session import read_range, write_range
 from backends.stores import tree
-from backends.stores.base import Body, Capabilities, ObjectInfo, PartInfo, Plain, Skipped, check_target
+from backends.stores.base import Body, Capabilities, Note, ObjectInfo, PartInfo, Plain, Skipped, check_target
 from backends.stores.checksum import crc64nvme_of
 from backends.stores.errors import (
     ChecksumRefused,
@@ -42,6 +42,7 @@ _SLOWEST = 16 * 1024  # bytes a second below which a body counts as stuck
 _NEW = asyncssh.FXF_WRITE | asyncssh.FXF_CREAT | asyncssh.FXF_EXCL
 _APPEND = asyncssh.FXF_WRITE | asyncssh.FXF_APPEND
 _LOG_BYTES = 16 << 20
+_NOT_TAKEN = (asyncssh.SFTPOpUnsupported, asyncssh.SFTPPermissionDenied, asyncssh.SFTPFailure)
 
 
 class SftpStore(Plain):
@@ -55,6 +56,7 @@ class SftpStore(Plain):
         self._is_case_blind = False
         self._is_form_blind = False
         self._boot: str | None = None  # None until asked
+        self._keeps_stamps = True  # until the server refuses one
 
     @property
     def name(self) -> str:
@@ -66,7 +68,13 @@ class SftpStore(Plain):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(parts=True, folders=True, case_blind=self._is_case_blind, form_blind=self._is_form_blind)
+        return Capabilities(
+            parts=True, metadata=True, folders=True, case_blind=self._is_case_blind, form_blind=self._is_form_blind
+        )
+
+    @property
+    def notes(self) -> Sequence[Note]:
+        return () if self._keeps_stamps else (tree.KEEPS_NO_STAMPS,)
 
     @property
     def latency(self) -> float | None:
@@ -137,7 +145,7 @@ class SftpStore(Plain):
             return None  # a link or a file stands where a folder should: nothing of this name is in the tree
         except FOREIGN as error:
             raise self._error("looking at", key, error) from error
-        return info(key, attrs) if attrs is not None and kind_of(attrs) == stat.S_IFREG else None
+        return _told(info(key, attrs), attrs) if attrs is not None and kind_of(attrs) == stat.S_IFREG else None
 
     async def _attrs(self, names: tuple[str, ...]) -> asyncssh.SFTPAttrs | None:
         return await self._tree.lstat(names) if await self._tree.has_folder(names[:-1]) else None
@@ -146,13 +154,24 @@ class SftpStore(Plain):
         self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None, version: str | None = None
     ) -> Body:
         """A range. The file is looked at before and after: one that changed under the read is `SourceChanged`."""
+        return (await self._with_attrs(key, start, length, if_match))[1]
+
+    async def fetch(self, listed: ObjectInfo) -> tuple[ObjectInfo, Body]:
+        attrs, body = await self._with_attrs(listed.key, 0, listed.size, listed.identity)
+        return _told(listed, attrs), body
+
+    async def _with_attrs(
+        self, key: str, start: int, length: int | None, if_match: str | None
+    ) -> tuple[asyncssh.SFTPAttrs, Body]:
         names = tree.split_key(self._name, key)
         try:
             return await self._tree.look(lambda: self._read(key, names, start, length, if_match))
         except FOREIGN as error:
             raise self._error("reading", key, error) from error
 
-    async def _read(self, key: str, names: tuple[str, ...], start: int, length: int | None, if_match: str | None) -> Body:
+    async def _read(
+        self, key: str, names: tuple[str, ...], start: int, length: int | None, if_match: str | None
+    ) -> tuple[asyncssh.SFTPAttrs, Body]:
         if not await self._tree.has_folder(names[:-1]):
             raise ObjectMissing(f"{self._name}: reading {plain(key, 300)}: no such file")
         async with asyncio.timeout(CALL_SECONDS + (length or 0) / _SLOWEST), self._tree.carrier(length or 0) as client:
@@ -168,7 +187,7 @@ class SftpStore(Plain):
         self._same(info(key, after), if_match or before.identity)
         if len(body) != wanted:
             raise ShortBody(f"{self._name}: reading {plain(key, 300)}: {len(body)} bytes came, {wanted} were asked for")
-        return body
+        return after, body
 
     async def _open_file(
         self, client: asyncssh.SFTPClient, key: str, names: tuple[str, ...], *, is_listed: bool
@@ -222,28 +241,31 @@ class SftpStore(Plain):
         names = tree.split_key(self._name, key)
         await self._check(key, body, crc64nvme)
         await check_target(self, key, if_match, if_absent)
+        stamp = tree.stamp_of(like)
         async with self._writing(key, len(body)):
             try:
-                attrs = await self._write(names, body)
+                attrs = await self._write(names, body, stamp)
             except FOREIGN as error:
                 if not is_gone(error):
                     raise
                 self._tree.look_again()  # a folder that stood has been removed since
-                attrs = await self._write(names, body)
+                attrs = await self._write(names, body, stamp)
         return info(key, attrs)
 
-    async def _write(self, names: tuple[str, ...], body: Body) -> asyncssh.SFTPAttrs:
+    async def _write(self, names: tuple[str, ...], body: Body, stamp: tree.Stamp) -> asyncssh.SFTPAttrs:
         temporary = (tree.WORK, tree.new_whole())
         await self._tree.has_folder((tree.WORK,), make=True)
         await self._tree.has_folder(names[:-1], make=True)
         try:
             async with asyncio.timeout(CALL_SECONDS + len(body) / _SLOWEST):
-                return await self._put(temporary, body, names)
+                return await self._put(temporary, body, names, stamp)
         except BaseException:
             await self._forget(temporary)
             raise
 
-    async def _put(self, temporary: tuple[str, ...], body: Body, names: tuple[str, ...] | None = None) -> asyncssh.SFTPAttrs:
+    async def _put(
+        self, temporary: tuple[str, ...], body: Body, names: tuple[str, ...] | None = None, stamp: tree.Stamp = tree.UNKNOWN
+    ) -> asyncssh.SFTPAttrs:
         """A new file, moved to `names` where given. Three round trips: what needs no answer to go on is sent together."""
         client = await self._tree.client()
         file = await client.open(self._tree.path(temporary), _NEW, encoding=None)
@@ -251,8 +273,22 @@ class SftpStore(Plain):
             if body:
                 await write_range(file, 0, body)
         moved = [self._move_in(temporary, names)] if names is not None else []
-        attrs, *_ = await asyncio.gather(file.stat(), file.close(), *moved)
+        _, attrs, *_ = await asyncio.gather(self._stamp(file, stamp), file.stat(), file.close(), *moved)
         return cast(asyncssh.SFTPAttrs, attrs)
+
+    async def _stamp(self, file: asyncssh.SFTPClientFile, stamp: tree.Stamp) -> None:
+        """Time and rights of the file that this is a copy of. SFTP's version 3 tells seconds since 1970, in 32 bits."""
+        attrs = asyncssh.SFTPAttrs()
+        if stamp.mode is not None:
+            attrs.permissions = stamp.mode
+        if stamp.mtime_ns is not None and 0 <= (seconds := stamp.mtime_ns // 1_000_000_000) < 1 << 32:
+            attrs.atime, attrs.mtime = int(time.time()), seconds
+        if attrs.permissions is None and attrs.mtime is None:
+            return
+        try:
+            await file.setstat(attrs)
+        except _NOT_TAKEN:
+            self._keeps_stamps = False
 
     async def create_upload(self, key: str, *, like: ObjectInfo | None = None) -> str:
         tree.split_key(self._name, key)
@@ -307,6 +343,7 @@ class SftpStore(Plain):
                 async with client.open(self._tree.path((tree.WORK, name)), asyncssh.FXF_WRITE, encoding=None) as file:
                     if (await file.stat()).size != size:
                         await file.truncate(size)
+                    await self._stamp(file, tree.stamp_of(like))
                     await _sync(file)
                     attrs = await file.stat()
             await check_target(self, key, if_match, if_absent)
@@ -464,6 +501,14 @@ async def _open_until_done(file: asyncssh.SFTPClientFile) -> AsyncIterator[None]
     except BaseException:
         await file.close()
         raise
+
+
+def _told(found: ObjectInfo, attrs: asyncssh.SFTPAttrs) -> ObjectInfo:
+    """With what travels with it."""
+    if attrs.permissions is None:
+        return found
+    seconds = attrs.mtime * 1_000_000_000 if attrs.mtime is not None else None
+    return found._replace(metadata=tree.told_of(attrs.permissions, seconds if found.mtime_ns is None else found.mtime_ns))
 
 
 async def _sync(file: asyncssh.SFTPClientFile) -> None:

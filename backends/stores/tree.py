@@ -7,6 +7,10 @@ sees half a file, and leftovers are in one folder that listings hide.
 An upload in parts is a data file and, beside it, a log with one JSON line a part, added after the part's bytes: what the log
 says has arrived, whoever died meanwhile. After a power cut it may claim more than reached the disk: it notes the boot of the machine,
 and what another boot claims is looked at before it counts.
+
+A copy has the time and the rights (`rwx`, no owner, no setuid) of the file it is made of. On their way through object stores they are user
+metadata by the names and in the forms that rclone and s3fs have: `mtime` in seconds, `mode` in octal. What comes from an object without
+them has the object's time.
 """
 
 from __future__ import annotations
@@ -17,9 +21,10 @@ import secrets
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from backends.escape import plain
-from backends.stores.base import PartInfo
+from backends.stores.base import Note, ObjectInfo, PartInfo
 from backends.stores.checksum import combine_parts
 from backends.stores.errors import ChecksumRefused, KeyRefused, StoreFull, UploadGone
 
@@ -42,6 +47,11 @@ STALE_SECONDS = 86_400.0  # single writes that lie in the work folder for longer
 _UPLOAD = re.compile(r"upload-[0-9a-f]{24}")
 _WHOLE = re.compile("whole-[0-9a-f]{24}(é|e\u0301)?")
 _BESIDE = re.compile(r"\.cutover-whole-[0-9a-f]{24}")
+_TIME = re.compile(r"(-?)(\d{1,11})(?:\.(\d{1,9}))?")
+_MODE = re.compile(r"[0-7]{3,7}")
+_RIGHTS = 0o777
+_SECOND = 1_000_000_000
+KEEPS_NO_STAMPS = Note("times_and_rights", "keeps no times or rights of files as they are told to it: copies have its own")
 _LONGEST_NAME = 255
 _LONGEST_PATH = 3800  # PATH_MAX is 4096, and the root stands before the key
 
@@ -78,6 +88,46 @@ def _unfit(key: str, names: tuple[str, ...]) -> str:
     if max(sizes) > _LONGEST_NAME or sum(sizes) + len(sizes) > _LONGEST_PATH:
         return "the name is too long for a tree"
     return ""
+
+
+class Stamp(NamedTuple):
+    """What a file gets of the one that it is a copy of; None: not known. `mode` has the rights only."""
+
+    mode: int | None = None
+    mtime_ns: int | None = None
+
+
+UNKNOWN = Stamp()
+
+
+def told_of(mode: int, mtime_ns: int | None) -> dict[str, str]:
+    """A file's time and mode as an object's user metadata."""
+    told = {"mode": f"{mode & 0o177777:07o}"}
+    if mtime_ns is not None:
+        seconds, rest = divmod(abs(mtime_ns), _SECOND)
+        told["mtime"] = f"{'-' if mtime_ns < 0 else ''}{seconds}.{rest:09}"
+    return told
+
+
+def stamp_of(like: ObjectInfo | None) -> Stamp:
+    """Of what a file is a copy of: a file, or an object, whose metadata may say anything. Its owner may always read it: else nobody could
+    prove what arrived."""
+    if like is None:
+        return UNKNOWN
+    mode = like.metadata.get("mode", "")
+    rights = None
+    if _MODE.fullmatch(mode) and stat.S_IFMT(int(mode, 8)) in (0, stat.S_IFREG):
+        rights = int(mode, 8) & _RIGHTS | stat.S_IRUSR
+    return Stamp(rights, _time_of(like))
+
+
+def _time_of(like: ObjectInfo) -> int | None:
+    if like.mtime_ns is not None:
+        return like.mtime_ns
+    if found := _TIME.fullmatch(like.metadata.get("mtime", "")):
+        time = int(found[2]) * _SECOND + int((found[3] or "").ljust(9, "0"))
+        return -time if found[1] else time
+    return round(like.mtime.timestamp() * 1e6) * 1000 if like.mtime is not None else None
 
 
 def is_whole_pruned(folder: bytes, start_after: bytes) -> bool:

@@ -124,7 +124,7 @@ def prepare(server: OpenSsh, env: Mapping[str, str], options: str = "") -> list[
         f"{options}Port {server.port}\nListenAddress {server.address}\nHostKey {folder}/host_key\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nPidFile none\nUsePAM no\nStrictModes no\n"
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
-        "MaxStartups 200:30:400\nMaxSessions 100\nSubsystem sftp internal-sftp\n"
+        f"MaxStartups 200:30:400\nMaxSessions 100\n{'' if 'Subsystem' in options else 'Subsystem sftp internal-sftp'}\n"
         f"SetEnv {set_env}\n"
     )
     return [program, "-D", "-e", "-f", str(folder / "sshd_config")]

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from backends.ssh.pool import SshPool
 from backends.stores import tree
-from backends.stores.base import Store
+from backends.stores.base import ObjectInfo, Store
 from backends.stores.checksum import crc64nvme
 from backends.stores.descriptors import from_os
 from backends.stores.errors import (
@@ -164,17 +165,31 @@ async def test_a_log_that_broke_off_lacks_that_part_only(tree_store: Store, tmp_
         await tree_store.complete_upload("big", upload, parts, size=6, crc64nvme=crc64nvme(b"abcabc"), like=None)
 
 
-async def test_writes_that_a_death_left_are_forgotten_after_a_day(tree_store: Store, tmp_path: Path) -> None:
+async def test_writes_that_a_death_left_are_forgotten_after_a_day(
+    tree_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await tree_store.prepare()
     work = tmp_path / "root" / tree.WORK
     work.mkdir()
-    old, new = work / tree.new_whole(), work / tree.new_whole()
-    old.touch()
-    new.touch()
-    os.utime(old, (0, 0))
+    left = work / tree.new_whole()
+    left.touch()
     await tree_store.prepare()
-    assert not old.exists()
-    assert new.exists()
+    assert left.exists()
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + tree.STALE_SECONDS + 10)
+    await tree_store.prepare()
+    assert not left.exists()
+
+
+async def test_a_copy_of_an_old_file_in_the_making_is_nobodys_leftover(tmp_path: Path) -> None:
+    async with LocalStore("corpus", tmp_path / "root") as store:
+        await store.prepare()
+        made = tmp_path / "root" / tree.WORK / tree.new_whole()
+        made.parent.mkdir()
+        made.touch()
+        os.utime(made, (0, 0))  # as it is just before it is moved to its place
+        await store.prepare()
+        assert made.exists()
 
 
 async def test_a_folder_removed_between_two_writes_is_made_again(tree_store: Store, tmp_path: Path) -> None:
@@ -251,8 +266,11 @@ async def test_a_folder_on_another_file_system_is_written_beside(tmp_path: Path,
     monkeypatch.setattr(os, "replace", across)
     async with LocalStore("corpus", tmp_path / "root") as store:
         await store.prepare()
-        await put(store, "mount/k", b"body")
+        like = ObjectInfo("k", 4, mtime_ns=10**18 + 5, metadata=tree.told_of(0o700, None))
+        written = await store.write("mount/k", b"body", crc64nvme=crc64nvme(b"body"), like=like)
         assert refused == ["k"]
+        assert written.identity == (await store.head("mount/k") or written._replace(size=0)).identity
+        assert (tmp_path / "root" / "mount" / "k").stat().st_mode & 0o777 == 0o700
         assert await store.read("mount/k") == b"body"
         (tmp_path / "root" / "mount" / tree.new_beside()).touch()
         assert await keys_of(store) == ["mount/k"]
