@@ -9,7 +9,7 @@ says has arrived, whoever died meanwhile. After a power cut it may claim more th
 and what another boot claims is looked at before it counts.
 
 A copy has the time and the rights (`rwx`, no owner, no setuid) of the file it is made of. On their way through object stores they are user
-metadata by the names and in the forms that rclone and s3fs have: `mtime` in seconds, `mode` in octal. What comes from an object without
+metadata by the names and in the forms that rclone has (`rclone copy --metadata`): `mtime` in seconds, `mode` in octal. What comes from an object without
 them has the object's time.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import stat
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.stores.base import Store
 from backends.transfer.hub.copier import HubOptions
 from backends.transfer.hub.round import sync_round_by_hub
 from backends.transfer.index import Index
@@ -16,6 +18,10 @@ from backends.transfer.models import Progress, RoundOptions
 from backends.transfer.round import sync_round
 from backends.transfer.sums import Sums
 from tests.backends.transfer.conftest import Stores
+from tests.bench.contenders import program
+from tests.bench.processes import Command, run_to_end
+from tests.bench.servers import Missing
+from tests.peers.seaweedfs import SeaweedFs
 
 FILES = {"bin/run.sh": (b"#!/bin/sh\n", 0o755, 1_577_836_800), "weights": (b"w" * (17 << 20), 0o640, 1_700_000_001)}
 
@@ -67,6 +73,42 @@ async def test_they_survive_a_hub(stores: Stores, index: Index, tmp_path: Path, 
     options = HubOptions("move", "d", 4, compress=compress)  # type: ignore[arg-type]
     result = await sync_round_by_hub(between, options, source, target, index, RoundOptions(parallel=4), Progress())
     assert (result.copied, result.failed) == (len(FILES), 0)
+    assert seen(tmp_path / "new") == before
+
+
+@pytest.mark.parametrize("ours_up", [True, False])
+async def test_rclone_reads_what_we_tell_and_we_what_it_tells(
+    stores: Stores, index: Index, tmp_path: Path, weed: SeaweedFs, *, ours_up: bool
+) -> None:
+    try:
+        rclone = program("rclone")
+    except Missing as error:
+        pytest.skip(str(error))
+    source, bucket, target = [
+        await stores.make(kind, name) for kind, name in (("local", "old"), ("s3", "bucket"), ("local", "new"))
+    ]
+    before = filled(tmp_path / "old")
+    there = f"B:{bucket.url.removeprefix('s3://')}"
+    remote = {"TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": weed.endpoint, "REGION": weed.region}
+    remote |= {"ACCESS_KEY_ID": weed.access_key, "SECRET_ACCESS_KEY": weed.secret_key}
+    env = {
+        "HOME": str(tmp_path),
+        "RCLONE_CONFIG": "/dev/null",
+        **{f"RCLONE_CONFIG_B_{name}": value for name, value in remote.items()},
+    }
+
+    async def copied(here: Store, to: Store) -> None:
+        assert (await sync_round("d", here, to, index, RoundOptions(parallel=4), Progress())).copied == len(FILES)
+
+    async def by_rclone(here: str, to: str) -> None:
+        await asyncio.to_thread(run_to_end, Command([rclone, "copy", "--metadata", here, to], env, tmp_path), limit=60)
+
+    if ours_up:
+        await copied(source, bucket)
+        await by_rclone(there, str(tmp_path / "new"))
+    else:
+        await by_rclone(str(tmp_path / "old"), there)
+        await copied(bucket, target)
     assert seen(tmp_path / "new") == before
 
 
