@@ -114,7 +114,8 @@ class LocalStore(Plain):
 
     async def create_upload(self, key: str, *, like: ObjectInfo | None = None) -> str:
         self._has_written = True
-        return await self._threads.run(self._files.create_upload, key, like.size if like is not None else None)
+        size = like.size if like is not None else None
+        return await self._threads.run(self._files.create_upload, key, size, tree.stamp_of(like))
 
     async def write_part(self, key: str, upload: str, number: int, offset: int, body: Body, *, crc64nvme: str) -> PartInfo:
         def checked() -> PartInfo:

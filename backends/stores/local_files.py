@@ -237,7 +237,7 @@ class LocalFiles:
 
     def _write(self, names: tuple[str, ...], body: Body, like: tree.Stamp) -> os.stat_result:
         work, temporary = self._work(), tree.new_whole()
-        file = os.open(temporary, NEW, 0o644, dir_fd=work)
+        file = os.open(temporary, NEW, _mode(like), dir_fd=work)
         try:
             try:
                 write_all(file, body, 0)
@@ -256,20 +256,20 @@ class LocalFiles:
         if not stamp(file, *like):
             self.keeps_stamps = False
 
-    def create_upload(self, key: str, size: int | None) -> str:
+    def create_upload(self, key: str, size: int | None, like: tree.Stamp) -> str:
         """Raises `StoreFull` at once where `size` bytes have no room: better than after an hour of writing."""
         tree.split_key(self._store, key)
         try:
-            return self._folders.within(lambda: self._create(key, size))
+            return self._folders.within(lambda: self._create(key, size, like))
         except OSError as error:
             raise self._error("beginning", key, error) from error
 
-    def _create(self, key: str, size: int | None) -> str:
+    def _create(self, key: str, size: int | None, like: tree.Stamp) -> str:
         work, upload = self._work(), tree.new_upload()
         if size is not None:
             room = os.fstatvfs(work)
             tree.check_room(self._store, key, size, room.f_bavail * room.f_frsize)
-        os.close(os.open(upload, NEW, 0o644, dir_fd=work))
+        os.close(os.open(upload, NEW, _mode(like), dir_fd=work))
         log = os.open(upload + tree.LOG_SUFFIX, NEW, 0o644, dir_fd=work)
         try:
             write_all(log, tree.log_head(key, boot_id()), 0)
@@ -338,10 +338,12 @@ class LocalFiles:
             work = self._folders.within(lambda: self._work_of(name))
             with opened(name, work, os.O_WRONLY) as file:
                 os.ftruncate(file, size)
-                self._stamp(file, like)
+                self._stamp(file, like.making)
                 os.fsync(file)
                 status = os.fstat(file)
-            self._move_in(work, name, names)
+                self._move_in(work, name, names)
+                if like.is_locked:  # not before: whoever goes on after a death opens it
+                    self._stamp(file, like)
             os.unlink(name + tree.LOG_SUFFIX, dir_fd=work)
         except FileNotFoundError as error:
             raise self._gone(key) from error
@@ -448,6 +450,12 @@ class LocalFiles:
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo:
     return _object(key, status.st_size, status.st_mtime_ns)
+
+
+def _mode(like: tree.Stamp) -> int:
+    """Of a file in the making."""
+    mode = like.making.mode
+    return 0o644 if mode is None else mode
 
 
 def _told(info: ObjectInfo, mode: int) -> ObjectInfo:

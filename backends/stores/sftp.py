@@ -268,13 +268,14 @@ class SftpStore(Plain):
     ) -> asyncssh.SFTPAttrs:
         """A new file, moved to `names` where given. Three round trips: what needs no answer to go on is sent together."""
         client = await self._tree.client()
-        file = await client.open(self._tree.path(temporary), _NEW, encoding=None)
+        attrs = asyncssh.SFTPAttrs(permissions=stamp.making.mode)
+        file = await client.open(self._tree.path(temporary), _NEW, attrs, encoding=None)
         async with _open_until_done(file):
             if body:
                 await write_range(file, 0, body)
         moved = [self._move_in(temporary, names)] if names is not None else []
-        _, attrs, *_ = await asyncio.gather(self._stamp(file, stamp), file.stat(), file.close(), *moved)
-        return cast(asyncssh.SFTPAttrs, attrs)
+        _, found, *_ = await asyncio.gather(self._stamp(file, stamp), file.stat(), file.close(), *moved)
+        return cast(asyncssh.SFTPAttrs, found)
 
     async def _stamp(self, file: asyncssh.SFTPClientFile, stamp: tree.Stamp) -> None:
         """Time and rights of the file that this is a copy of. SFTP's version 3 tells seconds since 1970, in 32 bits."""
@@ -298,7 +299,7 @@ class SftpStore(Plain):
             async with asyncio.timeout(CALL_SECONDS):
                 if like is not None:
                     await self._check_room(key, like.size)
-                await self._put((tree.WORK, upload), b"")
+                await self._put((tree.WORK, upload), b"", stamp=tree.stamp_of(like).making._replace(mtime_ns=None))
                 await self._put((tree.WORK, upload + tree.LOG_SUFFIX), tree.log_head(key, await self._boot_id()))
         return upload
 
@@ -337,20 +338,32 @@ class SftpStore(Plain):
         if log is None or log.key != key:
             raise self._gone(key)
         tree.check_complete(self._name, key, log, parts, size, crc64nvme)
+        stamp = tree.stamp_of(like)
         async with self._writing(key, 0, gone=self._gone(key)):
             async with asyncio.timeout(CALL_SECONDS):
                 client = await self._tree.client()
                 async with client.open(self._tree.path((tree.WORK, name)), asyncssh.FXF_WRITE, encoding=None) as file:
                     if (await file.stat()).size != size:
                         await file.truncate(size)
-                    await self._stamp(file, tree.stamp_of(like))
+                    await self._stamp(file, stamp.making)
                     await _sync(file)
                     attrs = await file.stat()
             await check_target(self, key, if_match, if_absent)
             await self._tree.has_folder(names[:-1], make=True)
             await self._move_in((tree.WORK, name), names)
+            if stamp.is_locked:  # not before: whoever goes on after a death opens it
+                await self._lock(names, stamp, attrs)
             await self._remove((tree.WORK, name + tree.LOG_SUFFIX))
         return info(key, attrs)
+
+    async def _lock(self, names: tuple[str, ...], stamp: tree.Stamp, moved: asyncssh.SFTPAttrs) -> None:
+        """Take the right to write from the owner of a file that was moved to its place, where it is that one still."""
+        async with asyncio.timeout(CALL_SECONDS):
+            client = await self._tree.client()
+            async with client.open(self._tree.path(names), asyncssh.FXF_READ, encoding=None) as file:
+                found = await file.stat()
+                if (found.size, found.mtime, found.permissions) == (moved.size, moved.mtime, moved.permissions):
+                    await self._stamp(file, stamp)
 
     async def abort_upload(self, key: str, upload: str) -> None:
         if not tree.is_upload(upload):

@@ -96,6 +96,16 @@ class Stamp(NamedTuple):
     mode: int | None = None
     mtime_ns: int | None = None
 
+    @property
+    def making(self) -> Stamp:
+        """While it is made: no more than it will have but for its owner, who goes on with it after a death."""
+        return self if self.mode is None else Stamp(self.mode | stat.S_IRUSR | stat.S_IWUSR, self.mtime_ns)
+
+    @property
+    def is_locked(self) -> bool:
+        """Not even its owner writes it."""
+        return self.mode is not None and not self.mode & stat.S_IWUSR
+
 
 UNKNOWN = Stamp()
 

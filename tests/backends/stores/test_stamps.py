@@ -54,6 +54,29 @@ async def test_a_copy_has_the_time_and_the_rights_of_its_original(tree_store: St
 
 
 @pytest.mark.parametrize("in_parts", [False, True])
+@pytest.mark.parametrize("mode", [0o400, 0o444, 0o555])
+async def test_what_nobody_may_write_is_made_all_the_same(
+    tree_store: Store, tmp_path: Path, mode: int, *, in_parts: bool
+) -> None:
+    await tree_store.prepare()
+    written = await write(tree_store, like(mode), in_parts=in_parts)
+    assert stat.S_IMODE((tmp_path / "root" / "run.sh").stat().st_mode) == mode
+    told = await tree_store.head("run.sh")
+    assert told is not None
+    assert told.identity == written.identity
+    await write(tree_store, like(0o640), in_parts=in_parts)
+    assert stat.S_IMODE((tmp_path / "root" / "run.sh").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o755])
+async def test_in_the_making_it_is_open_to_nobody_who_may_not_read_it_then(tree_store: Store, tmp_path: Path, mode: int) -> None:
+    await tree_store.prepare()
+    await tree_store.create_upload("run.sh", like=like(mode))
+    (made,) = [path for path in (tmp_path / "root" / tree.WORK).iterdir() if tree.is_upload(path.name)]
+    assert stat.S_IMODE(made.stat().st_mode) == mode | 0o600, "and its owner goes on with it after a death"
+
+
+@pytest.mark.parametrize("in_parts", [False, True])
 async def test_what_nothing_is_known_of_has_the_rights_that_new_files_have(
     tree_store: Store, tmp_path: Path, *, in_parts: bool
 ) -> None:
