@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain, repeat
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from backends.escape import plain
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from backends.transfer.trend import Trend
 
 _NAMED_AT_MOST = 20
+_WIDTH = 80
 _PROOFS = ("stored_checksums", "combined_parts", "manifest", "re_read", "size_only")
 
 
@@ -109,10 +112,11 @@ def _failures(failures: Sequence[Failure]) -> list[dict[str, str]]:
     return [{"key": key_text(f.key), "reason": plain(f.reason)} for f in failures]
 
 
-def result_lines(result: RoundResult, trend: Trend) -> list[str]:
-    """What one round did, for people: a line, then facts in a column. A round of following that found nothing is one line."""
+def result_lines(result: RoundResult, trend: Trend, notes: Sequence[str] = ()) -> list[str]:
+    """What one round did, for people: a line, then facts in a column. A round of following that found nothing is one line. `notes`: what was
+    found out about the stores and has not been told yet."""
     name = plain(result.dataset)
-    if trend.follows and not (result.found_objects or result.copied or result.failed or result.lag_objects):
+    if trend.follows and not (result.found_objects or result.copied or result.failed or result.lag_objects or notes):
         return [f"{name}: {count(result.listed)} listed, nothing new{_comes_to_rest(trend)}"]
     done = f"{name}: {count(result.listed)} listed, {count(result.copied)} copied, {count(result.unchanged)} unchanged, "
     lines = [f"{name}: {count(result.listed)} listed, {count(result.unchanged)} unchanged (dry run)"]
@@ -137,6 +141,8 @@ def result_lines(result: RoundResult, trend: Trend) -> list[str]:
     facts += [("repaired", f"{plain(f.key)}: {plain(f.reason)}") for f in result.repaired[:_NAMED_AT_MOST]]
     facts += [("waiting", f"{plain(w.folder)}: {plain(w.reason)}") for w in result.waiting[:_NAMED_AT_MOST]]
     facts += _delete_facts(result)
+    for note in notes:
+        facts += zip(chain(("note",), repeat("")), wrap(plain(note), _WIDTH - 12), strict=False)
     lines += [f"  {label:<8}  {words}" for label, words in facts]
     lines += [f"  failed {plain(f.key)}: {plain(f.reason)}" for f in result.failures[:_NAMED_AT_MOST]]
     if len(result.failures) > _NAMED_AT_MOST:

@@ -129,6 +129,10 @@ class TransferSession:
             await self._look_at(source, None if dry_run else sink)
             if dry_run and not self._look_only:
                 index = await stack.enter_async_context(index_to_look_at(index.database.path, is_open=True))
+            if dry_run and not await index.expected(dataset, "target" if direction == "forward" else "legacy"):
+                from backends.transfer.views import NotMadeYet
+
+                sink = NotMadeYet(sink)
             options = self._options(spec, direction, dry_run, retry_failed, accept_empty)
             if settled:
                 options = replace(options, settle=0.0)

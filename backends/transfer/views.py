@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from backends.escape import plain
-from backends.stores.base import NOTHING, Body, ObjectInfo, PartInfo, Store
-from backends.stores.errors import ObjectMissing
+from backends.stores.base import NOTHING, Body, Note, ObjectInfo, PartInfo, Store
+from backends.stores.errors import ObjectMissing, RootMissing
 from backends.stores.s3 import S3Store
 from backends.transfer.index import Index, Row
 from backends.transfer.merge import order_of
 
 _AT_ONCE = 10
 _PAGE = 1000
+_NOT_MADE = Note("not_made_yet", "is not there yet: the first round makes it, where the folder above it is there")
 
 
 class Seen:
@@ -41,6 +42,23 @@ class TheseKeys(Seen):
             found = await asyncio.gather(*(self._store.head(key) for key in keys[start : start + _AT_ONCE]))
             if page := [info for info in found if info is not None]:
                 yield page
+
+
+class NotMadeYet(Seen):
+    """A target whose root may be missing, which its first round makes: empty then, and told."""
+
+    _is_missing = False
+
+    @property
+    def notes(self) -> Sequence[Note]:
+        return (*self._store.notes, _NOT_MADE) if self._is_missing else self._store.notes
+
+    async def list_pages(self, start_after: str = "") -> AsyncIterator[list[ObjectInfo]]:
+        try:
+            async for page in self._store.list_pages(start_after):
+                yield page
+        except RootMissing:
+            self._is_missing = True
 
 
 class OldVersions(Seen):

@@ -100,11 +100,14 @@ def sync(
     report, bar = SyncReport(), Bar()
     watch = Watch(chosen_datasets(plan, request), follows=request.follow)
     folder = state_dir(state, plan.name)
+    told: set[str] = set()
 
     def done(result: RoundResult) -> None:
         watch.ended(result)
+        notes = [note for note in watch.progress[result.dataset].notes if note not in told]
+        told.update(notes)
         if not as_json:
-            bar.aside(say, "\n".join(result_lines(result, watch.trends[result.dataset])))
+            bar.aside(say, "\n".join(result_lines(result, watch.trends[result.dataset], notes)))
 
     def failed(name: str, error: Exception) -> None:
         watch.trends[name].broke_off()

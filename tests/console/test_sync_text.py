@@ -65,6 +65,21 @@ def test_failures_are_named_at_most_twenty_and_their_escapes_are_harmless() -> N
     assert "  lag       30 objects, 30.0 MiB, oldest 41 min" in lines
 
 
+def test_what_was_found_out_about_a_store_is_told_within_the_width() -> None:
+    trend = Trend(follows=True)
+    note = (
+        "new: takes no tags with an object, which are put after it\x1b[31m; and more words than a line of eighty cells can have"
+    )
+    lines = result_lines(round_of(0), trend, [note, "old: short"])
+    assert lines[-3:] == [
+        "  note      new: takes no tags with an object, which are put after it\\x1b[31m;",
+        "            and more words than a line of eighty cells can have",
+        "  note      old: short",
+    ]
+    assert max(map(len, lines)) <= 80
+    assert len(result_lines(round_of(0), trend)) == 1
+
+
 def watched(**figures: object) -> Watch:
     watch = Watch([DATASET], follows=True)
     progress = watch.progress["corpus"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections import deque
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from backends.errors import CutoverError, UsageError
 from backends.plan.models import Dataset, Plan, Side, Store, Transfer
 from backends.ssh.models import SshSettings
 from backends.ssh.pool import SshPool
-from backends.stores.errors import StoreUnreachable
+from backends.stores.errors import RootMissing, StoreUnreachable
 from backends.transfer.models import Progress, RoundResult
 from backends.transfer.rounds import SyncReport, SyncRequest, added_up, run_rounds
 from backends.transfer.session import TransferSession
@@ -38,6 +39,35 @@ def no_ssh() -> SshPool:
 
 def session_of(plan: Plan, folder: Path) -> TransferSession:
     return TransferSession(plan, folder, folder / "state", no_ssh())
+
+
+async def test_a_dry_run_before_the_first_round_makes_no_folder_and_says_who_will(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "ckpt", reverse=True)
+    (tmp_path / "ckpt-old" / "a").write_bytes(b"1")
+    new = tmp_path / "ckpt-new"
+    new.rmdir()
+    progress = Progress()
+    async with session_of(plan, tmp_path) as session:
+        dry = await session.round("ckpt", progress=progress, dry_run=True)
+        assert (dry.listed, dry.lag_objects, dry.failed) == (1, 1, 0)
+        assert not new.exists()
+        assert [note for note in progress.notes if "the first round makes it" in note]
+        assert (await session.round("ckpt")).copied == 1
+        assert not (await session.round("ckpt", progress=(after := Progress()), dry_run=True)).lag_objects
+        assert not after.notes
+        shutil.rmtree(new)
+        for direction in ("forward", "reverse"):
+            with pytest.raises(RootMissing):  # it was there: a mount may have gone
+                await session.round("ckpt", direction, dry_run=True)
+        new.mkdir()  # the end syncs what was written there
+
+
+async def test_a_dry_run_from_a_folder_that_is_missing_finds_nothing_out(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "ckpt")
+    (tmp_path / "ckpt-old").rmdir()
+    async with session_of(plan, tmp_path) as session:
+        with pytest.raises(RootMissing):
+            await session.round("ckpt", dry_run=True)
 
 
 async def test_a_session_copies_verifies_and_keeps_the_handover_index(tmp_path: Path) -> None:
