@@ -67,6 +67,13 @@ def test_a_wrong_command_line_exits_2_with_the_error_object(
     assert err
 
 
+@pytest.mark.parametrize(("typed", "meant"), [("synk", "sync"), ("roll-back", "rollback"), ("Status", "status"), ("xyzzy", None)])
+def test_a_mistyped_command_names_the_nearest(typed: str, meant: str | None) -> None:
+    with pytest.raises(click.UsageError) as caught:
+        cli.main([typed], standalone_mode=False)
+    assert str(caught.value) == f"No such command '{typed}'." + (f" Did you mean '{meant}'?" if meant else "")
+
+
 @pytest.mark.parametrize("command", ["sync", "verify", "probe", "up"])
 def test_a_bad_plan_exits_2_and_lists_every_problem(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
