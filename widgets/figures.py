@@ -261,9 +261,11 @@ def decimal_size(value: float | None) -> str:
 
 
 def span_of_time(value: float | None) -> str:
-    """`4.44 h`, `18.5 d`: three digits of one unit, as plans have them."""
+    """`4.44 h`, `18.5 d`: three digits of one unit, as plans have them. `<0.1 s` is as near as any plan comes to nothing."""
     if value is None:
         return NOTHING
+    if 0 < value < 0.1:
+        return "<0.1 s"
     for limit, size, unit in ((2 * 86400.0, 86400.0, "d"), (3600.0, 3600.0, "h"), (60.0, 60.0, "min")):
         if value >= limit:
             return f"{value / size:.3g} {unit}" if value / size < 1000 else f"{value / size:,.0f} {unit}"

@@ -124,7 +124,17 @@ def test_a_size_that_stays_unknown_exits_1(plan: Path) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, "-"), (0.5, "0.5 s"), (90, "1.5 min"), (16000, "4.44 h"), (1.6e6, "18.5 d"), (1.6e7, "185 d"), (1e8, "1,157 d")],
+    [
+        (None, "-"),
+        (0.0, "0 s"),
+        (4e-8, "<0.1 s"),
+        (0.5, "0.5 s"),
+        (90, "1.5 min"),
+        (16000, "4.44 h"),
+        (1.6e6, "18.5 d"),
+        (1.6e7, "185 d"),
+        (1e8, "1,157 d"),
+    ],
 )
 def test_times_have_the_digits_that_planning_needs(seconds: float | None, text: str) -> None:
     assert span_of_time(seconds) == text
