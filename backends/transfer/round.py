@@ -173,7 +173,7 @@ class Round:
         await collisions.check()
         for skipped in p.source.skipped:
             if not left_out(skipped.key):
-                self._carrying.fail(Failure(skipped.key, skipped.reason))
+                self._carrying.fail(Failure(skipped.key, f"{skipped.reason}; exclude it, or put a file in its place"))
         return counts
 
     async def _refuse_emptied(self, store: Store, side: SideName) -> None:

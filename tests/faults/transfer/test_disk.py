@@ -110,9 +110,9 @@ async def test_what_is_no_file_fails_by_name_and_retry_takes_only_that(rig: Rig,
         with listening:
             result = await go(tree, rig.target, index)
         assert {f.key: f.reason for f in result.failures} == {
-            "link": "is a symlink, which is not followed",
-            "pipe": "is a FIFO",
-            "sock": "is a socket",
+            "link": "is a symlink, which is not followed; exclude it, or put a file in its place",
+            "pipe": "is a FIFO; exclude it, or put a file in its place",
+            "sock": "is a socket; exclude it, or put a file in its place",
         }
         assert result.copied == len(SMALL)
         await assert_same(rig.new, SMALL)
