@@ -2,6 +2,9 @@
 
 Order is that of the keys' UTF-8 bytes, as `backends.stores.base` promises. A key out of order or twice is `ListingUnsorted`: a
 merge over it would take objects for missing that are there.
+
+Object stores keep folders as empty objects whose keys end in a slash, made by their consoles and by programs that want folders. Where the other
+side is a tree, which has folders and cannot have such a file, they are left out.
 """
 
 from __future__ import annotations
@@ -27,9 +30,11 @@ def order_of(key: str) -> bytes:
 class Lane:
     """One side's part of the merge."""
 
-    def __init__(self, name: str, left_out: Callable[[str], bool] | None = None) -> None:
+    def __init__(self, name: str, left_out: Callable[[str], bool] | None = None, *, keeps_markers: bool = True) -> None:
         self.name = name
         self.left_out = left_out
+        self.keeps_markers = keeps_markers
+        self.markers = 0  # left out
         self.waiting: deque[tuple[bytes, ObjectInfo]] = deque()
         self.last: bytes | None = None
         self.ended = False
@@ -43,10 +48,17 @@ class Lane:
                 raise self._unsorted(order, last)
             last = order
         self.last = last
+        if not self.keeps_markers and any(order.endswith(b"/") for order in orders):
+            orders, page = self._without_markers(orders, page)
         if (left_out := self.left_out) is None:
             self.waiting.extend(zip(orders, page, strict=True))
         else:
             self.waiting.extend([(order, info) for order, info in zip(orders, page, strict=True) if not left_out(info.key)])
+
+    def _without_markers(self, orders: list[bytes], page: list[ObjectInfo]) -> tuple[list[bytes], list[ObjectInfo]]:
+        kept = [(order, info) for order, info in zip(orders, page, strict=True) if info.size or not order.endswith(b"/")]
+        self.markers += len(page) - len(kept)
+        return [order for order, _ in kept], [info for _, info in kept]
 
     def _unsorted(self, order: bytes, last: bytes) -> ListingUnsorted:
         key = plain(order.decode("utf-8", "surrogateescape"))
@@ -88,10 +100,11 @@ class Merge:
 
 @dataclass(slots=True)
 class Counts:
-    """What the listings held, before anything was left out."""
+    """What the listings held, before anything was left out. `markers` of the source are folders that a tree has by itself."""
 
     source: int = 0
     target: int = 0
+    markers: int = 0
 
 
 async def merge_listings(
@@ -108,7 +121,9 @@ async def merge_listings(
     acted upon.
     `seen` hears how many the source has listed so far.
     """
-    merge, counts = Merge(Lane(source.name, left_out), Lane(target.name, left_out)), Counts()
+    keeps = not (source.capabilities.folders or target.capabilities.folders)
+    lanes = [Lane(store.name, left_out, keeps_markers=keeps) for store in (source, target)]
+    merge, counts = Merge(*lanes), Counts()
     queues: tuple[_Pages, _Pages] = (asyncio.Queue(2), asyncio.Queue(2))
     try:
         async with asyncio.TaskGroup() as group:
@@ -134,6 +149,7 @@ async def merge_listings(
         raise first_error(group_error) from group_error
     if pairs := merge.pairs():
         await consume(pairs)
+    counts.markers = merge.source.markers
     return counts
 
 

@@ -74,8 +74,11 @@ class Passage:
     def tell_notes(self) -> None:
         """Show what was found out about the stores by now, and about the hosts that carry."""
         told = [f"{store.name}: {note.text}" for store in (self.source, self.target) for note in store.notes]
-        told += self.fleet.told if self.fleet is not None else []
-        self.progress.notes += [text for text in told if text not in self.progress.notes]
+        self.tell(*told, *(self.fleet.told if self.fleet is not None else []))
+
+    def tell(self, *notes: str) -> None:
+        """Each once."""
+        self.progress.notes += [text for text in notes if text not in self.progress.notes]
 
     def call(self, attempt: Callable[[], Awaitable[T]]) -> Coroutine[Any, Any, T]:
         """A store's call, tried again where that may help."""

@@ -171,6 +171,10 @@ class Round:
             if count == 0:
                 await self._refuse_emptied(store, side)
         await collisions.check()
+        if counts.markers:
+            p.tell(
+                f"{p.source.name}: empty objects that stand for folders (`dir/`) are left out: {p.target.name} has folders by itself"
+            )
         for skipped in p.source.skipped:
             if not left_out(skipped.key):
                 self._carrying.fail(Failure(skipped.key, f"{skipped.reason}; exclude it, or put a file in its place"))

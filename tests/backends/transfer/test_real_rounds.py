@@ -11,6 +11,7 @@ from backends.transfer.index import Index
 from backends.transfer.models import Progress, RoundOptions, RoundResult
 from backends.transfer.round import sync_round
 from backends.transfer.sums import Sums
+from backends.transfer.verify import verify_dataset
 from tests.backends.transfer.conftest import Stores
 
 KINDS = ["local", "sftp", "s3"]
@@ -59,3 +60,27 @@ async def test_a_folder_waits_until_it_is_quiet_by_the_stores_own_clock(stores: 
     assert await keys(target) == {"other", "caf\u00e9 x"}
     assert (await go(source, target, index)).is_proven
     assert await keys(target) == set(BODIES)
+
+
+@pytest.mark.parametrize("kind", ["local", "sftp"])
+async def test_folders_that_a_console_made_in_a_bucket_are_no_files_of_a_tree(stores: Stores, index: Index, kind: str) -> None:
+    bucket, folder = await stores.make("s3", "old"), await stores.make(kind, "new")
+    for key in ("models/", "models/v1/", "models/v1/weights", "empty/"):
+        await put(bucket, key, b"w" if key.endswith("weights") else b"")
+    progress = Progress()
+    first = await sync_round("d", bucket, folder, index, RoundOptions(parallel=4), progress)
+    assert (first.copied, first.failed, first.lag_objects, first.is_proven) == (1, 0, 0, True)
+    assert sum("stand for folders" in note for note in progress.notes) == 1
+    verified = await verify_dataset("d", bucket, folder, index, re_read=True, report=None)
+    assert (verified.equal, verified.problems) == (1, ())
+    await put(folder, "models/v1/tokenizer", b"t")
+    back = await sync_round("d", folder, bucket, index, RoundOptions(parallel=4, direction="reverse"), progress)
+    assert (back.copied, back.failed, back.lag_objects) == (1, 0, 0)
+    assert await keys(bucket) == {"models/", "models/v1/", "models/v1/weights", "models/v1/tokenizer", "empty/"}
+
+
+async def test_between_buckets_they_are_objects_as_any(stores: Stores, index: Index) -> None:
+    source, target = await stores.make("s3", "old"), await stores.make("s3", "new")
+    await put(source, "models/", b"")
+    assert (await go(source, target, index)).copied == 1
+    assert await keys(target) == {"models/"}
