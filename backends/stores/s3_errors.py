@@ -50,6 +50,9 @@ _CHECKSUM = {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzC
 _UPLOAD = {"NoSuchUpload", "InvalidPart", "InvalidPartOrder"}
 _FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "EntityTooLarge"}
 _REGION = {"PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
+_REFUSED = {
+    "InvalidObjectState": "it is in an archive tier: restore it first (`aws s3api restore-object`), or exclude it"
+}  # the object's own
 _AGAIN = {"InternalError", "RequestTimeout", "IncompleteBody"}
 
 
@@ -81,6 +84,8 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes, *, store: 
         return ChecksumRefused(text, hint="the bytes were damaged on the way: send them again")
     if code in _FULL or status == 507:
         return StoreFull(text, hint="make room or raise the quota")
+    if code in _REFUSED:
+        return StoreError(text, hint=_REFUSED[code])
     if code == "NoSuchBucket":
         return BucketMissing(text, hint="make the bucket, or look at url and endpoint of the store")
     if code == "KeyTooLongError":

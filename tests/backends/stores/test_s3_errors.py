@@ -15,6 +15,7 @@ from backends.stores.errors import (
     UploadGone,
 )
 from backends.stores.s3_errors import BucketMissing, Unsupported, from_answer, retry_after
+from backends.transfer.carry import OF_THE_STORE
 
 
 def said(status: int, code: str = "", message: str = "", **headers: str) -> StoreError:
@@ -50,11 +51,18 @@ def said(status: int, code: str = "", message: str = "", **headers: str) -> Stor
         (400, "RequestTimeout", StoreUnreachable),
         (501, "NotImplemented", Unsupported),
         (400, "InvalidRequest", StoreError),
+        (403, "InvalidObjectState", StoreError),
         (301, "PermanentRedirect", StoreError),
     ],
 )
 def test_an_answer_becomes_the_error_that_says_what_to_do(status: int, code: str, kind: type[StoreError]) -> None:
     assert type(said(status, code)) is kind
+
+
+def test_an_archived_object_is_its_own_failure_and_not_the_stores() -> None:
+    error = said(403, "InvalidObjectState", "The operation is not valid for the object's storage class")
+    assert not isinstance(error, OF_THE_STORE), "many of them in a row end no round"
+    assert "restore it first" in error.hint
 
 
 def test_a_wrong_region_names_the_right_one() -> None:
