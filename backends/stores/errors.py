@@ -4,6 +4,8 @@ StoreError
 ├── ListingFailed    a listing was denied, broke off or cannot be trusted: nothing may be concluded from it
 │   └── RootMissing  the tree's root folder is not there: a missing folder is not an empty one
 ├── StoreDenied      the credentials may not do this
+│   ├── KeysRefused  these credentials may do nothing here: they have ended, or are none
+│   └── ObjectDenied the rights of this one object forbid it
 ├── StoreBusy        asks for less: repeat after `retry_after` seconds
 ├── StoreUnreachable network, or a server that answers nonsense: repeat a few times
 ├── ObjectMissing    gone since it was listed
@@ -35,6 +37,14 @@ class RootMissing(ListingFailed):
 
 class StoreDenied(StoreError):
     code = "store_denied"
+
+
+class KeysRefused(StoreDenied):
+    pass
+
+
+class ObjectDenied(StoreDenied):
+    pass
 
 
 class StoreBusy(StoreError):
@@ -79,3 +89,10 @@ class StoreFull(StoreError):
 
 class KeyRefused(StoreError):
     code = "key_refused"
+
+
+def of_the_object(error: StoreError) -> StoreError:
+    """The same, where what a tree denied is one of its files: it let us list them all."""
+    if type(error) is not StoreDenied:
+        return error
+    return ObjectDenied(error.message, hint="look at the owner and rights of the file")

@@ -29,6 +29,7 @@ from backends.stores.errors import (
     SourceChanged,
     StoreError,
     UploadGone,
+    of_the_object,
 )
 from backends.stores.local_folders import LocalFolders
 
@@ -169,7 +170,7 @@ class LocalFiles:
         try:
             return self._folders.within(lambda: self._read(key, names, start, length, if_match))
         except OSError as error:
-            raise self._error("reading", key, error) from error
+            raise of_the_object(self._error("reading", key, error)) from error
 
     def _read(
         self, key: str, names: tuple[str, ...], start: int, length: int | None, if_match: str | None

@@ -13,6 +13,7 @@ from backends.escape import plain
 from backends.stores.errors import (
     ChecksumRefused,
     KeyRefused,
+    KeysRefused,
     ObjectMissing,
     SourceChanged,
     StoreBusy,
@@ -29,7 +30,8 @@ from backends.stores.s3_xml import ErrorBody, parse_error
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """What a service's codes mean. `denied` and `refused` (the object's state forbids it) map a code to a hint."""
+    """What a service's codes mean. `denied` and `refused` (the object's state forbids it) map a code to a hint; `rights` are those of `denied` that
+    say that these credentials may not do this, and not that they are none."""
 
     busy: frozenset[str]
     denied: Mapping[str, str]
@@ -40,6 +42,7 @@ class Codes:
     key: frozenset[str]
     changed: frozenset[str]
     refused: Mapping[str, str] = field(default_factory=dict)
+    rights: frozenset[str] = frozenset()
 
 
 GCS = Codes(
@@ -59,6 +62,7 @@ GCS = Codes(
     key=frozenset({"KeyTooLongError", "InvalidObjectName", "InvalidURI"}),
     changed=frozenset({"PreconditionFailed", "InvalidRange"}),
     refused={"ObjectUnderActiveHold": "release the object's hold", "RetentionPolicyNotMet": "the bucket retains its objects"},
+    rights=frozenset({"AccessDenied"}),
 )
 
 AZURE = Codes(
@@ -89,6 +93,7 @@ AZURE = Codes(
         "EmptyMetadataKey": "its metadata has names that Azure does not take",
         "InvalidMetadata": "its metadata has names that Azure does not take",
     },
+    rights=frozenset({"AuthorizationPermissionMismatch", "InsufficientAccountPermissions"}),
 )
 
 
@@ -109,7 +114,8 @@ def _error(answer: Answer, store: str, what: str, codes: Codes) -> StoreError:
     said = f"{plain(code, 80)}: {message}" if code and message else plain(code, 80) or f"status {answer.status}"
     text = f"{store}: {what}: {said}"
     if code in codes.denied or answer.status == 401:
-        return StoreDenied(text, hint=codes.denied.get(code, "look at the store's credentials"))
+        kind = StoreDenied if code in codes.rights else KeysRefused
+        return kind(text, hint=codes.denied.get(code, "look at the store's credentials"))
     if code in codes.busy or answer.status in (429, 503):
         return StoreBusy(store, retry_after(answer.headers))
     if code in codes.changed:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from backends.escape import plain
-from backends.stores.errors import StoreDenied
+from backends.stores.errors import KeysRefused
 from backends.stores.sigv4 import Credentials
 
 _HOLD_SECONDS = 30.0
@@ -24,7 +24,7 @@ _RENEW_SECONDS = 5.0  # after a look that brought nothing new; a thousand refuse
 
 class CredentialSource(Protocol):
     async def get(self) -> Credentials:
-        """Keys that hold now. Raises `StoreDenied` where there are none."""
+        """Keys that hold now. Raises `KeysRefused` where there are none."""
         ...
 
     async def renew(self, refused: Credentials) -> Credentials | None:
@@ -82,7 +82,7 @@ class LookedUpCredentials:
             async with asyncio.timeout(_LOOK_SECONDS):
                 found, hold = await asyncio.to_thread(self._look, anew)
         except TimeoutError as error:
-            raise StoreDenied(f"{self._store}: looking for credentials took over {_LOOK_SECONDS:g} s") from error
+            raise KeysRefused(f"{self._store}: looking for credentials took over {_LOOK_SECONDS:g} s") from error
         self._kept, self._until = found, time.monotonic() + hold
         return found
 
@@ -104,9 +104,9 @@ class ChainCredentials(LookedUpCredentials):
                 self._chain = Session(profile=self._profile).get_credentials()
             frozen = self._chain.get_frozen_credentials() if self._chain is not None else None
         except (BotoCoreError, ClientError, RuntimeError, ValueError, OSError) as error:  # what a refresh may raise
-            raise StoreDenied(f"{self._store}: no credentials: {plain(str(error), 200)}", hint=self._hint()) from error
+            raise KeysRefused(f"{self._store}: no credentials: {plain(str(error), 200)}", hint=self._hint()) from error
         if frozen is None or not frozen.access_key or not frozen.secret_key:
-            raise StoreDenied(f"{self._store}: no credentials found", hint=self._hint())
+            raise KeysRefused(f"{self._store}: no credentials found", hint=self._hint())
         ends = getattr(self._chain, "refresh_needed", None)  # only what ends has it
         hold = _HOLD_AT_THE_END if ends is not None and ends(2 * _HOLD_SECONDS) else _HOLD_SECONDS
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token), hold

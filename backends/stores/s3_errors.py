@@ -12,6 +12,7 @@ from backends.escape import plain
 from backends.stores.errors import (
     ChecksumRefused,
     KeyRefused,
+    KeysRefused,
     ObjectMissing,
     ShortBody,
     SourceChanged,
@@ -45,6 +46,7 @@ _DENIED = {
     "RequestTimeTooSkewed": "this machine's clock is off: set it",
     "SignatureDoesNotMatch": "secret_key does not belong to this access key",
 }
+_RIGHTS = {"AccessDenied"}  # of the credentials, and not the credentials themselves
 _ENDED = {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "TokenRefreshRequired"}
 _CHECKSUM = {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
 _UPLOAD = {"NoSuchUpload", "InvalidPart", "InvalidPartOrder"}
@@ -105,7 +107,8 @@ def may_have_ended(status: int, body: bytes) -> bool:
 
 def _by_status(status: int, code: str, text: str) -> StoreError:
     if code in _DENIED or status in (401, 403):
-        return StoreDenied(text, hint=_DENIED.get(code, "look at the store's credentials and rights"))
+        kind = StoreDenied if code in _RIGHTS or (status == 403 and code not in _DENIED) else KeysRefused
+        return kind(text, hint=_DENIED.get(code, "look at the store's credentials and rights"))
     if status == 404:
         return ObjectMissing(text)
     if status == 412:

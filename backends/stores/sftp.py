@@ -33,6 +33,7 @@ from backends.stores.errors import (
     StoreFull,
     StoreUnreachable,
     UploadGone,
+    of_the_object,
 )
 from backends.stores.sftp_errors import FOREIGN, from_foreign, is_gone
 from backends.stores.sftp_tree import CALL_SECONDS, SftpTree, info, kind_of, kind_text
@@ -167,7 +168,7 @@ class SftpStore(Plain):
         try:
             return await self._tree.look(lambda: self._read(key, names, start, length, if_match))
         except FOREIGN as error:
-            raise self._error("reading", key, error) from error
+            raise of_the_object(self._error("reading", key, error)) from error
 
     async def _read(
         self, key: str, names: tuple[str, ...], start: int, length: int | None, if_match: str | None

@@ -12,6 +12,7 @@ from backends.escape import plain
 from backends.ssh.errors import AuthFailed, HostKeyRefused, LinkLost, SshError
 from backends.stores.errors import (
     KeyRefused,
+    KeysRefused,
     ObjectMissing,
     StoreDenied,
     StoreError,
@@ -48,7 +49,7 @@ def is_cut(error: BaseException) -> bool:
 def from_foreign(error: BaseException, what: str) -> StoreError:
     """The store's error for what asyncssh, the pool or the system raised. `what` is already escaped."""
     if isinstance(error, SshError):
-        kind = StoreDenied if isinstance(error, AuthFailed | HostKeyRefused) else StoreUnreachable
+        kind = KeysRefused if isinstance(error, AuthFailed | HostKeyRefused) else StoreUnreachable
         return kind(f"{what}: {error.message}", hint=error.hint)
     if isinstance(error, TimeoutError):
         return StoreUnreachable(f"{what}: no answer in time")

@@ -15,10 +15,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from backends.errors import CouldNot
-from backends.ssh.errors import SshError
-from backends.stores.errors import StoreBusy, StoreDenied, StoreFull, StoreUnreachable
 from backends.transfer.copier import reason_of
 from backends.transfer.errors import KeepsChanging
+from backends.transfer.in_a_row import InARow
 from backends.transfer.index import key_of
 from backends.transfer.merge import first_error, order_of
 from backends.transfer.models import Failure, Proof, Waiting
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
 _GLANCE_SECONDS = 1.0
 _LEAST_AT_ONCE = 64
-GIVE_UP_AFTER = 25  # objects in a row that failed for a reason of the store's: it is the store, not the objects
-OF_THE_STORE = (StoreUnreachable, StoreDenied, StoreFull, StoreBusy, SshError, TimeoutError)
 
 
 @dataclass(slots=True)
@@ -78,7 +75,7 @@ class Carrying:
         self._workers = workers
         self._progress = passage.progress
         self._queue: asyncio.Queue[_Job | _Whole] = asyncio.Queue(2 * workers)
-        self._failed_in_a_row = 0
+        self._in_a_row = InARow(workers)
         self._missing: list[bytes] = []  # keys and folders that are not whole on the other side
         self.done = Done()
 
@@ -226,7 +223,7 @@ class Carrying:
     def _count(self, job: _Job, outcome: Outcome) -> None:
         item, done, progress, p = job.item, self.done, self._progress, self._passage
         key = item.source.key
-        self._failed_in_a_row = 0
+        self._in_a_row.worked()
         self._work.done(item)
         done.repaired.extend(Failure(key, reason) for reason in outcome.repaired)
         if outcome.kind == "vanished":
@@ -268,8 +265,7 @@ class Carrying:
         self._progress.failed_bytes += size - arrived if item.action != "compare" else 0
         self.fail(Failure(item.source.key, reason))
         self._break(job, "an object of it failed")
-        self._failed_in_a_row = self._failed_in_a_row + 1 if isinstance(error, OF_THE_STORE) else 0
-        if self._failed_in_a_row >= max(GIVE_UP_AFTER, 2 * self._workers):
+        if self._in_a_row.failed(error):
             raise error
 
     def _break(self, job: _Job, reason: str) -> None:

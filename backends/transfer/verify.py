@@ -15,10 +15,10 @@ from typing import Literal
 from backends.errors import CouldNot
 from backends.stores.base import ObjectInfo, Store
 from backends.stores.errors import ObjectMissing, SourceChanged
-from backends.transfer.carry import GIVE_UP_AFTER, OF_THE_STORE
 from backends.transfer.copier import reason_of
 from backends.transfer.evidence import Evidence, Finding
 from backends.transfer.exclude import excluder
+from backends.transfer.in_a_row import InARow
 from backends.transfer.index import Index, Row
 from backends.transfer.merge import Pair, first_error, merge_listings
 from backends.transfer.models import Progress, RoundOptions
@@ -80,7 +80,7 @@ class Verification:
         self._queue: asyncio.Queue[_Job | None] = asyncio.Queue(4 * options.parallel)
         self._problems: list[Problem] = []
         self._checked = 0
-        self._store_failed_in_a_row = 0
+        self._in_a_row = InARow(options.parallel)
 
     async def run(self) -> VerifyResult:
         p, progress = self._passage, self._passage.progress
@@ -119,17 +119,12 @@ class Verification:
             except (CouldNot, TimeoutError) as error:
                 reason = reason_of(error) if isinstance(error, CouldNot) else "timed out"
                 finding = Finding(key, "unreadable", "re_read", reason=reason)
-                self._count_of_the_store(error)
+                if self._in_a_row.failed(error):
+                    raise
             else:
-                self._store_failed_in_a_row = 0
+                self._in_a_row.worked()
             if finding is not None:
                 await self._tell(finding)
-
-    def _count_of_the_store(self, error: CouldNot | TimeoutError) -> None:
-        row = self._store_failed_in_a_row
-        self._store_failed_in_a_row = row + 1 if isinstance(error, OF_THE_STORE) else 0
-        if self._store_failed_in_a_row >= max(GIVE_UP_AFTER, 2 * self._options.parallel):
-            raise error
 
     async def _tell(self, finding: Finding) -> None:
         self._checked += 1

@@ -22,6 +22,7 @@ from backends.stores.checksum import crc64nvme
 from backends.stores.errors import (
     ChecksumRefused,
     KeyRefused,
+    KeysRefused,
     ListingFailed,
     ShortBody,
     SourceChanged,
@@ -152,8 +153,8 @@ def xml(code: str) -> str:
         (429, "", StoreBusy),
         (500, "OperationTimedOut", StoreUnreachable),
         (403, "AuthorizationPermissionMismatch", StoreDenied),
-        (403, "AuthenticationFailed", StoreDenied),
-        (401, "", StoreDenied),
+        (403, "AuthenticationFailed", KeysRefused),
+        (401, "", KeysRefused),
         (412, "ConditionNotMet", SourceChanged),
         (416, "InvalidRange", SourceChanged),
         (412, "LeaseIdMissing", StoreError),

@@ -19,6 +19,7 @@ from backends.stores.checksum import crc32c, crc64nvme, hex_to_base64
 from backends.stores.errors import (
     ChecksumRefused,
     KeyRefused,
+    KeysRefused,
     ListingFailed,
     SourceChanged,
     StoreBusy,
@@ -141,7 +142,7 @@ async def scripted(said: bytes) -> AsyncIterator[tuple[GcsStore, ScriptedHttp]]:
         (503, "ServiceUnavailable", StoreBusy),
         (500, "InternalError", StoreUnreachable),
         (403, "AccessDenied", StoreDenied),
-        (401, "AuthenticationRequired", StoreDenied),
+        (401, "AuthenticationRequired", KeysRefused),
         (412, "PreconditionFailed", SourceChanged),
         (416, "InvalidRange", SourceChanged),
         (400, "BadDigest", ChecksumRefused),

@@ -5,6 +5,7 @@ import pytest
 from backends.stores.errors import (
     ChecksumRefused,
     KeyRefused,
+    KeysRefused,
     ObjectMissing,
     SourceChanged,
     StoreBusy,
@@ -15,7 +16,7 @@ from backends.stores.errors import (
     UploadGone,
 )
 from backends.stores.s3_errors import BucketMissing, Unsupported, from_answer, retry_after
-from backends.transfer.carry import OF_THE_STORE
+from backends.transfer.in_a_row import OF_THE_STORE
 
 
 def said(status: int, code: str = "", message: str = "", **headers: str) -> StoreError:
@@ -31,9 +32,11 @@ def said(status: int, code: str = "", message: str = "", **headers: str) -> Stor
         (429, "", StoreBusy),
         (400, "RequestLimitExceeded", StoreBusy),
         (403, "", StoreDenied),
-        (401, "", StoreDenied),
-        (400, "ExpiredToken", StoreDenied),
-        (403, "SignatureDoesNotMatch", StoreDenied),
+        (403, "AccessDenied", StoreDenied),
+        (403, "KMS.DisabledException", StoreDenied),
+        (401, "", KeysRefused),
+        (400, "ExpiredToken", KeysRefused),
+        (403, "SignatureDoesNotMatch", KeysRefused),
         (404, "", ObjectMissing),
         (404, "NoSuchKey", ObjectMissing),
         (404, "NoSuchBucket", BucketMissing),
