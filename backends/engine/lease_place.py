@@ -21,6 +21,7 @@ from backends.stores.open import open_store
 from backends.stores.ours import LEASES
 
 if TYPE_CHECKING:
+    from backends.ssh.models import CommandResult
     from backends.ssh.pool import SshPool
 
 CONDITIONAL = ("s3", "gs", "az")  # schemes of stores that may hold conditions themselves
@@ -28,6 +29,7 @@ LOCAL = "local"
 LONGEST = 16 << 10
 _CHANGED, _LOCKED = 9, 8
 HOST_LIMIT = 10.0
+_WANTS = "a host that runs commands (not SFTP alone), with flock, sha256sum and a home; `lease: {host: …}` or `lease: {store: …}` in the plan names one"
 
 # Arguments: the name, and the SHA-256 of what is to be replaced, or `none`. The new text comes on stdin.
 _WRITE = f"""
@@ -145,7 +147,7 @@ class HostPlace:
             self._host, ["sh", "-c", _READ, "cutover", self._name], timeout=HOST_LIMIT, limit=LONGEST + 200
         )
         if done.exit_status != 0 or done.truncated:
-            raise LeaseUnusable(f"{self.text}: the lease cannot be read: {plain(done.stderr[:200])}")
+            raise LeaseUnusable(f"{self.text}: the lease cannot be read: {_said(done)}", hint=_WANTS)
         if not done.stdout:
             return None
         first, _, text = done.stdout.decode("utf-8", "replace").partition("\n")
@@ -157,12 +159,19 @@ class HostPlace:
         if done.exit_status == _CHANGED:
             raise LeaseChanged
         if done.exit_status != 0:
-            said = plain(done.stderr.strip()[:200]) or f"ended with {done.exit_status}"
-            raise LeaseUnusable(f"{self.text}: the lease cannot be written: {said}", hint="it wants flock, sha256sum and a home")
+            raise LeaseUnusable(f"{self.text}: the lease cannot be written: {_said(done)}", hint=_WANTS)
         return done.stdout.decode("ascii", "replace").strip()
 
     async def close(self) -> None:
         """The connection is the pool's."""
+
+
+def _said(done: CommandResult) -> str:
+    """Why a command did not do what it was to; hosts that run none say so on stdout, or not at all."""
+    if done.truncated:
+        return f"more than {LONGEST:,} bytes"
+    said = done.stderr.strip() or (done.stdout.strip() if done.exit_status else b"")
+    return plain(said[:200]) or f"ended with {done.exit_status}, and said nothing"
 
 
 def place_of(plan: Plan, *, ssh: SshPool, base: Path) -> Place | None:

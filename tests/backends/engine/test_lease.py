@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from backends.engine import lease as lease_module
-from backends.engine.errors import JournalBroken, LeaseChanged, LeaseElsewhere, LeaseHeld
+from backends.engine.errors import JournalBroken, LeaseChanged, LeaseElsewhere, LeaseHeld, LeaseUnusable
 from backends.engine.journal import Journal
 from backends.engine.lease import ASK_LIMIT, Holder, Lease, Record, Standing
 from backends.engine.lease_place import HostPlace, Lying, Place, place_of
@@ -417,3 +417,21 @@ async def test_a_place_that_was_silent_from_the_start_is_asked_once_and_keeps_no
     async with asyncio.timeout(10):
         await one.lease.require("back")
     assert (place.reads, place.slept) == (1, ASK_LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("ForceCommand internal-sftp\n", "This service allows sftp connections only."),
+        ("ForceCommand exit 7\n", "ended with 7, and said nothing"),
+        ("ForceCommand echo no >&2; exit 1\n", "no"),
+    ],
+)
+async def test_a_host_that_runs_no_commands_says_why_it_keeps_no_lease(tmp_path: Path, options: str, said: str) -> None:
+    async with openssh(tmp_path / "sshd", options=options) as server, SshPool(server.settings, [server.host()]) as pool:
+        place = HostPlace(NAME, "box", pool)
+        for ask, verb in ((place.read(), "read"), (place.write("{}", None), "written")):
+            with pytest.raises(LeaseUnusable) as caught:
+                await ask
+            assert caught.value.message == f"host box: the lease cannot be {verb}: {said}"
+            assert "not SFTP alone" in caught.value.hint
