@@ -358,13 +358,18 @@ class SftpStore(Plain):
         return info(key, attrs)
 
     async def _lock(self, names: tuple[str, ...], stamp: tree.Stamp, moved: asyncssh.SFTPAttrs) -> None:
-        """Take the right to write from the owner of a file that was moved to its place, where it is that one still."""
-        async with asyncio.timeout(CALL_SECONDS):
-            client = await self._tree.client()
-            async with client.open(self._tree.path(names), asyncssh.FXF_READ, encoding=None) as file:
-                found = await file.stat()
-                if (found.size, found.mtime, found.permissions) == (moved.size, moved.mtime, moved.permissions):
-                    await self._stamp(file, stamp)
+        """Take the right to write from the owner of a file that was moved to its place, where it is that one still. Where that fails the copy is
+        as good."""
+        with contextlib.suppress(*FOREIGN):
+            await self._tree.ask(lambda c: self._lock_by(c, names, stamp, moved))
+
+    async def _lock_by(
+        self, client: asyncssh.SFTPClient, names: tuple[str, ...], stamp: tree.Stamp, moved: asyncssh.SFTPAttrs
+    ) -> None:
+        async with client.open(self._tree.path(names), asyncssh.FXF_READ, encoding=None) as file:
+            found = await file.stat()
+            if (found.size, found.mtime, found.permissions) == (moved.size, moved.mtime, moved.permissions):
+                await self._stamp(file, stamp)
 
     async def abort_upload(self, key: str, upload: str) -> None:
         if not tree.is_upload(upload):
