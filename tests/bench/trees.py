@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import psutil
+
 from tests.bench.contenders import CIPHER, Contender, cutover, program, rclone, rclone_proven, s5cmd
 from tests.bench.contents import Blob, large_blobs, small_blobs
 from tests.bench.outcome import Outcome
@@ -46,6 +48,9 @@ async def tree(setting: Setting) -> list[Outcome]:
 async def longer(setting: Setting) -> list[Outcome]:
     """Large files down to a tree at four times the size, from a store and over SFTP: what a start of 0.2 s is then."""
     large, size = 4 * setting.sizes.large, 4 * setting.sizes.sftp_large
+    wanted = 2 * setting.sizes.large_objects * large + (2 << 30)  # in a server in memory, in a tree in memory, and what else runs
+    if (free := psutil.virtual_memory().available) < wanted:
+        raise Missing(f"{wanted >> 30} GiB of memory, of which {free >> 30} are free")
     down = await _large_down(setting, "tree-longer-down", large)
     async with _sshd(setting) as server:
         far = Outcome("sftp-longer-down", f"1 file of {size >> 20} MiB over SFTP, down", "OpenSSH")
