@@ -71,7 +71,7 @@ class Hands(Machine):
         super().__init__()
         self.epochs: dict[str, int] = {}
         self.left = 1.0  # of legacy's capacity
-        self.strangers = False  # clients on target whom somebody else has sent there after the rollback
+        self.strangers = False  # clients on target whom somebody else has sent there by a route that the migration has not used
 
     def give(self, name: str, who: Caller, **body: Any) -> Any:
         """A command of a client; what it answered or raised."""
@@ -176,7 +176,14 @@ class Hands(Machine):
         route.weight = weight
         if route.keeps and weight:
             route.sessions = 3
-            self.strangers = self.it.m.state is State.ROLLED_BACK
+            self.strangers = not self._is_used(name)
+
+    def _is_used(self, name: str) -> bool:
+        """Does the migration know of clients on target by this route?"""
+        seen = self.it.m.route(name)
+        return bool(
+            seen.desired or seen.confirmed or seen.in_flight or seen.leaving or seen.foreign is not None or name in self.it.m.away
+        )
 
     # What always holds
 
@@ -204,10 +211,10 @@ class Hands(Machine):
     @invariant()
     def who_is_rolled_back_has_sent_everybody_home(self) -> None:
         m, front = self.it.m, self.it.world.routes["front"]
-        if m.state is not State.ROLLED_BACK:
+        if self._is_used("front"):
             self.strangers = False
         if self.strangers:
-            return  # whom somebody else sends there afterwards, and leads away again before anybody looks, is not ours to send home
+            return  # whom somebody else sends there, and leads away again before anybody looks, is not ours to send home
         if m.state is State.ROLLED_BACK and front.weight == 0 and m.route("front").foreign is None:
             assert front.sessions == 0 or front.failing or front.deaf, self._tail()
 
