@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections import deque
 from pathlib import Path
@@ -44,6 +45,7 @@ def session_of(plan: Plan, folder: Path) -> TransferSession:
 async def test_a_dry_run_before_the_first_round_makes_no_folder_and_says_who_will(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "ckpt", reverse=True)
     (tmp_path / "ckpt-old" / "a").write_bytes(b"1")
+    os.utime(tmp_path / "ckpt-old" / "a", (1e9, 1e9))  # what is written this moment is looked at once more
     new = tmp_path / "ckpt-new"
     new.rmdir()
     progress = Progress()
