@@ -122,13 +122,13 @@ def _takes(call: Callable[[int, int], None], file: int, value: int) -> bool:
 def copy(name: str, source: int, new: str, target: int) -> None:
     """The file `name` of one folder as the new file `new` of another, with its time and rights, synced."""
     with opened(name, source) as file:
-        out = os.open(new, NEW, 0o644, dir_fd=target)
+        of = os.fstat(file)
+        out = os.open(new, NEW, stat.S_IMODE(of.st_mode), dir_fd=target)
         try:
             at = 0
             while piece := os.pread(file, _COPY_BYTES, at):
                 write_all(out, piece, at)
                 at += len(piece)
-            of = os.fstat(file)
             stamp(out, stat.S_IMODE(of.st_mode), of.st_mtime_ns)
             os.fsync(out)
         finally:

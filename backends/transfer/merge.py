@@ -121,8 +121,11 @@ async def merge_listings(
     acted upon.
     `seen` hears how many the source has listed so far.
     """
-    keeps = not (source.capabilities.folders or target.capabilities.folders)
-    lanes = [Lane(store.name, left_out, keeps_markers=keeps) for store in (source, target)]
+    # Left out of the side that is no tree: a tree lists none.
+    lanes = [
+        Lane(side.name, left_out, keeps_markers=side.capabilities.folders or not other.capabilities.folders)
+        for side, other in ((source, target), (target, source))
+    ]
     merge, counts = Merge(*lanes), Counts()
     queues: tuple[_Pages, _Pages] = (asyncio.Queue(2), asyncio.Queue(2))
     try:

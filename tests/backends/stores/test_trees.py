@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backends.ssh.pool import SshPool
-from backends.stores import tree
+from backends.stores import descriptors, tree
 from backends.stores.base import ObjectInfo, Store
 from backends.stores.checksum import crc64nvme
 from backends.stores.descriptors import from_os
@@ -255,7 +255,14 @@ async def test_a_root_replaced_under_the_listing_fails_it(tmp_path: Path) -> Non
 
 
 async def test_a_folder_on_another_file_system_is_written_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace, refused = os.replace, []
+    replace, refused, modes = os.replace, [], set[int]()
+    write = descriptors.write_all
+
+    def noted(file: int, body: bytes | memoryview, offset: int) -> None:
+        modes.add(os.fstat(file).st_mode & 0o777)
+        write(file, body, offset)
+
+    monkeypatch.setattr(descriptors, "write_all", noted)
 
     def across(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         if src_dir_fd != dst_dir_fd:
@@ -269,6 +276,7 @@ async def test_a_folder_on_another_file_system_is_written_beside(tmp_path: Path,
         like = ObjectInfo("k", 4, mtime_ns=10**18 + 5, metadata=tree.told_of(0o700, None))
         written = await store.write("mount/k", b"body", crc64nvme=crc64nvme(b"body"), like=like)
         assert refused == ["k"]
+        assert modes == {0o700}, "while it is copied it is open to nobody else either"
         assert written.identity == (await store.head("mount/k") or written._replace(size=0)).identity
         assert (tmp_path / "root" / "mount" / "k").stat().st_mode & 0o777 == 0o700
         assert await store.read("mount/k") == b"body"
