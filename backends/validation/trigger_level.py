@@ -183,6 +183,8 @@ def _stands_out(q: Question, window: list[float], reference: list[float], limit:
     """
     hour = _samples(q, q.target, HISTORY, LEAST_LONG)
     their_hour = _samples(q, q.legacy, HISTORY, LEAST_LONG) if len(reference) > 1 else reference
+    if len(their_hour) < LEAST_LONG:
+        their_hour = reference  # legacy has stopped since: as it was
     if min(*hour, *window, *reference, *their_hour) <= 0:
         return True
     z = normal_quantile(1.0 - spent(q.short))

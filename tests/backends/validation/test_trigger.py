@@ -261,6 +261,14 @@ def test_a_legacy_that_has_just_lost_its_last_client_is_held_against_as_it_was()
     assert (slow.verdict, slow.fast, slow.compared_with) == (Verdict.BREACH, True, "baseline")
 
 
+def test_a_legacy_that_stopped_before_the_migration_armed_is_held_against_as_it_was() -> None:
+    """No figure of its in the hour that counts, and a change that does not stand out of the window alone."""
+    gone = streamed([(200.0, 100, 0.1, 1e-9, 0.0), (100.0, 100, 0.1, 1.0, 0.0)], "time", 1)
+    ours = streamed([(0.0, 100, 0.1, 1.0, 0.0), (0.0, 100, 0.1, 50.0, 0.0)], "time", 0)
+    result = ask("loss", gone, ours, windows=(10.0, 60.0), since=NOW - 61.0)
+    assert (result.verdict, result.compared_with) == (Verdict.PASS, "baseline"), "its levels wandered by a billion before"
+
+
 KINDS: tuple[MeasureKind, ...] = ("error_rate", "latency", "loss", "step_time", "throughput", "memory", "value")
 STRETCHES = st.lists(
     st.tuples(
